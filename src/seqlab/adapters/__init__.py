@@ -1,0 +1,1 @@
+"""Functions on models that make them cheaper to train, and their file format."""

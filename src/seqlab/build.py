@@ -1,0 +1,136 @@
+"""Config -> objects. The only module that instantiates."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from torch import nn
+
+from seqlab import targets
+from seqlab.mistakes import Mistake
+from seqlab.runs.objective import Objective
+
+Config = dict[str, Any]
+
+
+def class_of(config: Config, group: str) -> Any:
+    """The class that a group's node names."""
+    return targets.resolve(config[group]["_target_"], group)
+
+
+def make(node: Config, group: str, **given: Any) -> Any:
+    """The object of a node. `given` are what the target wants of them; a ValueError in a constructor is a Mistake."""
+    target = targets.resolve(node["_target_"], group)
+    wanted = {name: value for name, value in given.items() if name in targets.keywords(target)}
+    maker = instantiate({**node, "_partial_": True, "_convert_": "all"})
+    try:
+        return maker(**wanted)
+    except (ValueError, TypeError) as error:
+        raise error if isinstance(error, Mistake) else Mistake(f"{group}: {error}") from error
+
+
+def partial(node: Config) -> Any:
+    """What is completed later: an optimizer, a schedule, an adapter."""
+    return instantiate({**node, "_partial_": True, "_convert_": "all"})
+
+
+def schedule(node: Config) -> Any:
+    """A schedule completed by optimizer and total steps, if its target wants them (torch's own mostly do not)."""
+    maker = partial(node)
+    if "total_steps" in targets.keywords(maker.func):
+        return maker
+    return lambda optimizer, total_steps: maker(optimizer)
+
+
+def tokenizer(config: Config, run: Path) -> Any:
+    """The run's own tokenizer as saved, else a new one, which learns from the training text if it learns; or None."""
+    if not config["tokenizer"]:
+        return None
+    kept = run / "tokenizer"
+    if kept.is_dir():
+        return class_of(config, "tokenizer").load(kept)
+    source = class_of(config, "data")
+    text = None
+    if "text" in targets.keywords(class_of(config, "tokenizer")):
+        if not hasattr(source, "training_text"):
+            raise Mistake(f"{config['tokenizer']['_target_']} learns from a text, and these data offer none: take tokenizer=byte.")
+        text = source.training_text(**{k: v for k, v in config["data"].items() if not k.startswith("_")})
+    new = make(config["tokenizer"], "tokenizer", text=text)
+    partial_folder = run / "tokenizer.part"
+    partial_folder.mkdir(exist_ok=True)
+    new.save(partial_folder)
+    partial_folder.rename(kept)
+    return new
+
+
+def data(config: Config, tokenizer: Any) -> Any:
+    """The data, read."""
+    module = make(config["data"], "data", tokenizer=tokenizer)
+    module.order_seed = config["seed"]
+    try:
+        module.setup()
+    except ValueError as error:
+        raise error if isinstance(error, Mistake) else Mistake(f"data: {error}") from error
+    return module
+
+
+def facts_of(data: Any) -> dict[str, Any]:
+    """The facts of data that were read."""
+    return {name: getattr(data, name) for name in data.facts}
+
+
+def model(node: Config, facts: dict[str, Any], seed: int = 0) -> nn.Module:
+    """The model, given those facts that its constructor names. Its initialisation is a function of the seed alone."""
+    node = dict(node)
+    names = targets.keywords(targets.resolve(node["_target_"], "model"))
+    for name, value in facts.items():
+        if name not in names:
+            continue
+        if node.get(name) is None:
+            node[name] = value
+        elif name == "context_length" and node[name] < value:
+            raise Mistake(
+                f"model.context_length={node[name]} is shorter than data.context_length={value}: "
+                f"take data.context_length={node[name]}, or a longer model."
+            )
+        elif name != "context_length" and node[name] != value:
+            raise Mistake(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
+    torch.manual_seed(seed)
+    return make(node, "model")
+
+
+def task(config: Config, model: nn.Module) -> Any:
+    """The LightningModule with model, optimizer and schedule."""
+    return make(
+        config["task"],
+        "task",
+        model=model,
+        optimizer=partial(config["optimizer"]),
+        schedule=schedule(config["schedule"]),
+        adapter=partial(config["adapter"]) if config["adapter"] else None,
+        seed=config["seed"],
+    )
+
+
+def trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any], **given: Any) -> Any:
+    """Lightning's Trainer with the run's callbacks and loggers, each given those of `given` that it names."""
+    described = {"config": config, "run": run, "seed": config["seed"]} | given
+    watching = [
+        make(node, "callbacks", **described, objective=Objective(**config["objective"]))
+        for node in config["callbacks"].values()
+        if node
+    ]
+    loggers = [make(node, "logger", **described) for node in config["logger"].values() if node]
+    fixed = {
+        "callbacks": callbacks + watching,
+        "logger": loggers or False,
+        "plugins": plugins,
+        "default_root_dir": str(run),
+        "enable_checkpointing": any(hasattr(callback, "save_last") for callback in watching),
+        "enable_progress_bar": any(hasattr(callback, "enable") for callback in watching),
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "use_distributed_sampler": False,
+    }
+    return make(config["trainer"], "trainer", **fixed)

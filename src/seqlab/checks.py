@@ -1,0 +1,81 @@
+"""What is refused before anything is read: keywords that nobody takes, choices that do not fit together."""
+
+from typing import Any
+
+from seqlab import build, choices, targets
+from seqlab.mistakes import Mistake
+
+Config = dict[str, Any]
+# What other parts of the program give a group's target besides its config, if it names them.
+GIVEN = {
+    "tokenizer": ("text",),
+    "data": ("tokenizer",),
+    "task": ("model", "optimizer", "schedule", "adapter", "seed"),
+    "adapter": ("model",),
+    "optimizer": ("params",),
+    "schedule": ("optimizer", "total_steps"),
+    "callbacks": ("run", "config", "objective", "tokenizer", "seed"),
+    "logger": ("run", "config", "command", "purge_step"),
+    "trainer": (),
+}
+
+
+def check(config: Config, chosen: dict[str, str]) -> None:
+    """Refuse what cannot work: unknown keywords, values of another type, choices that do not fit together.
+
+    `chosen` names the choice of each group, for the messages. Raises Mistake.
+    """
+    check_choices(config, chosen)
+    check_fit(config, chosen)
+    for group, given in GIVEN.items():
+        nodes = config[group] if group in ("callbacks", "logger") else {"": config[group]}
+        for name, node in nodes.items():
+            if node:
+                check_node(node, group, f"{group}.{name}".rstrip("."), given)
+    check_node(config["model"], "model", "model", build.class_of(config, "data").facts)
+
+
+def check_node(node: Config, group: str, path: str, given: tuple[str, ...]) -> None:
+    """Refuse keywords that a node's target does not take, and required ones that nobody gives."""
+    target = targets.resolve(node["_target_"], group, path)
+    targets.check_keywords(node, target, path)
+    for keyword in targets.required(target):
+        if keyword not in node and keyword not in given:
+            raise Mistake(f"{path} needs {keyword}: give it with {path}.{keyword}=….")
+
+
+def check_choices(config: Config, chosen: dict[str, str]) -> None:
+    """Refuse a choice that nothing in the run uses, and one that is missing."""
+    for group, user in (("tokenizer", "data"), ("adapter", "task")):
+        parameters = targets.keywords(build.class_of(config, user))
+        if config[group] and group not in parameters:
+            raise Mistake(
+                f"{group}={chosen.get(group)} is used by nothing here, as {user}={chosen.get(user)} takes no "
+                f"{group}: leave it out."
+            )
+        if not config[group] and group in parameters and parameters[group].default is parameters[group].empty:
+            options = ", ".join(f"{group}={c}" for c in choices.groups()[group] if c != "none")
+            raise Mistake(f"{user}={chosen.get(user)} needs a {group}: choose {options}.")
+
+
+def check_fit(config: Config, chosen: dict[str, str]) -> None:
+    """Refuse a model that needs facts which the data do not have, and a task for other data."""
+    facts = build.class_of(config, "data").facts
+    model, data, task = (chosen.get(group) for group in ("model", "data", "task"))
+    lacking = missing(config["model"], facts)
+    if lacking:
+        models = choices.fitting("model", lambda target: not missing({"_target_": target}, facts))
+        needs = targets.required(build.class_of(config, "model"))
+        datas = choices.fitting("data", lambda target: set(needs) <= set(targets.resolve(target, "data").facts))  # type: ignore[attr-defined]
+        raise Mistake(
+            f"model={model} and data={data} do not fit: {model} needs {' and '.join(lacking)}, and {data} has "
+            f"{', '.join(facts)}. For data={data} take model={' or '.join(models)}; "
+            f"for model={model} take data={' or '.join(datas)}."
+        )
+    if not set(build.class_of(config, "task").requires) <= set(facts):
+        raise Mistake(f"task={task} and data={data} do not fit: leave task= out, and it follows the data.")
+
+
+def missing(model: Config, facts: tuple[str, ...]) -> list[str]:
+    """The required keywords of a model that neither its node nor the facts give."""
+    return [k for k in targets.required(targets.resolve(model["_target_"], "model")) if k not in facts and k not in model]

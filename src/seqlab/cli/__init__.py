@@ -1,0 +1,5 @@
+"""The command line: `seqlab <verb> key=value …`."""
+
+from seqlab.cli.main import main
+
+__all__ = ["main"]

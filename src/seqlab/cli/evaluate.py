@@ -1,0 +1,39 @@
+"""The verb evaluate."""
+
+import re
+
+from rich.console import Console
+from rich.table import Table
+
+from seqlab.cli.composing import compose, compose_data
+from seqlab.cli.train import runs_folder, update
+from seqlab.cli.words import config_folders, quoted, take_allow, value_of
+from seqlab.evaluate import evaluate
+from seqlab.runs import folder as runs
+from seqlab.start import quiet
+
+
+def run(words: list[str]) -> int:
+    """Other data are composed from train.yaml and only their node kept; `data.*` alone updates the run's own."""
+    words = take_allow(words)
+    about_data = [word for word in words if re.match(r"\+*data[.=]", word)]
+    jobs = compose("evaluate", [word for word in words if word not in about_data])
+    if not jobs:
+        return 0
+    config = jobs[0].config
+    folder = runs.find(str(config["run"]), runs_folder(words))
+    chosen = runs.read_record(folder)["choices"]
+    data_name = value_of(about_data, "data")
+    if data_name:
+        data = compose_data(quoted(about_data), config_folders(words))
+    else:
+        data_name, data = chosen["data"], update(runs.read_config(folder), about_data, chosen)["data"]
+    quiet()
+    metrics = evaluate(folder, data, data_name, config["split"], config["checkpoint"], config["trainer"])
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{data_name}, {config['split']} split, {config['checkpoint']} weights")
+    table.add_column("value", justify="right")
+    for name, value in sorted(metrics.items()):
+        table.add_row(name, f"{value:.6g}")
+    Console(highlight=False, soft_wrap=True).print(table)
+    return 0

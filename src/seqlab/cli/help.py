@@ -1,0 +1,47 @@
+"""What `--help` shows: the verbs; the groups and choices with one line each. Reads yaml only, to be there at once."""
+
+import textwrap
+
+import yaml
+
+from seqlab.choices import CONF, comment, groups
+
+
+def show_help(verb: str | None, verbs: dict[str, str]) -> None:
+    """The help of a verb, or of seqlab."""
+    if verb is None:
+        print("seqlab: a laboratory for sequence models. All arguments are key=value.\n")
+        for name, text in verbs.items():
+            print(f"  seqlab {name:<9} {text}\n  {'':<16} {comment(CONF / f'{name}.yaml')[0] or comment(CONF / f'{name}.yaml')[1]}")
+        print("\nseqlab <verb> --help lists what can be chosen; seqlab train --cfg job … shows a composed config.")
+        return
+    print(f"seqlab {verb}: {verbs[verb]}\n")
+    print_keys(verb)
+    print_groups(verb)
+
+
+def print_keys(verb: str) -> None:
+    """The keys of a verb's own yaml with their comments."""
+    lines = (CONF / f"{verb}.yaml").read_text().splitlines()
+    print(f"  {lines[0][2:]}\n")
+    content = yaml.safe_load((CONF / f"{verb}.yaml").read_text())
+    for line in lines:
+        key = line.split(":")[0]
+        if key in content and key not in ("defaults", "hydra", "paths", "objective"):
+            value, _, text = line.partition("#")
+            print(f"  {value.strip():<22} {text.strip()}")
+    print()
+
+
+def print_groups(verb: str) -> None:
+    """The groups that a verb composes, and their choices."""
+    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text())["defaults"]
+    used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+    for group, options in groups().items():
+        if group not in used:
+            continue
+        print(f"{group}=")
+        for choice in options:
+            text = comment(CONF / group / f"{choice}.yaml")[0]
+            print(textwrap.shorten(f"  {choice:<18} {text}".replace("  ", "\0\0"), 200).replace("\0\0", "  "))
+    print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")

@@ -1,0 +1,36 @@
+"""One table: verb -> what it does, and the function that is imported when it is called."""
+
+import sys
+from importlib import import_module
+
+from seqlab.cli.help import show_help
+from seqlab.mistakes import Mistake, did_you_mean, exit_status
+
+VERBS = {
+    "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),
+    "evaluate": ("measure a run on a split of its data, or of other data", "seqlab.cli.evaluate"),
+    "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
+}
+
+
+def main(words: list[str] | None = None) -> int:
+    """The console script `seqlab`; its exit status."""
+    words = sys.argv[1:] if words is None else words
+    return exit_status(lambda: run(words))
+
+
+def run(words: list[str]) -> int:
+    """Find the verb and hand it the other words."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        show_help(None, {verb: text for verb, (text, _) in VERBS.items()})
+        return 0
+    verb, *rest = words
+    if verb == "--version":
+        print(import_module("seqlab").__version__)
+        return 0
+    if verb not in VERBS:
+        raise Mistake(f"seqlab has no verb {verb}.{did_you_mean(verb, VERBS)} Type seqlab --help to see what it can do.")
+    if any(word in ("-h", "--help") for word in rest):
+        show_help(verb, {verb: text for verb, (text, _) in VERBS.items()})
+        return 0
+    return import_module(VERBS[verb][1]).run(rest)

@@ -1,0 +1,89 @@
+"""The words of a command: what is typed, as Hydra's grammar wants it."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+from seqlab.mistakes import Mistake
+
+VERBATIM = r"(prompt|input|run|resume|init_from|out|paths\.\w+{text})=(.*)"
+MULTIRUN = ("-m", "--multirun")
+
+
+def quoted(words: list[str]) -> list[str]:
+    """Text and paths are taken as they are typed; null, a list and what is quoted already are left alone."""
+    pattern = re.compile(VERBATIM.format(text="" if is_multirun(words) else r"|data\.path"), re.DOTALL)
+    return [quote(match[1], match[2]) if (match := pattern.fullmatch(word)) else word for word in words]
+
+
+def quote(key: str, value: str) -> str:
+    """One word with its value quoted for Hydra."""
+    is_list = key.startswith("paths.") and value.startswith("[")
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if value == "null" or is_list or is_quoted:
+        return f"{key}={value}"
+    escaped = re.sub(r"(\\*)'", lambda found: found[1] * 2 + r"\'", value)  # backslashes count before a quote only
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    escaped = escaped + "\\" * trailing
+    return f"{key}='{escaped.replace('${', chr(92) + '${')}'"
+
+
+def is_multirun(words: list[str]) -> bool:
+    """Whether this is a sweep."""
+    return any(word in MULTIRUN for word in words)
+
+
+def value_of(words: list[str], key: str) -> str | None:
+    """The last value typed for a key, unquoted; None where it was not typed, or typed as null."""
+    values = [word.split("=", 1)[1] for word in words if word.startswith(f"{key}=")]
+    return None if not values or values[-1] in ("null", "") else values[-1].strip("'\"")
+
+
+def take_allow(words: list[str]) -> list[str]:
+    """Take `allow=[package, …]` out of the words into `$SEQLAB_ALLOW`, which jobs and ranks inherit."""
+    allowed = value_of(words, "allow")
+    if allowed:
+        packages = [name.strip() for name in allowed.strip("[]").split(",") if name.strip()]
+        os.environ["SEQLAB_ALLOW"] = ",".join([*filter(None, [os.environ.get("SEQLAB_ALLOW")]), *packages])
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # a package beside the command is meant
+    return [word for word in words if not word.startswith("allow=")]
+
+
+def config_folders(words: list[str]) -> list[Path]:
+    """The folders that `--config-dir` (and Hydra's other ways) add. Raises Mistake for a yaml there that touches Hydra.
+
+    Hydra would instantiate what a yaml puts under `hydra:` by itself, before seqlab sees it.
+    """
+    folders = []
+    for number, word in enumerate(words):
+        name, _, value = word.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folders.append(Path(value or words[number + 1]))
+        elif name in ("--config-path", "-cp", "--config-name", "-cn") or name.lstrip("+~") == "hydra.searchpath":
+            raise Mistake(f"{word} would replace seqlab's own configs: add a folder of yours with --config-dir <folder>.")
+    for folder in folders:
+        if not folder.is_dir():
+            raise Mistake(f"--config-dir {folder} is no folder: give one with model/, data/ … in it.")
+        for file in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.yml"))):
+            refuse_hydra(file, folder)
+    return folders
+
+
+def refuse_hydra(file: Path, folder: Path) -> None:
+    """Raises Mistake for a yaml that sets or chooses anything of Hydra itself."""
+    refusal = Mistake(f"{file} touches Hydra's own configuration (hydra:), which could run code: take that out.")
+    text = file.read_text(encoding="utf-8")
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Mistake(f"{file} is no YAML: {str(error).splitlines()[0]}.") from error
+    header = re.search(r"^\s*#\s*@package\s+(.*)", text, re.MULTILINE)
+    if file.relative_to(folder).parts[0].startswith("hydra") or (header and "hydra" in header[1]):
+        raise refusal
+    if isinstance(content, dict):
+        if any(str(key).startswith("hydra") for key in content) or "hydra" in str(content.get("defaults", "")):
+            raise refusal

@@ -1,0 +1,1 @@
+"""LightningDataModules, and beside them the order of samples and the formats of records."""

@@ -1,0 +1,87 @@
+"""A noisy sine, cut into windows with the next values as targets."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from seqlab.data.base import DataModule
+from seqlab.mistakes import Mistake
+
+
+class Sine(DataModule):
+    """`length` values of sin(0.1 x) + N(0, noise) over x in [0, 100], split in time order: train, validation, test.
+
+    `val_fraction` is cut from the end of what is left after the test split.
+    """
+
+    facts = ("channels", "window", "horizon")
+    channels = 1
+
+    def __init__(
+        self,
+        batch_size: int = 800,
+        window: int = 20,
+        horizon: int = 1,
+        length: int = 1020,
+        noise: float = 0.1,
+        val_fraction: float = 0.0,
+        test_fraction: float = 0.2,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.window, self.horizon, self.length, self.noise, self.seed = window, horizon, length, noise, seed
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+
+    def read(self) -> dict[str, Dataset]:
+        """Windows (T, 1) and next values (H, 1)."""
+        samples = self.length - self.window - self.horizon + 1
+        train = samples - round(samples * self.test_fraction)
+        val = round(train * self.val_fraction)
+        if train - val < 1:
+            raise Mistake(
+                f"A sine of data.length={self.length} has no training window of {self.window} values and {self.horizon} "
+                f"next ones; take a data.length of {self.window + self.horizon + 100} or so."
+            )
+        clean = np.sin(0.1 * np.linspace(0, 100, self.length))
+        noisy = clean + np.random.RandomState(self.seed).normal(0, self.noise, self.length)
+        inputs, targets = self.cut(noisy)
+        _, self.clean_targets = self.cut(clean)  # what an oracle would say
+        self.bounds = {"train": (0, train - val), "val": (train - val, train), "test": (train, samples)}
+        return {split: TensorDataset(inputs[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
+
+    def cut(self, series: np.ndarray) -> tuple[Tensor, Tensor]:
+        """series (N,) -> windows (S, T, 1), next values (S, H, 1)"""
+        samples = self.length - self.window - self.horizon + 1
+        pieces = np.lib.stride_tricks.sliding_window_view(series, self.window + self.horizon)[:samples]
+        both = torch.tensor(pieces, dtype=torch.float32).unsqueeze(-1)
+        return both[:, : self.window], both[:, self.window :]
+
+    def collate(self, items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """-> windows (B, T, 1), next values (B, H, 1)"""
+        inputs, targets = zip(*items, strict=True)
+        return torch.stack(inputs), torch.stack(targets)
+
+    def baselines(self, split: str) -> dict[str, float]:
+        """Mean squared errors on a split of forecasts that need no network.
+
+        `oracle` knows the noise-free sine; `persistence` repeats the last value, `window_mean` the mean of the window;
+        `least_squares` is a line through the lags, fitted to the training windows.
+        """
+        lags, targets = (tensor.squeeze(-1).double() for tensor in self.splits[split].tensors)  # type: ignore[attr-defined]
+        train_lags, train_targets = (t.squeeze(-1).double() for t in self.splits["train"].tensors)  # type: ignore[attr-defined]
+        fit = torch.linalg.lstsq(with_intercept(train_lags), train_targets).solution  # (T + 1, H)
+        start, end = self.bounds[split]
+        forecasts = {
+            "oracle": self.clean_targets[start:end].squeeze(-1).double(),
+            "persistence": lags[:, -1:],
+            "window_mean": lags.mean(1, keepdim=True),
+            "least_squares": with_intercept(lags) @ fit,
+        }
+        return {f"mse_{name}": float(((forecast - targets) ** 2).mean()) for name, forecast in forecasts.items()}
+
+
+def with_intercept(lags: Tensor) -> Tensor:
+    """lags (S, T) -> (S, T + 1)"""
+    return torch.cat([lags, torch.ones_like(lags[:, :1])], dim=1)

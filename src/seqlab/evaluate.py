@@ -1,0 +1,42 @@
+"""Measure a run's weights on a split of its own data or of other data."""
+
+from pathlib import Path
+from typing import Any
+
+from seqlab import bases, build, checks, device, targets
+from seqlab.mistakes import Mistake
+from seqlab.runs import folder as runs
+from seqlab.runs.files import write_json
+
+SPLITS, CHECKPOINTS = ("train", "val", "test"), ("best", "last")
+
+
+def evaluate(
+    run: Path, data: dict[str, Any], data_name: str, split: str, checkpoint: str, on: dict[str, Any]
+) -> dict[str, float]:
+    """The metrics in evaluation mode, also written to `evaluations/<data>-<split>-<checkpoint>.json`.
+
+    `data` is the node to measure on, `on` holds the device's keys. Raises Mistake for a split or checkpoint that does
+    not exist, and for data that the model cannot read.
+    """
+    if split not in SPLITS or checkpoint not in CHECKPOINTS:
+        raise Mistake(f"split={split} checkpoint={checkpoint}: take one of {', '.join(SPLITS)}, and best or last.")
+    record, config = runs.read_record(run), runs.read_config(run) | {"data": data}
+    targets.check_targets(config)
+    checks.check(config, record["choices"] | {"data": data_name})
+    if not record["facts"]:
+        raise Mistake(f"{run} never got as far as reading its data: there is nothing to evaluate.")
+    model = bases.restored(run, bases.weights_of(run, checkpoint))
+    if data.get("context_length", 0) > getattr(model, "context_length", data.get("context_length", 0)):
+        data["context_length"] = model.context_length
+    module = build.data(config, build.tokenizer(config, run))
+    module.test_split = split
+    task = build.task(config | {"adapter": {}}, model)
+    device.resolve(on, task.safe_precisions)
+    quiet = {"callbacks": {}, "logger": {}, "trainer": config["trainer"] | on | {"profiler": None, "limit_test_batches": 1.0}}
+    trainer = build.trainer(config | quiet, run, [], [])
+    trainer.test(task, datamodule=module, verbose=False)
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
+    write_json(run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json", result)
+    return metrics

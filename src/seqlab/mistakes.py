@@ -1,0 +1,53 @@
+"""What a user did wrong, said in one sentence."""
+
+import difflib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+
+DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class Mistake(ValueError):
+    """A user's mistake: the message names the value, the reason and the remedy, and is all that the user sees."""
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """' Did you mean …?' with the options nearest to a misspelt word, or else a list of all options."""
+    options = sorted(set(options))
+    near = difflib.get_close_matches(word, options, n=3, cutoff=0.6)
+    if near:
+        return f" Did you mean {' or '.join(near)}?"
+    return f" There are: {', '.join(options)}." if options else ""
+
+
+class Interrupted(Exception):
+    """A run was asked to stop, and has saved what it had."""
+
+
+def exit_status(action: Callable[[], int | None]) -> int:
+    """Run a command; a user's mistake, a full disk and Ctrl-C end in one sentence on standard error.
+
+    HYDRA_FULL_ERROR=1 shows the traceback as well. Any other exception is a bug, and keeps its traceback.
+    """
+    try:
+        return action() or 0
+    except (Mistake, Interrupted, KeyboardInterrupt, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or (isinstance(error, OSError) and error.errno not in DISK_FULL):
+            traceback.print_exc()
+        print(f"seqlab: {sentence(error)}", file=sys.stderr)
+        return 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
+
+
+def sentence(error: BaseException) -> str:
+    """What a user reads of an exception."""
+    if isinstance(error, KeyboardInterrupt):
+        return "Stopped."
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return (
+            f"The disk is full, or a limit on file sizes is reached ({error.strerror}): what was written before is whole; "
+            "make room, or write elsewhere with paths.runs=<folder>, and go on with resume=<run folder>."
+        )
+    return str(error) or type(error).__name__

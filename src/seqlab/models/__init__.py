@@ -1,0 +1,1 @@
+"""Pure torch modules, which know no Lightning, no Hydra and no file."""

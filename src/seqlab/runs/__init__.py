@@ -1,0 +1,1 @@
+"""The run folder as a format: names, run.json, files written atomically. Knows no Lightning."""

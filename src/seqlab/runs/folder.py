@@ -1,0 +1,83 @@
+"""Run folders: how they are named, made and found."""
+
+import datetime
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from seqlab.mistakes import Mistake
+from seqlab.runs.files import write_atomically, write_json
+
+
+def make(parent: Path, name: str) -> Path:
+    """Make a folder exclusively: two that start in the same second get two."""
+    parent.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:76].strip("-.")
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise Mistake(f"{parent / name} exists a thousand times over; tidy up {parent}.")
+
+
+def dated(runs: Path, name: str) -> Path:
+    """Make `<runs>/<date>/<time>-<name>`."""
+    now = datetime.datetime.now()
+    return make(runs / f"{now:%Y-%m-%d}", f"{now:%H-%M-%S}-{name}")
+
+
+def find(run: str, runs: Path) -> Path:
+    """The folder that `run` names, or with `last` the run started last, jobs of sweeps included."""
+    if run != "last":
+        folder = Path(run).expanduser()
+        if not (folder / "config.yaml").is_file():
+            why = "is no run folder (it has no config.yaml)" if folder.is_dir() else "does not exist"
+            raise Mistake(f"{folder} {why}: give a folder below {runs}, or last.")
+        return folder.resolve()
+    started = {
+        folder.parent: read_record(folder.parent)["started"] or ""
+        for pattern in ("*/*/run.json", "*/*/*/run.json")
+        for folder in runs.glob(pattern)
+    }
+    started = {folder: time for folder, time in started.items() if time}
+    if not started:
+        raise Mistake(f"There is no run below {runs} yet: train one with seqlab train, or say where with paths.runs=<folder>.")
+    return max(started, key=lambda folder: started[folder]).resolve()
+
+
+def remove(folder: Path) -> None:
+    """Remove a run folder that came to nothing, and the day's folder if it was the only run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+        folder.parent.rmdir()
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """config.yaml as plain data."""
+    return yaml.safe_load((run / "config.yaml").read_text())
+
+
+def write_config(run: Path, config: dict[str, Any]) -> None:
+    """config.yaml, in the order of composition."""
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_atomically(run / "config.yaml", lambda partial: partial.write_text(text))
+
+
+def read_record(run: Path) -> dict[str, Any]:
+    """run.json."""
+    return json.loads((run / "run.json").read_text())
+
+
+def write_record(run: Path, **changes: Any) -> dict[str, Any]:
+    """Update keys of run.json; the whole of it."""
+    record = read_record(run) if (run / "run.json").exists() else {}
+    record |= changes
+    write_json(run / "run.json", record)
+    return record

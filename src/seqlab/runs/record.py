@@ -1,0 +1,69 @@
+"""What run.json says: where a run comes from, and how it stands."""
+
+import datetime
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from seqlab.fetching import sha256
+
+PACKAGES = ("seqlab", "torch", "lightning", "hydra-core", "torchmetrics", "tiktoken", "numpy")
+
+
+def now() -> str:
+    """The local time with its zone, sortable within one."""
+    return datetime.datetime.now().astimezone().isoformat()
+
+
+def pending(**known: Any) -> dict[str, Any]:
+    """The first record of a run: all the keys that there are, most of them yet to come."""
+    keys = (
+        "status command overrides choices seed parameters metrics objective checkpoints steps tokens facts "
+        "started ended process git versions hardware data base error"
+    )
+    return dict.fromkeys(keys.split()) | {"status": "pending", "metrics": {"last": {}, "best": {}}} | known
+
+
+def surroundings() -> dict[str, Any]:
+    """Where this process runs: process, code, versions, hardware."""
+    import torch
+
+    from seqlab.device import hardware
+
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return {
+        "process": {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "boot_id": boot.read_text().strip() if boot.exists() else None,
+        },
+        "git": git(Path(__file__).parent),
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "hardware": {"device": hardware(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+    }
+
+
+def git(folder: Path) -> dict[str, Any] | None:
+    """Commit of the checkout that a folder lies in, and whether tracked files differ from it; None outside of one."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    if ask("ls-files", "--error-unmatch", str(folder / "record.py")) is None:  # seqlab itself is not what is checked out
+        return None
+    commit = ask("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))} if commit else None
+
+
+def checksums(files: Iterable[Path]) -> dict[str, str]:
+    """sha256 per file."""
+    return {str(file): sha256(file) for file in files}

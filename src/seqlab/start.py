@@ -1,0 +1,74 @@
+"""The one door: `python -m seqlab.start <run folder>` runs what its config.yaml says. Knows no Hydra."""
+
+import sys
+import warnings
+from pathlib import Path
+
+from seqlab.mistakes import Interrupted, Mistake, exit_status, sentence
+from seqlab.runs import folder as runs
+from seqlab.runs.record import now, surroundings
+
+
+def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
+    """Run a folder to its end, keeping run.json; its last metrics.
+
+    A refusal before the first step removes a new folder again, except in a sweep.
+    """
+    from seqlab import targets
+    from seqlab.train import train
+
+    config = runs.read_config(run)
+    targets.check_targets(config)
+    quiet()
+    if config["threads"]:
+        import torch
+
+        torch.set_num_threads(config["threads"])
+    fresh = runs.read_record(run)["status"] == "pending"
+    runs.write_record(run, status="running", started=now(), error=None, **surroundings())
+    try:
+        metrics = train(config, run)
+    except BaseException as error:
+        stepped = runs.read_record(run)["steps"]
+        if isinstance(error, Mistake) and fresh and not stepped and not in_sweep:
+            runs.remove(run)
+            raise
+        status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit) else "failed"
+        runs.write_record(run, status=status, ended=now(), error=f"{type(error).__name__}: {sentence(error)}")
+        raise
+    runs.write_record(run, status="done", ended=now())
+    return metrics
+
+
+def quiet() -> None:
+    """Silence what Lightning and torch say of themselves, and not what they say of the run."""
+    import logging
+
+    logging.getLogger("lightning").handlers.clear()
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for message in (
+        ".*does not have many workers.*",
+        ".*The number of training batches.*",
+        ".*Checkpoint directory.*",
+        ".*dataloader is not resumable.*",
+        ".*lr_scheduler.step.*before.*optimizer.step.*",
+        ".*TorchScript.*",
+        ".*treespec.*",
+        ".*across ranks is zero.*",
+        ".*isinstance.*LeafSpec.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+    warnings.showwarning = lambda message, *args, **kwargs: print(f"Warning: {message}", file=sys.stderr)
+
+
+def main() -> int:
+    """The command line of the door."""
+    if len(sys.argv) != 2:
+        print("python -m seqlab.start <run folder>", file=sys.stderr)
+        return 2
+    return exit_status(lambda: start(runs.find(sys.argv[1], Path("runs"))) and None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Many times through the one door."""

@@ -1,0 +1,178 @@
+"""What all tasks share: exact means, separate randomness, gradients weighed by what is supervised."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from seqlab.mistakes import Mistake
+from seqlab.randomness import stream
+
+Batch = tuple[Tensor, ...]
+Sums = dict[str, tuple[Tensor, Tensor]]  # name -> (total, count)
+
+
+class Task(LightningModule):
+    """A loss over a model. A subclass implements `measure` and names what it measures.
+
+    Every mean is a total over a count of supervised tokens (values, in forecasting): the same number whatever the batch
+    size, the padding and the accumulation.
+    """
+
+    measures: ClassVar[tuple[str, ...]] = ("loss",)
+    requires: ClassVar[tuple[str, ...]] = ()  # facts that the data must have
+    safe_precisions: ClassVar[tuple[str, ...]] = ("32-true",)  # what device=auto may take
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Callable[..., LRScheduler],
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.make_optimizer, self.make_schedule, self.seed = model, optimizer, schedule, seed
+        self.running = nn.ModuleDict(
+            {
+                split: nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in self.measures})
+                for split in ("fit", "val", "test")
+            }
+        )
+        self.mean("fit", "loss").persistent(True)  # a resumed epoch has one mean
+        self.micro_batches = 0
+        self.step_loss: float = math.nan  # of the last optimizer step that was logged, as the next two
+        self.step_rate: float = math.nan
+        self.grad_norm: float | Tensor = math.nan
+        self.window: list[tuple[Tensor, Tensor]] = []  # totals and counts since the last optimizer step
+        self.tokens: int | Tensor = 0  # supervised so far; a tensor between two looks, to not wait for the device
+
+    def mean(self, split: str, measure: str) -> MeanMetric:
+        """The running mean of a measure on a split."""
+        return cast(MeanMetric, cast(nn.ModuleDict, self.running[split])[measure])
+
+    def measure(self, batch: Batch) -> Sums:
+        """Total and count of each measure on a batch; `loss` is what is minimised."""
+        raise NotImplementedError
+
+    def derived(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The means of a split, and what follows from them."""
+        return means
+
+    # ------------------------------------------------------------------ training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The summed loss; divided already where this batch is the whole of an optimizer step."""
+        torch.manual_seed(stream(self.seed, "dropout", self.micro_batches, self.global_rank))
+        total, count = self.measure(batch)["loss"]
+        if not math.isfinite(total.item()):
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise Mistake(
+                f"The loss became {total.item()} at step {self.global_step + 1} with learning rate {rate:g}: "
+                "try a lower optimizer.lr, a schedule.warmup_steps, or trainer.gradient_clip_val=1.0."
+            )
+        detached = total.detach()
+        self.mean("fit", "loss").update(detached / count.clamp(min=1), count)
+        self.window.append((detached, count))
+        self.tokens = self.tokens + count
+        self.micro_batches += 1
+        self.trainer.datamodule.consume()  # type: ignore[attr-defined]
+        return total if self.divides_later else total / count.clamp(min=1)
+
+    @property
+    def divides_later(self) -> bool:
+        """Whether a step sees more than one batch, whose tokens are known only when all are through."""
+        return self.trainer.accumulate_grad_batches > 1 or self.trainer.world_size > 1
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Divide the gradients by the tokens of the window and of all ranks, before clipping."""
+        total, count = (torch.stack(sums).sum() for sums in zip(*self.window, strict=True))
+        self.window.clear()
+        if self.divides_later:
+            total, count = (self.trainer.strategy.reduce(value, reduce_op="sum") for value in (total, count))
+            factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / float(count.clamp(min=1))
+            torch._foreach_mul_([p.grad for p in self.parameters() if p.grad is not None], factor)
+        if self.is_logged(self.global_step + 1):
+            self.step_loss, self.step_rate = float(total / count.clamp(min=1)), optimizer.param_groups[0]["lr"]
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by the total norm if asked to; measure it where it will be logged."""
+        if gradient_clip_val:
+            self.grad_norm = clip_grad_norm_(self.model.parameters(), gradient_clip_val)
+        elif self.is_logged(self.global_step + 1):
+            self.grad_norm = get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+
+    def is_logged(self, step: int) -> bool:
+        """Whether the scalars of this optimizer step (from 1) are logged: the first, and every n-th."""
+        return step == 1 or step % self.trainer.log_every_n_steps == 0
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """At `max_steps`, stop as early stopping does, so that the last weights are validated also in mid-epoch."""
+        if self.global_step == self.trainer.max_steps:
+            self.trainer.should_stop = True
+
+    def on_train_epoch_end(self) -> None:
+        """The mean over the epoch goes to run.json and the objective; TensorBoard has the curve per step."""
+        loss = self.mean("fit", "loss")
+        self.log("train/loss", loss.compute(), logger=False)
+        loss.reset()
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer over what is trained, schedule per step."""
+        optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # ------------------------------------------------------------------ evaluation
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the means of the validation split."""
+        self.add(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the means of the tested split."""
+        self.add(batch, "test")
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the means of the validation split."""
+        self.report("val", "val")
+
+    def on_test_epoch_end(self) -> None:
+        """Report the means of the tested split, and what its data say of forecasts that need no network."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.report("test", data.test_split)
+        if hasattr(data, "baselines"):
+            self.log_dict({f"{data.test_split}/{name}": value for name, value in data.baselines(data.test_split).items()})
+
+    def add(self, batch: Batch, split: str) -> None:
+        """Add a batch to the running means of a split."""
+        for name, (total, count) in self.measure(batch).items():
+            self.mean(split, name).update(total / count.clamp(min=1), count)
+
+    def report(self, split: str, name: str) -> None:
+        """Log the means of a split under a name, and begin anew."""
+        means = {measure: self.mean(split, measure).compute() for measure in self.measures}
+        self.log_dict({f"{name}/{measure}": value for measure, value in self.derived(means).items()})
+        for measure in self.measures:
+            self.mean(split, measure).reset()
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the counts; of a frozen base, only what is trained."""
+        checkpoint["counts"] = {"micro_batches": self.micro_batches, "tokens": int(self.tokens)}
+        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the counts."""
+        self.micro_batches, self.tokens = checkpoint["counts"]["micro_batches"], checkpoint["counts"]["tokens"]
+        self.strict_loading = all(parameter.requires_grad for parameter in self.parameters())

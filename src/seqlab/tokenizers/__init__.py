@@ -1,0 +1,1 @@
+"""Tokenizers: `encode(text) -> ids`, `decode(ids) -> text`, `vocab_size`, `eos_id`, `save(folder)`, `load(folder)`."""

@@ -1,0 +1,52 @@
+"""Samples of what a language model writes as training goes on."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from seqlab.generation import choose, generate
+from seqlab.randomness import stream
+
+
+class Samples(Callback):
+    """Continues a prompt after every validation (without one, every epoch), in TensorBoard and on the terminal.
+
+    `prompt: null` takes the data's own: the beginning of a text, the first record of the validation split.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        tokenizer: Any,
+        seed: int = 0,
+        prompt: str | None = None,
+        max_new_tokens: int = 40,
+        temperature: float = 0.0,
+    ) -> None:
+        self.tokenizer, self.seed, self.prompt = tokenizer, seed, prompt
+        self.max_new_tokens, self.temperature = max_new_tokens, temperature
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Sample, with weights just validated."""
+        self.sample(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Sample, where nothing is validated."""
+        if not sum(trainer.num_val_batches):
+            self.sample(trainer, pl_module)
+
+    def sample(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write one continuation. Its randomness is its own, so that training does not notice."""
+        prompt = trainer.datamodule.sample_prompt(self.prompt)  # type: ignore[attr-defined]
+        device = pl_module.device
+        generator = torch.Generator(device).manual_seed(stream(self.seed, "sampling", trainer.global_step))
+        pick = partial(choose, temperature=self.temperature, generator=generator)
+        ids = generate(pl_module.model, self.tokenizer.encode(prompt), self.max_new_tokens, self.tokenizer.eos_id, pick)
+        text = self.tokenizer.decode(list(ids))
+        trainer.print(f"step {trainer.global_step}: …{prompt[-40:]}|{text}".replace("\n", " "))  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if hasattr(logger.experiment, "add_text"):
+                logger.experiment.add_text("samples", f"{prompt}**{text}**", trainer.global_step)

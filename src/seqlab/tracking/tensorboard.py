@@ -1,0 +1,58 @@
+"""The TensorBoard logger: events in the run folder itself, and hyperparameters that rank runs of different models."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
+
+
+class TensorBoard(TensorBoardLogger):
+    """Scalars, figures and text of one run. `purge_step` hides what an interrupted run logged beyond its checkpoint."""
+
+    def __init__(self, run: Path, config: dict[str, Any], command: str = "", purge_step: int | None = None) -> None:
+        super().__init__(save_dir=run.parent, name=run.name, version="", default_hp_metric=False, purge_step=purge_step)
+        self.config, self.command = config, command
+        self.begin()
+
+    @rank_zero_only
+    def begin(self) -> None:
+        """Write the start of the hyperparameters' session, the command and the config."""
+        _, start, _ = hparams(flatten(self.config), {})
+        self.experiment.file_writer.add_summary(start)
+        self.experiment.add_text("command", f"    {self.command}", 0)
+        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        self.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write the session's end; every scalar is then a metric of it."""
+        _, _, end = hparams(flatten(self.config), {})
+        self.experiment.file_writer.add_summary(end)
+        self.experiment.flush()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Lightning's own record would fix the HPARAMS columns to those of the first run."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """No hparams.yaml: config.yaml says it all."""
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of what people compare: models, data, recipe; no paths, no callbacks, no loggers."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if not prefix and key in ("paths", "callbacks", "logger", "resume", "objective"):
+            continue
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            flat[prefix.rstrip(".")] = str(value).rsplit(".", 1)[-1]
+        elif not key.startswith("_") and value is not None:
+            flat[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
+    return flat

@@ -1,0 +1,50 @@
+"""The story of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from seqlab import bases, build
+from seqlab.runs import folder as runs
+from seqlab.runs.files import load_tensors
+from seqlab.runs.objective import Objective
+from seqlab.runs.record import checksums
+from seqlab.tracking import terminal
+from seqlab.tracking.checkpoint import AtomicFiles
+from seqlab.tracking.record import Record
+
+
+def train(config: dict[str, Any], run: Path) -> dict[str, float]:
+    """Run what a config says in its run folder, going on from `last.ckpt` if there is one; the last metrics."""
+    last = run / "checkpoints" / "last.ckpt"
+    resumed = load_tensors(last, mmap=True)["global_step"] if last.exists() else None
+
+    tokenizer = build.tokenizer(config, run)
+    data = build.data(config, tokenizer)
+    facts = build.facts_of(data)
+    model = build.model(config["model"], facts, config["seed"])
+    if config["init_from"] and (resumed is None or config["adapter"]):
+        bases.load_base(model, bases.find(config["init_from"], run))
+    task = build.task(config, model)
+
+    record = Record(run, Objective(**config["objective"]))
+    command = runs.write_record(run, facts=facts, parameters=parameters(model), data=checksums(data.files))["command"]
+    trainer = build.trainer(
+        config, run, [record], [AtomicFiles()], tokenizer=tokenizer, command=command, purge_step=resumed and resumed + 1
+    )
+    terminal.announce(run, data, parameters(model), trainer, resumed)
+    trainer.fit(task, datamodule=data, ckpt_path=str(last) if resumed is not None else None, weights_only=True)
+
+    if "test" in data.splits and trainer.limit_test_batches:
+        best = bases.weights_of(run, "best") if record.best_step and config["objective"]["metric"] != "train/loss" else None
+        if best:
+            bases.load_trained(task.model, best)
+        trainer.test(task, datamodule=data, verbose=False)
+    record.conclude(trainer, task)
+    terminal.conclude(run, record.last, record.best)
+    return record.last
+
+
+def parameters(model: Any) -> dict[str, int]:
+    """How many numbers the model has, and how many of them are trained; tied weights count once."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, trained in sizes if trained)}
