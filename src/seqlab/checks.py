@@ -38,7 +38,7 @@ def check(config: Config, chosen: dict[str, str]) -> None:
 def check_node(node: Config, group: str, path: str, given: tuple[str, ...]) -> None:
     """Refuse keywords that a node's target does not take, and required ones that nobody gives."""
     target = targets.resolve(node["_target_"], group, path)
-    targets.check_keywords(node, target, path)
+    targets.check_keywords(node, target, path, given)
     for keyword in targets.required(target):
         if keyword not in node and keyword not in given:
             raise Mistake(f"{path} needs {keyword}: give it with {path}.{keyword}=….")

@@ -1,5 +1,7 @@
 """What can be chosen: the groups and choices under conf/, read without Hydra."""
 
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,8 @@ import yaml
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"  # in a wheel, in a checkout
+
+NAMES = re.compile(r"_target_: ([\w.]+)")
 
 
 def groups() -> dict[str, list[str]]:
@@ -32,6 +36,13 @@ def node(group: str, choice: str) -> dict[str, Any]:
         merged |= node(group, parent)
     merged |= content
     return merged.get(group, merged)  # a global yaml has its node under the group's name
+
+
+@cache
+def known_targets() -> frozenset[tuple[str, str]]:
+    """(group, target) of everything that seqlab's own yamls name."""
+    found = ((file.parent.name, name) for file in CONF.glob("*/*.yaml") for name in NAMES.findall(file.read_text()))
+    return frozenset(found)
 
 
 def fitting(group: str, fits: Any) -> list[str]:

@@ -44,6 +44,8 @@ def quiet() -> None:
     """Silence what Lightning and torch say of themselves, and not what they say of the run."""
     import logging
 
+    import lightning.pytorch  # noqa: F401  # sets levels of its own when it is imported
+
     logging.getLogger("lightning").handlers.clear()
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from seqlab.choices import known_targets
 from seqlab.mistakes import Mistake, did_you_mean
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,8 @@ def check_targets(config: dict[str, Any]) -> None:
     for group, path, target in targets(config):
         if group not in ALLOWED:
             raise Mistake(f"{path} names {target}, but nothing outside of {', '.join(ALLOWED)} is built: take it out.")
-        resolve(target, group, path)
+        if (group, target) not in known_targets():  # ours need not be imported to be known
+            resolve(target, group, path)
 
 
 def targets(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
@@ -112,8 +114,13 @@ def required(target: Callable[..., Any]) -> list[str]:
     return [n for n, p in keywords(target).items() if p.default is p.empty and p.kind in plain]
 
 
-def check_keywords(node: dict[str, Any], target: Callable[..., Any], path: str) -> None:
-    """Refuse keys that the target does not take, and values of another type. Raises Mistake."""
+def check_keywords(
+    node: dict[str, Any], target: Callable[..., Any], path: str, given: tuple[str, ...] = ()
+) -> None:
+    """Refuse keys that the target does not take, and values of another type. Raises Mistake.
+
+    A key that others give as well (`given`) may be null: it follows them.
+    """
     parameters = keywords(target)
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     owner = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
@@ -126,7 +133,7 @@ def check_keywords(node: dict[str, Any], target: Callable[..., Any], path: str) 
             continue
         if key not in parameters and not anything:
             raise Mistake(f"{path}.{key} is no keyword of {target.__qualname__}.{did_you_mean(key, parameters)}")
-        if not fits(value, hints.get(key, Any)):
+        if not fits(value, hints.get(key, Any)) and not (value is None and key in given):
             raise Mistake(f"{path}.{key}={value} does not fit: {target.__qualname__} takes {readable(hints[key])}.")
 
 

@@ -1,12 +1,28 @@
 """A noisy sine, cut into windows with the next values as targets."""
 
+from typing import cast
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
 from seqlab.mistakes import Mistake
+
+
+class Pairs(Dataset):
+    """Inputs and targets of the same length, drawn a batch at a time."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        self.inputs, self.targets = inputs, targets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
+        """-> windows (B, T, C), next values (B, H, C)"""
+        return self.inputs[numbers], self.targets[numbers]
 
 
 class Sine(DataModule):
@@ -49,7 +65,7 @@ class Sine(DataModule):
         inputs, targets = self.cut(noisy)
         _, self.clean_targets = self.cut(clean)  # what an oracle would say
         self.bounds = {"train": (0, train - val), "val": (train - val, train), "test": (train, samples)}
-        return {split: TensorDataset(inputs[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
+        return {split: Pairs(inputs[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
 
     def cut(self, series: np.ndarray) -> tuple[Tensor, Tensor]:
         """series (N,) -> windows (S, T, 1), next values (S, H, 1)"""
@@ -58,19 +74,14 @@ class Sine(DataModule):
         both = torch.tensor(pieces, dtype=torch.float32).unsqueeze(-1)
         return both[:, : self.window], both[:, self.window :]
 
-    def collate(self, items: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """-> windows (B, T, 1), next values (B, H, 1)"""
-        inputs, targets = zip(*items, strict=True)
-        return torch.stack(inputs), torch.stack(targets)
-
     def baselines(self, split: str) -> dict[str, float]:
         """Mean squared errors on a split of forecasts that need no network.
 
         `oracle` knows the noise-free sine; `persistence` repeats the last value, `window_mean` the mean of the window;
         `least_squares` is a line through the lags, fitted to the training windows.
         """
-        lags, targets = (tensor.squeeze(-1).double() for tensor in self.splits[split].tensors)  # type: ignore[attr-defined]
-        train_lags, train_targets = (t.squeeze(-1).double() for t in self.splits["train"].tensors)  # type: ignore[attr-defined]
+        lags, targets = self.values(split)
+        train_lags, train_targets = self.values("train")
         fit = torch.linalg.lstsq(with_intercept(train_lags), train_targets).solution  # (T + 1, H)
         start, end = self.bounds[split]
         forecasts = {
@@ -80,6 +91,11 @@ class Sine(DataModule):
             "least_squares": with_intercept(lags) @ fit,
         }
         return {f"mse_{name}": float(((forecast - targets) ** 2).mean()) for name, forecast in forecasts.items()}
+
+    def values(self, split: str) -> tuple[Tensor, Tensor]:
+        """-> windows (S, T), next values (S, H), in double precision"""
+        pairs = cast(Pairs, self.splits[split])
+        return pairs.inputs.squeeze(-1).double(), pairs.targets.squeeze(-1).double()
 
 
 def with_intercept(lags: Tensor) -> Tensor:
