@@ -1,5 +1,6 @@
 """Config -> objects. The only module that instantiates."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,17 @@ def make(node: Config, group: str, **given: Any) -> Any:
     try:
         return maker(**wanted)
     except (ValueError, TypeError) as error:
-        raise error if isinstance(error, Mistake) else Mistake(f"{group}: {error}") from error
+        raise as_mistake(error, group) from error
+
+
+def as_mistake(error: Exception, group: str) -> Mistake:
+    """What a constructor refuses is the user's mistake; a message that begins with a keyword gets its group's name."""
+    text = str(error)
+    if isinstance(error, Mistake):
+        return error
+    if re.match(r"\w+\.\w+=", text):
+        return Mistake(text)
+    return Mistake(f"{group}.{text}" if re.match(r"\w+=", text) else f"{group}: {text}")
 
 
 def partial(node: Config) -> Any:
@@ -71,7 +82,7 @@ def data(config: Config, tokenizer: Any) -> Any:
     try:
         module.setup()
     except ValueError as error:
-        raise error if isinstance(error, Mistake) else Mistake(f"data: {error}") from error
+        raise as_mistake(error, "data") from error
     return module
 
 
@@ -133,4 +144,9 @@ def trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any],
         "num_sanity_val_steps": 0,
         "use_distributed_sampler": False,
     }
-    return make(config["trainer"], "trainer", **fixed)
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        return make(config["trainer"], "trainer", **fixed)
+    except MisconfigurationException as error:
+        raise Mistake(f"trainer: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from seqlab.fetching import cache_folder, locked
+from seqlab.mistakes import Mistake
 
 WORTH_IT = 1.5  # a lower precision must be this many times as fast as fp32
 
@@ -39,6 +40,9 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
 
     `safe` are the precisions that the task calls safe, fp32 first.
     """
+    there = {"cuda": torch.cuda.is_available, "gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if trainer["accelerator"] in there and not there[trainer["accelerator"]]():
+        raise Mistake(f"device={trainer['accelerator']}: this machine has no such device; take device={accelerator()} or auto.")
     if "auto" not in (trainer["accelerator"], trainer["precision"]):
         return None
     if trainer["accelerator"] == "auto":

@@ -25,8 +25,11 @@ class Composed:
     command: str = ""
 
 
-def check(composed: Composed) -> bases.Base | None:
-    """Complete a composed config in place, refusing whatever cannot work; returns the base of `init_from`."""
+def check(composed: Composed) -> tuple[bases.Base | None, str | None]:
+    """Complete a composed config in place, refusing whatever cannot work.
+
+    Returns the base of `init_from`, and the line that says what `device=auto` took. Raises Mistake.
+    """
     config, choices = composed.config, composed.choices
     targets.check_targets(config)
     check_ranges(config)
@@ -35,9 +38,7 @@ def check(composed: Composed) -> bases.Base | None:
         follow(base, composed)
     taken = settle(config)
     checks.check(config, choices)
-    if taken:
-        print(taken, flush=True)
-    return base
+    return base, taken
 
 
 def follow(base: bases.Base, composed: Composed) -> None:
@@ -117,7 +118,9 @@ def not_tokenizer(folder: str, names: list[str]) -> list[str]:
 
 def freeze(composed: Composed) -> Path:
     """Check a composed config and make its run folder `<paths.runs>/<date>/<time>-<model>-<data>`."""
-    base = check(composed)
+    base, taken = check(composed)
+    if taken:
+        print(taken, flush=True)
     names = [composed.choices.get(group, group) for group in ("model", "data")]
     folder = runs.dated(Path(composed.config["paths"]["runs"]), "-".join(names))
     write(composed, folder, base)

@@ -40,7 +40,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
             bases.load_trained(task.model, best)
         trainer.test(task, datamodule=data, verbose=False)
     record.conclude(trainer, task)
-    terminal.conclude(run, record.last, record.best)
+    terminal.conclude(run, config["paths"]["runs"], record.last, record.best)
     return record.last
 
 

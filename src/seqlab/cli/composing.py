@@ -29,19 +29,22 @@ def compose(verb: str, words: list[str]) -> list[Composed]:
     """What a command composes: one config, a sweep's many, or none where Hydra only shows something (`--cfg job`)."""
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     words = quoted(take_allow(words))
+    for word, before in zip(words, ["", *words], strict=False):
+        if "=" not in word and not word.startswith(("-", "~")) and not before.startswith("-"):
+            raise Mistake(f"{word} is no key=value, and all arguments are: seqlab {verb} --help lists what there is.")
     folders = config_folders(words)
-    jobs: list[Composed] = []
+    handed_out: list[tuple[DictConfig, dict[str, str], list[str]]] = []
 
     def hand_out(config: DictConfig) -> None:
         known = HydraConfig.get()
         chosen = {group: choice for group, choice in known.runtime.choices.items() if "hydra" not in group}
-        jobs.append(Composed(plain(config), chosen, list(known.overrides.task), command))
+        handed_out.append((config, chosen, list(known.overrides.task)))
 
     with tempfile.TemporaryDirectory() as nowhere, said_by_hydra(verb, words, folders):
         sweep = [f"hydra.sweep.dir={nowhere}"] if is_multirun(words) else []  # where Hydra writes its multirun.yaml
         sys.argv = ["seqlab", *words, *sweep]
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)(hand_out)()
-    return jobs
+        return [Composed(plain(config), chosen, overrides, command) for config, chosen, overrides in handed_out]
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

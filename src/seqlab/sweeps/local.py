@@ -4,6 +4,9 @@ import multiprocessing
 import re
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from seqlab import freeze
 from seqlab.freeze import Composed
 from seqlab.mistakes import exit_status
@@ -16,13 +19,15 @@ def run_all(jobs: list[Composed]) -> int:
 
     The processes are forked from a server that has imported torch and Lightning once, and has done nothing else.
     """
-    bases = [freeze.check(job) for job in jobs]
+    checked = [freeze.check(job) for job in jobs]
+    for line in dict.fromkeys(taken for _, taken in checked if taken):
+        print(line)
     first = jobs[0]
     names = [first.choices.get(group, "none") for group in ("sweep", "experiment")]
     name = next((name for name in names if name != "none"), "multirun")
     sweep = runs.dated(Path(first.config["paths"]["runs"]), f"sweep-{name}")
     folders = []
-    for number, (job, base, difference) in enumerate(zip(jobs, bases, differences(jobs), strict=True)):
+    for number, (job, (base, _), difference) in enumerate(zip(jobs, checked, differences(jobs), strict=True)):
         folder = runs.make(sweep, f"{number:03d}-{difference}")
         freeze.write(job, folder, base)
         folders.append(folder)
@@ -38,10 +43,27 @@ def run_all(jobs: list[Composed]) -> int:
             raise KeyboardInterrupt
         if process.exitcode:
             failed.append(folder)
-    print(f"\n{len(folders) - len(failed)} of {len(folders)} runs done in {sweep}")
-    if failed:
-        print("failed: " + ", ".join(folder.name for folder in failed))
+    show(folders)
+    print(f"{len(folders) - len(failed)} of {len(folders)} runs done in {sweep}")
     return len(failed)
+
+
+def show(folders: list[Path]) -> None:
+    """A table of the runs, the best objective first."""
+    records = [(folder.name, runs.read_record(folder)) for folder in folders]
+    metric, mode = records[0][1]["objective"]["metric"], records[0][1]["objective"]["mode"]
+    tests = sorted({name for _, record in records for name in record["metrics"]["last"] if name in ("test/loss", "test/mse")})[-1:]
+    worst = float("inf") if mode == "min" else float("-inf")
+    records.sort(key=lambda pair: pair[1]["metrics"]["best"].get(metric, worst), reverse=mode == "max")
+    table = Table(box=None, pad_edge=False)
+    for title in ("run", "status", f"best {metric}", *tests):
+        table.add_column(title, justify="left" if title in ("run", "status") else "right")
+    for name, record in records:
+        numbers = [record["metrics"]["best"].get(metric), *(record["metrics"]["last"].get(test) for test in tests)]
+        table.add_row(name, record["status"], *(f"{number:.5g}" if number is not None else "" for number in numbers))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print()
+    console.print(table)
 
 
 def job_process(folder: Path) -> None:

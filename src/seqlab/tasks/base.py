@@ -115,15 +115,16 @@ class Task(LightningModule):
         return step == 1 or step % self.trainer.log_every_n_steps == 0
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """At `max_steps`, stop as early stopping does, so that the last weights are validated also in mid-epoch."""
+        """At `max_steps` stop as early stopping does, so that the last weights are validated also in mid-epoch.
+
+        The mean over the epoch goes to run.json and the objective; TensorBoard has the curve per step.
+        """
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
-
-    def on_train_epoch_end(self) -> None:
-        """The mean over the epoch goes to run.json and the objective; TensorBoard has the curve per step."""
-        loss = self.mean("fit", "loss")
-        self.log("train/loss", loss.compute(), logger=False)
-        loss.reset()
+        if self.trainer.should_stop or self.trainer.is_last_batch or batch_idx + 1 == self.trainer.num_training_batches:
+            loss = self.mean("fit", "loss")
+            self.log("train/loss", loss.compute(), logger=False)
+            loss.reset()
 
     def configure_optimizers(self) -> Any:
         """Optimizer over what is trained, schedule per step."""

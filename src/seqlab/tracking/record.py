@@ -34,6 +34,11 @@ class Record(Callback):
         """Add the test metrics."""
         self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
 
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Write how far the run came."""
+        if trainer.global_step:
+            self.write(trainer, pl_module)
+
     def look(self, trainer: Trainer, pl_module: Any) -> None:
         """Take the metrics as they stand."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

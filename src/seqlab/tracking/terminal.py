@@ -23,7 +23,7 @@ def announce(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer,
         console.print(f"resumed     after step {resumed:,}")
 
 
-def conclude(run: Path, last: dict[str, float], best: dict[str, float]) -> None:
+def conclude(run: Path, runs: str, last: dict[str, float], best: dict[str, float]) -> None:
     """A table of the metrics, and where everything lies."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -34,4 +34,4 @@ def conclude(run: Path, last: dict[str, float], best: dict[str, float]) -> None:
         table.add_row(name, f"{last[name]:.5g}", f"{best[name]:.5g}" if name in best else "")
     console.print(table)
     console.print(f"run         {run}", markup=False)
-    console.print(f"look        tensorboard --logdir {run.parent.parent}", markup=False)
+    console.print(f"look        tensorboard --logdir {runs}", markup=False)

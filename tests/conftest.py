@@ -1,0 +1,95 @@
+"""What all tests share: no network, folders of their own, and the command line without a new process."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+class Answer(NamedTuple):
+    """What a command left: exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only this machine can be reached."""
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+            raise OSError(101, "network is blocked in tests")
+        connect(self, address)  # type: ignore[arg-type]
+
+    def unknown(host: object, *args: object, **kwargs: object) -> list:
+        raise socket.gaierror(-3, "network is blocked in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is read from or written to the user's cache."""
+    monkeypatch.setenv("SEQLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    monkeypatch.delenv("SEQLAB_ALLOW", raising=False)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder with The Verdict, the instruction records and GPT-2's tokenizer files."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the data in {SHARED}, which are not there")
+    return SHARED
+
+
+@pytest.fixture
+def seqlab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Type a command in a folder of its own: `seqlab("train", "model=gru")`."""
+    from seqlab.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def type_in(*words: str) -> Answer:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["seqlab", *words])
+            status = main(list(words))
+        out, err = capfd.readouterr()
+        return Answer(status, out, err)
+
+    return type_in
+
+
+STORY = (
+    "The river ran past the mill, and the mill ran because of the river. Every morning the miller opened the sluice, "
+    "and every evening he closed it again. One day the river asked him what the flour was for.\n"
+) * 12
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Path:
+    """A text file of some 2,000 characters."""
+    path = tmp_path / "story.txt"
+    path.write_text(STORY)
+    return path
+
+
+TINY = ("model=gpt_mini", "model.n_layer=1", "model.n_head=2", "model.n_embd=16", "tokenizer=char", "device=cpu")
+
+
+@pytest.fixture
+def tiny(story: Path) -> list[str]:
+    """The words that train a GPT of a few thousand parameters on the story for two steps."""
+    return ["train", "data=text", f"data.path={story}", "data.context_length=16", *TINY, "trainer.max_steps=2"]
