@@ -63,12 +63,17 @@ def of_run(path: Path, run: Path, weights: Path) -> Base:
     )
 
 
+def best_of(run: Path) -> Path | None:
+    """The file (or adapter folder) of a run's best weights, if it has kept them."""
+    kept = [path for path in (run / "adapter", run / "checkpoints" / "best.ckpt") if path.exists()]
+    return kept[0] if kept else None
+
+
 def weights_of(run: Path, checkpoint: str) -> Path:
-    """The file (or adapter folder) of a run's best or last weights; best means last where there is no best."""
-    best = [path for path in (run / "adapter", run / "checkpoints" / "best.ckpt") if path.exists()]
-    last = run / "checkpoints" / "last.ckpt"
+    """The weights that `checkpoint` names; best means last where there is no best. Raises Mistake where there are none."""
+    best, last = best_of(run), run / "checkpoints" / "last.ckpt"
     if checkpoint == "best" and best:
-        return best[0]
+        return best
     if last.exists():
         return last
     remedy = "take checkpoint=best" if best else "take another run"

@@ -30,6 +30,7 @@ def evaluate(
     if data.get("context_length", 0) > getattr(model, "context_length", data.get("context_length", 0)):
         data["context_length"] = model.context_length
     module = build.data(config, build.tokenizer(config, run))
+    module.loader(split)  # refuses a split that these data do not have
     module.test_split = split
     task = build.task(config | {"adapter": {}}, model)
     device.resolve(on, task.safe_precisions)

@@ -35,8 +35,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if resumed is not None else None, weights_only=True)
 
     if "test" in data.splits and trainer.limit_test_batches:
-        best = bases.weights_of(run, "best") if record.best_step and config["objective"]["metric"] != "train/loss" else None
-        if best:
+        if best := bases.best_of(run):
             bases.load_trained(task.model, best)
         trainer.test(task, datamodule=data, verbose=False)
     record.conclude(trainer, task)

@@ -42,7 +42,9 @@ def compose(verb: str, words: list[str]) -> list[Composed]:
 
     with tempfile.TemporaryDirectory() as nowhere, said_by_hydra(verb, words, folders):
         sweep = [f"hydra.sweep.dir={nowhere}"] if is_multirun(words) else []  # where Hydra writes its multirun.yaml
-        sys.argv = ["seqlab", *words, *sweep]
+        options = [word for word in words if word.startswith("-") or "=" not in word]
+        overrides = [word for word in words if word not in options]
+        sys.argv = ["seqlab", *options, *overrides, *sweep]  # argparse wants the options together
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)(hand_out)()
         return [Composed(plain(config), chosen, overrides, command) for config, chosen, overrides in handed_out]
 

@@ -10,13 +10,37 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 
 from seqlab.mistakes import Mistake
 from seqlab.randomness import stream
 
 Batch = tuple[Tensor, ...]
 Sums = dict[str, tuple[Tensor, Tensor]]  # name -> (total, count)
+
+
+EXACT = torch.float32 if torch.backends.mps.is_available() else torch.float64  # Apple's GPUs have no float64
+
+
+class Mean(Metric):
+    """A total over a count. (torchmetrics' MeanMetric 1.9 drops its weights where it does not look for NaN.)"""
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=EXACT), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=EXACT), dist_reduce_fx="sum")
+
+    def update(self, total: Tensor, count: Tensor) -> None:
+        """Add a batch."""
+        self.total += total.detach()
+        self.count += count
+
+    def compute(self) -> Tensor:
+        """The mean so far."""
+        return (self.total / self.count).float()
 
 
 class Task(LightningModule):
@@ -41,7 +65,7 @@ class Task(LightningModule):
         self.model, self.make_optimizer, self.make_schedule, self.seed = model, optimizer, schedule, seed
         self.running = nn.ModuleDict(
             {
-                split: nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in self.measures})
+                split: nn.ModuleDict({name: Mean() for name in self.measures})
                 for split in ("fit", "val", "test")
             }
         )
@@ -53,9 +77,9 @@ class Task(LightningModule):
         self.window: list[tuple[Tensor, Tensor]] = []  # totals and counts since the last optimizer step
         self.tokens: int | Tensor = 0  # supervised so far; a tensor between two looks, to not wait for the device
 
-    def mean(self, split: str, measure: str) -> MeanMetric:
+    def mean(self, split: str, measure: str) -> Mean:
         """The running mean of a measure on a split."""
-        return cast(MeanMetric, cast(nn.ModuleDict, self.running[split])[measure])
+        return cast(Mean, cast(nn.ModuleDict, self.running[split])[measure])
 
     def measure(self, batch: Batch) -> Sums:
         """Total and count of each measure on a batch; `loss` is what is minimised."""
@@ -77,9 +101,8 @@ class Task(LightningModule):
                 f"The loss became {total.item()} at step {self.global_step + 1} with learning rate {rate:g}: "
                 "try a lower optimizer.lr, a schedule.warmup_steps, or trainer.gradient_clip_val=1.0."
             )
-        detached = total.detach()
-        self.mean("fit", "loss").update(detached / count.clamp(min=1), count)
-        self.window.append((detached, count))
+        self.mean("fit", "loss").update(total, count)
+        self.window.append((total.detach(), count))
         self.tokens = self.tokens + count
         self.micro_batches += 1
         self.trainer.datamodule.consume()  # type: ignore[attr-defined]
@@ -156,7 +179,7 @@ class Task(LightningModule):
     def add(self, batch: Batch, split: str) -> None:
         """Add a batch to the running means of a split."""
         for name, (total, count) in self.measure(batch).items():
-            self.mean(split, name).update(total / count.clamp(min=1), count)
+            self.mean(split, name).update(total, count)
 
     def report(self, split: str, name: str) -> None:
         """Log the means of a split under a name, and begin anew."""
@@ -170,7 +193,8 @@ class Task(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the counts; of a frozen base, only what is trained."""
         checkpoint["counts"] = {"micro_batches": self.micro_batches, "tokens": int(self.tokens)}
-        frozen = {name for name, parameter in self.named_parameters() if not parameter.requires_grad}
+        parameters = self.named_parameters(remove_duplicate=False)  # tied weights have two names
+        frozen = {name for name, parameter in parameters if not parameter.requires_grad}
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ class Checkpoint(LightningCheckpoint):
         self.last, self.best = self.folder / "last.ckpt", self.folder / "best.ckpt"
         self.every_seconds, self.every_n_steps, self.keep = (every_minutes or 0) * 60, every_n_steps, keep
         self.stopped_by: int | None = None
-        self.saved = time.monotonic()
+        self.saved, self.saved_step, self.due = time.monotonic(), -1, False
         self.previous: dict[int, Any] = {}
 
     # ------------------------------------------------------------------ when
@@ -69,15 +69,27 @@ class Checkpoint(LightningCheckpoint):
         os.write(2, b"\nStopping after this step, to save it; once more stops at once.\n")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save where it is time, and stop where someone asked for it."""
-        if self.stopped_by:
-            self.save_last(trainer)
-            raise Interrupted(f"Stopped at step {trainer.global_step} and saved; go on with resume={self.folder.parent}.")
+        """Save where it is time, and stop where someone asked for it; at the end of an epoch after its validation."""
         if pl_module.window:  # in the middle of a step
             return
-        due_steps = self.every_n_steps and trainer.global_step % self.every_n_steps == 0
-        if due_steps or (self.every_seconds and time.monotonic() - self.saved >= self.every_seconds):
+        stops = trainer.should_stop or trainer.global_step == trainer.max_steps
+        self.due |= bool(self.every_n_steps and trainer.global_step % self.every_n_steps == 0)
+        self.due |= bool(self.every_seconds and time.monotonic() - self.saved >= self.every_seconds)
+        self.due |= stops and self.keep == "all"  # once stopped, the epoch counts as over and could not be gone on with
+        if not (trainer.is_last_batch or batch_idx + 1 == trainer.num_training_batches):
+            self.save_if_due(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Save what came due with the last batch."""
+        if self.saved_step != trainer.global_step:
+            self.save_if_due(trainer)
+
+    def save_if_due(self, trainer: Trainer) -> None:
+        """Save if it is time or someone asked the run to stop, and then stop."""
+        if self.due or self.stopped_by:
             self.save_last(trainer)
+        if self.stopped_by:
+            raise Interrupted(f"Stopped at step {trainer.global_step} and saved; go on with resume={self.folder.parent}.")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the weights if these are the best so far."""
@@ -89,7 +101,8 @@ class Checkpoint(LightningCheckpoint):
         """Save what is kept of a finished run."""
         self.restore_signals()
         if self.keep == "all":
-            self.save_last(trainer)
+            if self.saved_step != trainer.global_step:
+                self.save_last(trainer)
         else:
             self.last.unlink(missing_ok=True)
         if self.keep != "none" and (has_adapter(pl_module) and not self.adapter.exists()):
@@ -112,7 +125,7 @@ class Checkpoint(LightningCheckpoint):
     def save_last(self, trainer: Trainer) -> None:
         """Everything needed to go on."""
         trainer.save_checkpoint(self.last)
-        self.saved = time.monotonic()
+        self.saved, self.saved_step, self.due = time.monotonic(), trainer.global_step, False
 
     def save_weights(self, trainer: Trainer, pl_module: Any, path: Path) -> None:
         """The weights alone: as a checkpoint, or with an adapter in `adapter/`."""

@@ -1,0 +1,148 @@
+"""What users get wrong ends in one sentence with the value, the reason and the remedy, and leaves nothing behind."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WRONG = {
+    "train model=gptt": ["model=gptt", "Did you mean gpt"],
+    "train modle=gpt": ["modle", "Did you mean model"],
+    "train model.hiden_size=3": ["model.hiden_size", "Did you mean model.hidden_size"],
+    "train trainer.max_epoch=3": ["trainer.max_epoch", "Did you mean trainer.max_epochs"],
+    "train optimizer.lr=fast": ["optimizer.lr=fast", "no number"],
+    "train optimizer.lr=-1": ["optimizer.lr=-1", "at least 0"],
+    "train trainer.max_epochs=-3": ["trainer.max_epochs=-3", "at least 1"],
+    "train model.hidden_size=0": ["model.hidden_size=0", "at least 1"],
+    "train model.dropout=1.5": ["model.dropout=1.5", "below 1"],
+    "train model.hidden_size=3.5": ["model.hidden_size=3.5", "whole number"],
+    "train data=verdict model=lstm": ["model=lstm and data=verdict do not fit", "data=sine", "model=distilgpt2"],
+    "train model=gpt": ["model=gpt and data=sine do not fit", "data=instruction or text or verdict"],
+    "train data=verdict task=forecasting": ["do not fit"],
+    "train tokenizer=char": ["tokenizer=char", "leave it out"],
+    "train adapter=lora": ["adapter=lora", "leave it out"],
+    "train data=verdict tokenizer=none": ["data=verdict needs a tokenizer", "tokenizer=char"],
+    "train data=text": ["data.path is missing"],
+    "train data=text data.path=nix.txt tokenizer=char": ["nix.txt", "data.path=<file>"],
+    "train data=verdict tokenizer=char paths.data=[nowhere]": ["the-verdict.txt", "nowhere", "network is blocked", "data.path="],
+    "train data=text data.path=story.txt paths.data=[nowhere]": ["tiktoken_cache", "tokenizer=byte"],
+    "train data=text data.path=story.txt tokenizer=char data.context_length=5000 model=gpt_mini": [
+        "tokens",
+        "data.context_length=5000",
+        "data.batch_size=8",
+    ],
+    "train data=text data.path=story.txt tokenizer=char model=gpt2 data.context_length=1500 data.val_fraction=0": ["model.context_length=1024"],
+    "train model=gpt_mini data=text data.path=story.txt tokenizer=char model.n_embd=33 data.context_length=16": ["model.n_embd=33", "n_head=4"],
+    "train model=gpt_mini data=text data.path=story.txt tokenizer=char model.norm=sideways": ["model.norm=sideways", "pre or post"],
+    "train device=mps": ["device=mps", "device=cpu"],
+    "train foo": ["foo is no key=value"],
+    "train init_from=nowhere data=verdict": ["init_from=nowhere"],
+    "train resume=nowhere": ["nowhere does not exist"],
+    "train resume=last": ["There is no run below"],
+    "train data.length=10": ["data.length=10"],
+    "generate run=last prompt=hi": ["There is no run below"],
+    "generate prompt=hi": ["run is missing"],
+    "evaluate run=story.txt": ["story.txt does not exist"],
+    "trian": ["trian", "Did you mean train"],
+}
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_a_mistake_ends_in_one_sentence(command: str, seqlab, story: Path) -> None:
+    answer = seqlab(*command.split())
+    assert answer.status == 1
+    *before, sentence = answer.err.strip().splitlines()
+    assert sentence.startswith("seqlab: "), answer.err
+    for part in WRONG[command]:
+        assert part in sentence
+    assert "Traceback" not in answer.err
+    assert not list(Path("runs").glob("*/*")), "an empty run folder was left"
+
+
+def test_a_traceback_is_there_when_asked_for(seqlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert "Traceback" in seqlab("train", "trainer.max_epochs=-3").err
+
+
+RECORD = {"instruction": "Say it.", "input": "", "output": "It."}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (json.dumps([RECORD] * 20)[:-30], ["is not JSON", "record 20"]),
+        (json.dumps([RECORD, {"instruction": "Say it."}]), ["Record 2", "output"]),
+        (json.dumps([RECORD, ["no", "object"]]), ["Record 2"]),
+        (json.dumps({"instruction": "Say it."}), ["no list of records"]),
+        (json.dumps([RECORD | {"output": " "}]), ["Record 1", "output"]),
+    ],
+)
+def test_malformed_records_are_named(text: str, parts: list[str], seqlab, tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text(text)
+    answer = seqlab("train", "data=instruction", "data.path=records.json", "tokenizer=byte", "model=gpt_mini", "device=cpu")
+    assert answer.status == 1
+    for part in ["records.json", *parts]:
+        assert part in answer.err
+    assert not list(Path("runs").glob("*/*"))
+
+
+def test_a_base_must_be_agreed_with(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    assert seqlab(*tiny).status == 0
+    (run,) = (tmp_path / "runs").glob("*/*")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    base = ["train", f"init_from={run}", *tiny[1:3], "device=cpu", "trainer.max_steps=1"]
+    for words, part in {
+        ("tokenizer=byte",): "tokenizer=byte is not the base's, char",
+        ("data.context_length=32",): "longer than the base's context of 16",
+        ("model=gpt",): "does not agree with the base",
+        ("model.n_layer=3",): "model.n_layer=3 does not agree with the base",
+        ("adapter=lora", "adapter.targets=[querry]"): "adapter.targets=querry names no linear layer",
+        ("adapter=lora", "adapter.targets=[head]"): "shares its weight",
+    }.items():
+        answer = seqlab(*base, *words)
+        assert answer.status == 1, words
+        assert part in answer.err
+    assert seqlab(*base, "model.dropout=0.3").status == 0  # only dropout may differ
+    assert before == {path: path.read_bytes() for path in before}
+    assert len(list((tmp_path / "runs").glob("*/*"))) == 2
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    assert seqlab(*tiny).status == 0
+    (checkpoint,) = (tmp_path / "runs").glob("*/*/checkpoints/best.ckpt")
+    lonely = checkpoint.rename(tmp_path / "lonely.ckpt")
+    answer = seqlab(*tiny, "model.n_embd=32", f"init_from={lonely}")
+    assert answer.status == 1
+    assert "another architecture" in answer.err
+    assert "lonely.ckpt" in answer.err
+
+
+def test_an_infinite_loss_names_step_and_learning_rate(seqlab, tmp_path: Path) -> None:
+    answer = seqlab("train", "optimizer.lr=1e20", "device=cpu")
+    assert answer.status == 1
+    assert "at step 2 with learning rate 1e+20" in answer.err
+    (run,) = (tmp_path / "runs").glob("*/*")
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["steps"]) == ("failed", 1)
+    assert "step 2" in record["error"]
+
+
+def test_a_limit_on_file_sizes_ends_the_run_and_keeps_what_was_there(tiny: list[str], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "seqlab.cli.main", *tiny, "model.n_embd=64", "logger=none"]
+    limit = 200_000
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limited)  # noqa: PLW1509
+    assert done.returncode == 1
+    assert "The disk is full, or a limit on file sizes is reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    (run,) = (tmp_path / "runs").glob("*/*")
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert not list(run.rglob("*.part"))
+
+

@@ -1,0 +1,137 @@
+"""Text: windows and splits of The Verdict as published, one shift, and refusals."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.data.text import Text, Windows, read_text
+from seqlab.mistakes import Mistake
+from seqlab.tokenizers.byte import Byte
+from seqlab.tokenizers.gpt2 import GPT2
+
+INPUTS = [
+    [40, 367, 2885, 1464],
+    [1807, 3619, 402, 271],
+    [10899, 2138, 257, 7026],
+    [15632, 438, 2016, 257],
+    [922, 5891, 1576, 438],
+    [568, 340, 373, 645],
+    [1049, 5975, 284, 502],
+    [284, 3285, 326, 11],
+]
+TARGETS = [
+    [367, 2885, 1464, 1807],
+    [3619, 402, 271, 10899],
+    [2138, 257, 7026, 15632],
+    [438, 2016, 257, 922],
+    [5891, 1576, 438, 568],
+    [340, 373, 645, 1049],
+    [5975, 284, 502, 284],
+    [3285, 326, 11, 287],
+]
+
+
+def verdict(shared: Path, **changes: Any) -> Text:
+    data = Text(str(shared / "the-verdict.txt"), GPT2(folders=[str(shared)]), **changes)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize(("tokens", "count"), [(1, 0), (4, 0), (5, 1), (8, 1), (9, 2), (12, 2), (13, 3)])
+def test_window_counts_of_few_tokens(tokens: int, count: int) -> None:
+    assert len(Windows(torch.arange(tokens), length=4, stride=4)) == count
+
+
+@given(st.integers(0, 60), st.integers(1, 12), st.integers(1, 12))
+def test_windows_are_all_those_that_fit_and_their_targets_one_token_later(count: int, length: int, stride: int) -> None:
+    tokens = torch.arange(count, dtype=torch.int32)
+    windows = Windows(tokens, length, stride)
+    starts = [start for start in range(0, count, stride) if start + length + 1 <= count]
+    assert len(windows) == len(starts)
+    for number, start in enumerate(starts):
+        inputs, targets = windows[number]
+        assert inputs.tolist() == list(range(start, start + length))
+        assert torch.equal(targets[:-1], inputs[1:])
+        assert targets[-1] == start + length
+        assert inputs.dtype == targets.dtype == torch.int64
+
+
+def test_published_windows_of_the_verdict(shared: Path) -> None:
+    data = verdict(shared, context_length=4, batch_size=8, val_fraction=0)
+    inputs, targets = next(iter(data.loader("train")))
+    assert (inputs.tolist(), targets.tolist()) == (INPUTS, TARGETS)
+    tokens = data.splits["train"].tokens
+    assert len(tokens) == 5_145
+    assert [len(Windows(tokens, *sizes)) for sizes in ((4, 4), (256, 128), (256, 256), (4, 1))] == [1286, 39, 20, 5141]
+
+
+def test_published_split_of_the_verdict(shared: Path) -> None:
+    data = verdict(shared, batch_size=2)
+    train, val = data.splits["train"], data.splits["val"]
+    assert (len(train.tokens), len(val.tokens), len(train), len(val)) == (4_612, 534, 18, 2)
+    assert train[0][0][:8].tolist() == [40, 367, 2885, 1464, 1807, 3619, 402, 271]
+    assert val[0][0][:8].tolist() == [518, 6, 14707, 588, 257, 2156, 286, 4116]
+    batches = [*data.train_dataloader()], [*data.val_dataloader()]
+    assert [len(split) for split in batches] == [9, 1]
+    assert all(part.shape == (2, 256) and part.dtype == torch.int64 for split in batches for batch in split for part in batch)
+    assert [sum(targets.numel() for _, targets in split) for split in batches] == [4_608, 512]
+    assert data.test_dataloader() == []
+
+
+def test_splits_are_consecutive_parts_of_the_text(story: Path) -> None:
+    data = Text(str(story), Byte(), context_length=8, val_fraction=0.2, test_fraction=0.1)
+    data.setup()
+    text = story.read_text()
+    assert Byte().decode([i for part in data.splits.values() for i in part.tokens.tolist()]) == text
+    sizes = [len(part.tokens) / len(text) for part in data.splits.values()]
+    assert sizes == pytest.approx([0.7, 0.2, 0.1], abs=0.001)
+    assert (data.vocab_size, data.context_length, data.files) == (257, 8, [story.resolve()])
+
+
+def test_the_order_of_training_begins_again_with_its_seed(story: Path) -> None:
+    def first_batch(seed: int) -> torch.Tensor:
+        data = Text(str(story), Byte(), context_length=8, batch_size=4)
+        data.order_seed = seed
+        data.setup()
+        return next(iter(data.train_dataloader()))[0]
+
+    assert torch.equal(first_batch(1), first_batch(1))
+    assert not torch.equal(first_batch(1), first_batch(2))
+
+
+def test_splits_never_share_text(story: Path) -> None:
+    data = Text(str(story), Byte(), context_length=8, val_fraction=0.6, test_fraction=0.6)
+    with pytest.raises(Mistake, match="fraction"):
+        data.setup()
+
+
+def test_a_text_too_short_for_one_window_is_refused_with_the_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("x" * 100)
+    with pytest.raises(Mistake, match=r"train split of short.txt has 90 tokens.*data.context_length=256.*batch_size=8"):
+        Text(str(path), Byte()).setup()
+    with pytest.raises(Mistake, match=r"val split .* 10 tokens .* data.val_fraction=0"):
+        Text(str(path), Byte(), context_length=20).setup()
+    Text(str(path), Byte(), context_length=20, val_fraction=0).setup()
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "latin.txt"
+    path.write_bytes("caf\xe9".encode("latin1"))
+    with pytest.raises(Mistake, match=r"latin.txt is not UTF-8 text \(byte 3 is 0xe9\).*iconv"):
+        read_text(path)
+    path.write_text(" \n")
+    with pytest.raises(Mistake, match="is empty"):
+        read_text(path)
+
+
+def test_a_sample_begins_with_the_first_words(story: Path) -> None:
+    data = Text(str(story), Byte(), context_length=8)
+    data.setup()
+    assert data.sample_prompt(None) == "The river ran past"
+    assert data.sample_prompt("Once") == "Once"
+    assert Text.training_text(path=str(story)) == story.read_text()

@@ -1,0 +1,161 @@
+"""GPT: published parameter counts, causality, tying, cache, packing, and the untrained loss."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from seqlab.choices import node
+from seqlab.models.gpt import GPT
+
+COUNTS = [  # REFERENCE section 2: choice, context, tied, parameters
+    ("gpt", 256, False, 162_419_712),
+    ("gpt", 256, True, 123_822_336),
+    ("gpt", 1024, False, 163_009_536),
+    ("gpt", 1024, True, 124_412_160),
+    ("gpt2", 256, False, 162_447_360),
+    ("gpt2", 256, True, 123_849_984),
+    ("gpt2", 1024, False, 163_037_184),
+    ("gpt2", 1024, True, 124_439_808),
+    ("gpt2_medium", 256, False, 405_499_904),
+    ("gpt2_medium", 256, True, 354_036_736),
+    ("gpt2_medium", 1024, False, 406_286_336),
+    ("gpt2_medium", 1024, True, 354_823_168),
+    ("gpt2_large", 256, False, 837_376_000),
+    ("gpt2_large", 256, True, 773_047_040),
+    ("gpt2_large", 1024, False, 838_359_040),
+    ("gpt2_large", 1024, True, 774_030_080),
+    ("gpt2_xl", 256, False, 1_636_793_600),
+    ("gpt2_xl", 256, True, 1_556_382_400),
+    ("gpt2_xl", 1024, False, 1_638_022_400),
+    ("gpt2_xl", 1024, True, 1_557_611_200),
+    ("distilgpt2", 1024, True, 81_912_576),
+]
+
+
+def parameters(model: GPT) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def tiny(**changes: Any) -> GPT:
+    torch.manual_seed(0)
+    return GPT(**{"vocab_size": 50, "context_length": 12, "n_layer": 2, "n_head": 2, "n_embd": 8, **changes}).eval()
+
+
+def tokens(rows: int, columns: int) -> torch.Tensor:
+    return torch.randint(0, 50, (rows, columns), generator=torch.Generator().manual_seed(1))
+
+
+VARIANTS = [
+    {},
+    {"qkv_bias": True, "tied": True, "initialisation": "gpt2"},
+    {"norm": "post", "activation": "relu", "head_bias": True, "n_inner": 20},
+]
+
+
+@pytest.mark.parametrize(("choice", "context", "tied", "count"), COUNTS)
+def test_published_parameter_counts(choice: str, context: int, tied: bool, count: int) -> None:
+    size = {**node("model", choice), "vocab_size": 50_257, "context_length": context, "tied": tied}
+    del size["_target_"]
+    with torch.device("meta"):
+        assert parameters(GPT(**size)) == count
+
+
+@pytest.mark.parametrize(("choice", "count"), [("gpt2", 124_439_808), ("gpt2_xl", 1_557_611_200)])
+def test_yamls_of_published_models_are_the_published_models(choice: str, count: int) -> None:
+    size = {**node("model", choice), "vocab_size": 50_257}
+    del size["_target_"]
+    with torch.device("meta"):
+        assert parameters(GPT(**size)) == count
+
+
+@pytest.mark.parametrize(("vocabulary", "count"), [(50_257, 70_953_041), (62, 19_503_166)])
+def test_parameter_counts_of_the_post_norm_tutorial_model(vocabulary: int, count: int) -> None:
+    size = {"n_layer": 6, "n_head": 8, "n_embd": 512, "n_inner": 2048, "norm": "post", "activation": "relu"}
+    with torch.device("meta"):
+        assert parameters(GPT(vocabulary, 1024, qkv_bias=True, head_bias=True, **size)) == count
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_token_changes_nothing_before_it(variant: dict[str, Any]) -> None:
+    model, before = tiny(**variant), tokens(2, 12)
+    after = before.clone()
+    after[:, 7] = (after[:, 7] + 1) % 50
+    first, second = model(before), model(after)
+    assert first.shape == (2, 12, 50)
+    torch.testing.assert_close(first[:, :7], second[:, :7], rtol=0, atol=1e-6)
+    assert (first[:, 7:] - second[:, 7:]).abs().amax(-1).min() > 1e-5
+
+
+def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not() -> None:
+    tied, untied = tiny(tied=True), tiny()
+    assert tied.head.weight is tied.token_embedding.weight
+    assert untied.head.weight is not untied.token_embedding.weight
+    assert parameters(untied) - parameters(tied) == 50 * 8
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("pieces", [[1] * 12, [5, 1, 6], [12]])
+def test_cached_logits_equal_uncached_ones(variant: dict[str, Any], pieces: list[int]) -> None:
+    model, inputs = tiny(**variant), tokens(2, 12)
+    cache: list = []
+    cached = torch.cat([model.head(model.hidden(piece, cache=cache)) for piece in inputs.split(pieces, 1)], 1)
+    torch.testing.assert_close(cached, model(inputs), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_packed_records_get_the_logits_of_each_alone(variant: dict[str, Any]) -> None:
+    model, inputs = tiny(**variant), tokens(2, 12)
+    lengths = ([3, 1, 8], [6, 6, 0])
+    documents = torch.stack([torch.repeat_interleave(torch.arange(3), torch.tensor(row)) for row in lengths])
+    packed = model.head(model.hidden(inputs, documents=documents))
+    for row, sizes in enumerate(lengths):
+        alone = torch.cat([model(record[None])[0] for record in inputs[row].split(sizes) if len(record)])
+        torch.testing.assert_close(packed[row], alone, rtol=0, atol=1e-5)
+
+
+def test_positions_restart_with_each_packed_record() -> None:
+    model = tiny()
+    record = tokens(1, 4)
+    hidden = model.hidden(record.repeat(1, 3), documents=torch.tensor([[7] * 4 + [2] * 4 + [9] * 4]))
+    torch.testing.assert_close(hidden[:, :4], hidden[:, 4:8], rtol=0, atol=1e-6)
+    torch.testing.assert_close(hidden[:, :4], hidden[:, 8:], rtol=0, atol=1e-6)
+
+
+def test_more_tokens_than_the_context_are_refused() -> None:
+    with pytest.raises(ValueError, match="13 tokens are more than the context of 12"):
+        tiny()(tokens(1, 13))
+    cache: list = []
+    model = tiny()
+    model.hidden(tokens(1, 12), cache=cache)
+    with pytest.raises(ValueError, match="13 tokens"):
+        model.hidden(tokens(1, 1), cache=cache)
+
+
+def test_a_width_that_heads_cannot_share_is_refused() -> None:
+    with pytest.raises(ValueError, match="n_embd=8 cannot be divided among n_head=3"):
+        tiny(n_head=3)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_untrained_loss_of_the_published_initialisation(tied: bool) -> None:
+    torch.manual_seed(0)
+    vocabulary, size = 50_257, {"n_layer": 1, "tied": tied, "qkv_bias": True, "initialisation": "gpt2"}
+    model = GPT(vocabulary, 64, **size).eval()
+    with torch.inference_mode():
+        loss = F.cross_entropy(model(torch.randint(vocabulary, (1, 64)))[0], torch.randint(vocabulary, (64,)))
+    assert loss.item() == pytest.approx(10.98, abs=0.1)
+    assert math.log(vocabulary) + 768 * 0.02**2 / 2 == pytest.approx(10.98, abs=0.01)
+
+
+def test_published_initialisation_has_its_standard_deviations() -> None:
+    torch.manual_seed(0)
+    model = GPT(500, 200, n_layer=8, n_head=2, n_embd=128, qkv_bias=True, initialisation="gpt2")
+    block = model.blocks[3]
+    for layer in (model.token_embedding, model.position_embedding, model.head, block.attention.query, block.feed_forward.up):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    for layer in (block.attention.output, block.feed_forward.down):
+        assert layer.weight.std().item() == pytest.approx(0.02 / 4, rel=0.03)
+        assert not layer.bias.any()

@@ -1,0 +1,102 @@
+"""Every yaml under conf/ composes, every target takes its keys, every model and data either train or are refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seqlab import build, checks, targets
+from seqlab.choices import CONF, comment, groups
+from seqlab.cli.composing import composed, plain
+from seqlab.freeze import Composed, settle
+from seqlab.limits import check_ranges
+
+FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))
+GROUP_FILES = [file for file in FILES if len(file.parts) == 2]
+LANGUAGE = ("tokenizer", "adapter")  # what only language data can use
+
+
+def config_of(words: list[str]) -> Composed:
+    """A config composed from words as `seqlab train` does it."""
+    config = composed("train", words, [])
+    chosen = {word.split("=")[0]: word.split("=")[1] for word in words}
+    return Composed(plain(config), {group: chosen.get(group, "default") for group in groups()}, words)
+
+
+def words_for(group: str, choice: str, text: Path) -> list[str]:
+    """The words that make a choice, with what it needs besides."""
+    words = [f"{group}={choice}"]
+    if (group in LANGUAGE and choice != "none") or "gpt" in choice or choice in ("pretraining", "instruction_tuning"):
+        words.append("data=text")
+    if "data=text" in words:
+        words.append(f"data.path={text}")
+    if group == "tokenizer" and choice == "none":
+        words = ["data=sine", *words]
+    return list(dict.fromkeys(words))
+
+
+@pytest.mark.parametrize("file", GROUP_FILES, ids=str)
+def test_every_choice_composes_and_its_target_takes_its_keys(file: Path, story: Path) -> None:
+    job = config_of(words_for(file.parts[0], file.stem, story))
+    targets.check_targets(job.config)
+    check_ranges(job.config)
+    if job.config["trainer"]["accelerator"] == "auto":  # another device may not be there
+        settle(job.config)
+    checks.check(job.config, job.choices)
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_yaml_says_what_it_is_for(file: Path) -> None:
+    lines = (CONF / file).read_text().splitlines()
+    assert all("@package" not in line for line in lines[1:]), "@package must be the first line"
+    assert any(comment(CONF / file))
+    yaml.safe_load((CONF / file).read_text())
+
+
+@pytest.mark.parametrize("choice", groups()["model"])
+@pytest.mark.parametrize("data", groups()["data"])
+def test_model_and_data_train_two_steps_or_are_refused(choice: str, data: str, seqlab, story: Path, shared: Path) -> None:
+    words = ["train", f"model={choice}", f"data={data}", "debug=fast", "device=cpu", f"paths.data=[{shared}]", "logger=none"]
+    words += [f"data.path={story}"] if data == "text" else []
+    if data != "sine":
+        words += ["data.context_length=32"] if data != "instruction" else ["data.context_length=128"]
+        words += ["callbacks.samples=null", "callbacks.checkpoint=null"]
+    fits = (data == "sine") == (choice in ("rnn", "lstm", "gru"))
+    if fits and choice not in ("rnn", "lstm", "gru", "gpt_mini"):
+        builds_on_the_meta_device(words[1:])
+        return
+    answer = seqlab(*words)
+    assert answer.status == (0 if fits else 1), answer.err
+    if not fits:
+        assert f"model={choice} and data={data} do not fit" in answer.err
+        assert not Path("runs").exists()
+
+
+def builds_on_the_meta_device(words: list[str]) -> None:
+    """A model too large to train in a test."""
+    import torch
+
+    job = config_of(words)
+    with torch.device("meta"):
+        model = build.model(job.config["model"], {"vocab_size": 50257, "context_length": job.config["data"]["context_length"]})
+    assert sum(parameter.numel() for parameter in model.parameters()) > 80e6
+
+
+def test_the_default_model_follows_the_task(shared: Path) -> None:
+    assert config_of(["data=verdict"]).config["model"]["_target_"].endswith("GPT")
+    assert config_of(["data=sine"]).config["model"]["_target_"].endswith("LSTM")
+
+
+def test_an_experiment_overrides_and_the_command_line_wins() -> None:
+    job = config_of(["experiment=sine", "seed=7", "model=gru"]).config
+    assert job["data"]["seed"] == 7
+    assert job["trainer"]["accelerator"] == "cpu"
+    assert job["model"]["_target_"].endswith("GRU")
+    assert config_of(["experiment=sine", "device=mps"]).config["trainer"]["accelerator"] == "mps"
+
+
+def test_the_recipe_is_the_tasks() -> None:
+    job = config_of(["data=verdict"]).config
+    assert job["optimizer"] | {"lr": 4e-4, "weight_decay": 0.1} == job["optimizer"]
+    assert (job["trainer"]["max_epochs"], job["data"]["batch_size"], job["data"]["context_length"]) == (10, 2, 256)
+    assert config_of(["data=verdict", "optimizer.lr=1e-3"]).config["optimizer"]["lr"] == 1e-3

@@ -1,0 +1,28 @@
+"""The byte tokenizer: every text round-trips."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seqlab.tokenizers.byte import Byte
+
+
+def test_ids_are_the_bytes_of_utf8() -> None:
+    byte = Byte()
+    assert (byte.vocab_size, byte.eos_id) == (257, 256)
+    assert byte.encode("aé") == [97, 195, 169]
+    assert byte.decode([97, byte.eos_id]) == "a"
+    assert byte.decode([97, 195]) == "a\N{REPLACEMENT CHARACTER}"
+
+
+@given(st.text())
+def test_every_text_round_trips(text: str) -> None:
+    byte = Byte()
+    assert byte.decode(byte.encode(text)) == text
+    assert byte.eos_id not in byte.encode(text)
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    Byte().save(tmp_path)
+    assert Byte.load(tmp_path).encode("é") == Byte().encode("é")
