@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose by a second thread
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 

@@ -55,8 +55,18 @@ def test_every_yaml_says_what_it_is_for(file: Path) -> None:
 
 @pytest.mark.parametrize("choice", groups()["model"])
 @pytest.mark.parametrize("data", groups()["data"])
-def test_model_and_data_train_two_steps_or_are_refused(choice: str, data: str, seqlab, story: Path, shared: Path) -> None:
-    words = ["train", f"model={choice}", f"data={data}", "debug=fast", "device=cpu", f"paths.data=[{shared}]", "logger=none"]
+def test_model_and_data_train_two_steps_or_are_refused(
+    choice: str, data: str, seqlab, story: Path, shared: Path
+) -> None:
+    words = [
+        "train",
+        f"model={choice}",
+        f"data={data}",
+        "debug=fast",
+        "device=cpu",
+        f"paths.data=[{shared}]",
+        "logger=none",
+    ]
     words += [f"data.path={story}"] if data == "text" else []
     if data != "sine":
         words += ["data.context_length=32"] if data != "instruction" else ["data.context_length=128"]
@@ -78,7 +88,9 @@ def builds_on_the_meta_device(words: list[str]) -> None:
 
     job = config_of(words)
     with torch.device("meta"):
-        model = build.model(job.config["model"], {"vocab_size": 50257, "context_length": job.config["data"]["context_length"]})
+        model = build.model(
+            job.config["model"], {"vocab_size": 50257, "context_length": job.config["data"]["context_length"]}
+        )
     assert sum(parameter.numel() for parameter in model.parameters()) > 80e6
 
 

@@ -82,7 +82,12 @@ class Huber(Forecasting):
         return sums | {"loss": (huber, sums["loss"][1])}
 '''
 ADDED = {
-    "model": (MODEL, "bigram", "_target_: mylab.Bigram\nwidth: 16\n", ["data=text", "data.path=story.txt", "tokenizer=char", "data.context_length=8"]),
+    "model": (
+        MODEL,
+        "bigram",
+        "_target_: mylab.Bigram\nwidth: 16\n",
+        ["data=text", "data.path=story.txt", "tokenizer=char", "data.context_length=8"],
+    ),
     "data": (
         DATA,
         "counting",
@@ -101,7 +106,9 @@ ADDED = {
 
 
 @pytest.mark.parametrize("group", ADDED)
-def test_one_file_and_one_yaml(group: str, seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_file_and_one_yaml(
+    group: str, seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sys
 
     code, name, text, words = ADDED[group]

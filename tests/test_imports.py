@@ -56,8 +56,11 @@ def test_models_know_only_torch() -> None:
 
 
 def test_only_the_command_line_and_build_know_hydra() -> None:
-    knowing = {room(f"seqlab.{file.relative_to(SRC).with_suffix('').as_posix().replace('/', '.')}") for file in FILES
-               if any(name.split(".")[0] == "hydra" for name in imports(file))}
+    knowing = {
+        room(f"seqlab.{file.relative_to(SRC).with_suffix('').as_posix().replace('/', '.')}")
+        for file in FILES
+        if any(name.split(".")[0] == "hydra" for name in imports(file))
+    }
     assert knowing == {"cli", "build"}
 
 
@@ -74,4 +77,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_generation_needs_no_lightning() -> None:
     code = "import sys, seqlab.generate; print('lightning' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

@@ -117,7 +117,9 @@ def test_other_models_are_refused(tmp_path: Path, change: dict[str, Any]) -> Non
         pretrained.model_node(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"layer_norm_epsilon": 0.1}, {"scale_attn_weights": False}, {"scale_attn_by_inverse_layer_idx": True}])
+@pytest.mark.parametrize(
+    "change", [{"layer_norm_epsilon": 0.1}, {"scale_attn_weights": False}, {"scale_attn_by_inverse_layer_idx": True}]
+)
 def test_what_our_gpt_does_not_compute_is_refused_not_ignored(tmp_path: Path, change: dict[str, Any]) -> None:
     theirs = oracle(tmp_path, **change)
     try:

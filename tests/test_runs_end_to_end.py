@@ -79,7 +79,9 @@ def test_checkpoints_hold_tensors_and_plain_python_only(seqlab, tiny: list[str],
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("all", {"best", "last"}), ("weights", {"best"}), ("none", set())])
-def test_keep_says_what_a_finished_run_keeps(keep: str, kept: set[str], seqlab, tiny: list[str], tmp_path: Path) -> None:
+def test_keep_says_what_a_finished_run_keeps(
+    keep: str, kept: set[str], seqlab, tiny: list[str], tmp_path: Path
+) -> None:
     assert seqlab(*tiny, f"callbacks.checkpoint.keep={keep}").status == 0
     assert {file.stem for file in only_run(tmp_path).glob("checkpoints/*.ckpt")} == kept
 
@@ -112,7 +114,9 @@ def test_evaluate_restates_nothing_and_takes_other_data(seqlab, tiny: list[str],
     assert "no split test" in answer.err
 
 
-def test_generate_is_reproducible_and_reads_standard_input(seqlab, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generate_is_reproducible_and_reads_standard_input(
+    seqlab, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import io
 
     assert seqlab(*tiny).status == 0
@@ -133,7 +137,14 @@ def test_lora_on_a_base_brings_model_and_tokenizer_along(seqlab, tiny: list[str]
     base = only_run(tmp_path)
     records = [{"instruction": "The river", "output": "ran past"}] * 20
     (tmp_path / "records.json").write_text(json.dumps(records))
-    tune = ["train", "data=instruction", "data.path=records.json", "device=cpu", "trainer.max_steps=2", f"init_from={base}"]
+    tune = [
+        "train",
+        "data=instruction",
+        "data.path=records.json",
+        "device=cpu",
+        "trainer.max_steps=2",
+        f"init_from={base}",
+    ]
     answer = seqlab(*tune, "adapter=lora")
     assert answer.status == 1
     assert "longer than data.context_length=16" in answer.err  # the base's context is too short for these records
@@ -152,7 +163,10 @@ def test_lora_on_a_base_brings_model_and_tokenizer_along(seqlab, tiny: list[str]
     assert all("lora_" in name for name in last if name.startswith("model."))
     for checkpoint in ("best", "last"):
         assert seqlab("evaluate", f"run={run}", "split=val", f"checkpoint={checkpoint}").status == 0
-        assert seqlab("generate", f"run={run}", "prompt=The river", f"checkpoint={checkpoint}", "max_new_tokens=3").status == 0
+        assert (
+            seqlab("generate", f"run={run}", "prompt=The river", f"checkpoint={checkpoint}", "max_new_tokens=3").status
+            == 0
+        )
     answer = seqlab(*tune[:-1], f"init_from={run}", "data.batch_size=4")  # merged first
     assert answer.status == 0, answer.err
 
@@ -286,5 +300,3 @@ def test_hydras_own_flags_work(seqlab) -> None:
     assert answer.status == 0
     assert "torch.optim.Adam" in answer.out
     assert not Path("runs").exists()
-
-

@@ -24,8 +24,8 @@ KINDS: dict[str, Callable[[str], str]] = {
 
 
 def words_of(text: str) -> list[str]:
-    """The distinct words of three to six letters, sorted."""
-    return sorted(set(re.findall(r"\b[a-z]{3,6}\b", text.lower())))
+    """The distinct words of three to six small letters, sorted."""
+    return sorted(set(re.findall(r"\b[a-z]{3,6}\b", text)))
 
 
 def records(text: str) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Weights to begin or to go on with: a run's own, and those that `init_from` names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Base:
     model: Config | None = None  # a node with all facts; None: whatever the config says
     tokenizer: Config | None = None
     tokenizer_folder: Path | None = None
-    choices: Config | None = None
+    choices: Config = field(default_factory=dict)
 
 
 def find(init_from: str, runs_folder: Path) -> Base:
@@ -59,7 +59,13 @@ def of_run(path: Path, run: Path, weights: Path) -> Base:
     facts = {key: value for key, value in (record["facts"] or {}).items() if key in names}
     kept = run / "tokenizer"
     return Base(
-        path, weights, run, facts | given, config["tokenizer"] or None, kept if kept.is_dir() else None, record["choices"]
+        path,
+        weights,
+        run,
+        facts | given,
+        config["tokenizer"] or None,
+        kept if kept.is_dir() else None,
+        record["choices"],
     )
 
 

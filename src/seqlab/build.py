@@ -65,7 +65,9 @@ def tokenizer(config: Config, run: Path) -> Any:
     text = None
     if "text" in targets.keywords(class_of(config, "tokenizer")):
         if not hasattr(source, "training_text"):
-            raise Mistake(f"{config['tokenizer']['_target_']} learns from a text, and these data offer none: take tokenizer=byte.")
+            raise Mistake(
+                f"{config['tokenizer']['_target_']} learns from a text, and these data offer none: take tokenizer=byte."
+            )
         text = source.training_text(**{k: v for k, v in config["data"].items() if not k.startswith("_")})
     new = make(config["tokenizer"], "tokenizer", text=text)
     partial_folder = run / "tokenizer.part"

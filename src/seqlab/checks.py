@@ -78,4 +78,6 @@ def check_fit(config: Config, chosen: dict[str, str]) -> None:
 
 def missing(model: Config, facts: tuple[str, ...]) -> list[str]:
     """The required keywords of a model that neither its node nor the facts give."""
-    return [k for k in targets.required(targets.resolve(model["_target_"], "model")) if k not in facts and k not in model]
+    return [
+        k for k in targets.required(targets.resolve(model["_target_"], "model")) if k not in facts and k not in model
+    ]

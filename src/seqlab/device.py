@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -30,8 +31,11 @@ def hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
-        if cpuinfo.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if cpuinfo.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 
@@ -40,9 +44,15 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
 
     `safe` are the precisions that the task calls safe, fp32 first.
     """
-    there = {"cuda": torch.cuda.is_available, "gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    there: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "gpu": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
     if trainer["accelerator"] in there and not there[trainer["accelerator"]]():
-        raise Mistake(f"device={trainer['accelerator']}: this machine has no such device; take device={accelerator()} or auto.")
+        raise Mistake(
+            f"device={trainer['accelerator']}: this machine has no such device; take device={accelerator()} or auto."
+        )
     if "auto" not in (trainer["accelerator"], trainer["precision"]):
         return None
     if trainer["accelerator"] == "auto":

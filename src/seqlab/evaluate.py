@@ -34,7 +34,11 @@ def evaluate(
     module.test_split = split
     task = build.task(config | {"adapter": {}}, model)
     device.resolve(on, task.safe_precisions)
-    quiet = {"callbacks": {}, "logger": {}, "trainer": config["trainer"] | on | {"profiler": None, "limit_test_batches": 1.0}}
+    quiet = {
+        "callbacks": {},
+        "logger": {},
+        "trainer": config["trainer"] | on | {"profiler": None, "limit_test_batches": 1.0},
+    }
     trainer = build.trainer(config | quiet, run, [], [])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -48,7 +49,7 @@ def find(
         raise Mistake(f"There is no file {path} (looked for as {where}): give one that exists with {remedy}.")
     try:
         return download(url, cache_folder() / relative, sha256)
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
         raise Mistake(
             f"There is no {path} (looked for as {where}) and {url} cannot be reached ({reason}): "
@@ -66,9 +67,15 @@ def download(url: str, target: Path, expected: str | None) -> Path:
         partial = target.with_name(target.name + ".part")
         with urllib.request.urlopen(url, timeout=30) as response:
             size = int(response.headers.get("Content-Length") or 0)
-            with wrap_file(response, size, description=f"Downloading {target.name}") as source, open(partial, "wb") as out:
+            with (
+                wrap_file(response, size, description=f"Downloading {target.name}") as source,
+                open(partial, "wb") as out,
+            ):
                 while block := source.read(1 << 16):
                     out.write(block)
+        if size and (arrived := partial.stat().st_size) != size:
+            partial.unlink()
+            raise OSError(f"it broke off after {arrived} of {size} bytes")
         actual = sha256(partial)
         if expected and actual != expected:
             partial.unlink()

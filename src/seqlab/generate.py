@@ -44,7 +44,7 @@ def continuation(
     except ValueError as error:
         raise Mistake(str(error)) from error
     if not ids:
-        raise Mistake("The prompt is empty: give one with prompt=\"…\".")
+        raise Mistake('The prompt is empty: give one with prompt="…".')
     place = device.torch_device(accelerator)
     model = bases.restored(run, bases.weights_of(run, checkpoint)).to(place)
     if dtype == "auto" and place.type == "cuda":
@@ -59,7 +59,9 @@ def rendered(data: dict[str, Any], prompt: str, input: str) -> str:
     if "format" in data:
         return FORMATS[data["format"]](prompt, input)
     if input:
-        raise Mistake(f"input={input} goes with an instruction, and this run was not trained on instructions: leave it out.")
+        raise Mistake(
+            f"input={input} goes with an instruction, and this run was not trained on instructions: leave it out."
+        )
     return prompt
 
 

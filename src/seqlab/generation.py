@@ -1,9 +1,10 @@
 """Sampling from a language model: plain functions on a model and token ids."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def choose(
@@ -20,7 +21,7 @@ def choose(
     """
     if temperature == 0:
         return int(logits.argmax())
-    logits = logits.float() / temperature
+    logits = (logits.float() - logits.max()) / temperature  # at most 0, so that a tiny temperature cannot overflow
     if top_k is not None:
         logits = logits.masked_fill(logits < logits.topk(min(top_k, len(logits))).values[-1], -torch.inf)
     probabilities = logits.softmax(-1)
@@ -34,7 +35,7 @@ def choose(
 
 @torch.inference_mode()
 def generate(
-    model: nn.Module,
+    model: Any,
     prompt: list[int],
     max_new_tokens: int,
     eos_id: int | None = None,
@@ -48,7 +49,8 @@ def generate(
     device = next(model.parameters()).device
     context: int | None = getattr(model, "context_length", None)
     cached = hasattr(model, "hidden")
-    tokens, cache, fresh = list(prompt), [], list(prompt)
+    tokens, fresh = list(prompt), list(prompt)
+    cache: list[tuple[Tensor, Tensor]] = []
     was_training = model.training
     model.eval()
     try:

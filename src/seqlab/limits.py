@@ -9,14 +9,21 @@ AT_LEAST_ONE = (
     "batch_size context_length window horizon length hidden_size num_layers n_layer n_head n_embd n_inner rank "
     "accumulate_grad_batches log_every_n_steps check_val_every_n_epoch max_new_tokens top_k every_n_steps stride threads"
 ).split()
-NOT_NEGATIVE = "lr weight_decay momentum warmup_steps noise num_workers temperature seed gradient_clip_val every_minutes".split()
+NOT_NEGATIVE = (
+    "lr weight_decay momentum warmup_steps noise num_workers temperature seed gradient_clip_val every_minutes".split()
+)
 FRACTION = "dropout val_fraction test_fraction".split()  # 0 <= x < 1
 
 RANGES: dict[str, tuple[float, float]] = (
     dict.fromkeys(AT_LEAST_ONE, (1, math.inf))
     | dict.fromkeys(NOT_NEGATIVE, (0, math.inf))
     | dict.fromkeys(FRACTION, (0, math.nextafter(1, 0)))
-    | {"top_p": (math.nextafter(0, 1), 1), "max_epochs": (1, math.inf), "max_steps": (-1, math.inf), "alpha": (1e-12, math.inf)}
+    | {
+        "top_p": (math.nextafter(0, 1), 1),
+        "max_epochs": (1, math.inf),
+        "max_steps": (-1, math.inf),
+        "alpha": (1e-12, math.inf),
+    }
 )
 
 
@@ -28,9 +35,21 @@ def check_ranges(node: dict[str, Any], prefix: str = "") -> None:
         elif key in RANGES and value is not None:
             low, high = RANGES[key]
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise Mistake(f"{prefix}{key}={value} is no number: type one, for instance {prefix}{key}={example(low)}.")
+                raise Mistake(
+                    f"{prefix}{key}={value} is no number: type one, for instance {prefix}{key}={example(low)}."
+                )
+            if (key in AT_LEAST_ONE or key == "seed") and value != int(value):
+                raise Mistake(
+                    f"{prefix}{key}={value} is no whole number: type one, such as {prefix}{key}={round(value)}."
+                )
             if not low <= value <= high:  # also what is not a number
-                bounds = f"at least {low:g}" if high == math.inf else f"above 0 and at most {high:g}" if low > 0 else "from 0 to below 1"
+                bounds = (
+                    f"at least {low:g}"
+                    if high == math.inf
+                    else f"above 0 and at most {high:g}"
+                    if low > 0
+                    else "from 0 to below 1"
+                )
                 raise Mistake(f"{prefix}{key}={value} is out of range: it must be {bounds}.")
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
@@ -27,13 +28,14 @@ class Interrupted(Exception):
     """A run was asked to stop, and has saved what it had."""
 
 
-def exit_status(action: Callable[[], int | None]) -> int:
-    """Run a command; a user's mistake, a full disk and Ctrl-C end in one sentence on standard error.
+def exit_status(action: Callable[[], Any]) -> int:
+    """Run a command, which may return an exit status. A user's mistake, a full disk and Ctrl-C end in one sentence.
 
     HYDRA_FULL_ERROR=1 shows the traceback as well. Any other exception is a bug, and keeps its traceback.
     """
     try:
-        return action() or 0
+        status = action()
+        return status if isinstance(status, int) else 0
     except (Mistake, Interrupted, KeyboardInterrupt, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or (isinstance(error, OSError) and error.errno not in DISK_FULL):
             traceback.print_exc()

@@ -19,6 +19,16 @@ BLOCK_NAMES = {
 OUTER_NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "norm", "lm_head": "head"}
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 
+# What may stand in config.json, the default first; another architecture would be read without an error.
+READ: dict[str, list[Any]] = {
+    "model_type": ["gpt2"],
+    "activation_function": list(ACTIVATIONS),
+    "layer_norm_epsilon": [1e-5],
+    "scale_attn_weights": [True],
+    "scale_attn_by_inverse_layer_idx": [False],
+    "add_cross_attention": [False],
+}
+
 
 def is_hugging_face(folder: Path) -> bool:
     """Whether the folder holds a model in Hugging Face format."""
@@ -28,9 +38,12 @@ def is_hugging_face(folder: Path) -> bool:
 def model_node(folder: Path) -> dict[str, Any]:
     """The config node of the GPT that a folder's config.json describes."""
     config = json.loads((folder / "config.json").read_text())
-    kind = config.get("model_type")
-    if kind != "gpt2" or config.get("activation_function", "gelu_new") not in ACTIVATIONS:
-        raise Mistake(f"{folder} holds a model of type {kind}; init_from reads GPT-2 folders (model_type gpt2).")
+    for key, values in READ.items():
+        if config.get(key, values[0]) not in values:
+            raise Mistake(
+                f"{folder}/config.json has {key}={config.get(key)}; init_from reads GPT-2 folders with {key}="
+                f"{' or '.join(map(str, values))}."
+            )
     return {
         "_target_": "seqlab.models.gpt.GPT",
         "vocab_size": config["vocab_size"],
@@ -55,7 +68,9 @@ def state_dict(folder: Path) -> dict[str, Tensor]:
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise Mistake(f"{folder} has no .safetensors file; save the model with save_pretrained(…) of a current transformers.")
+        raise Mistake(
+            f"{folder} has no .safetensors file; save the model with save_pretrained(…) of a current transformers."
+        )
     theirs: dict[str, Tensor] = {}
     for file in files:
         theirs |= load_file(file)
@@ -66,7 +81,7 @@ def from_gpt2(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """GPT-2 names and layouts to ours: Conv1D weights (in, out) are transposed, q|k|v lie side by side on the output.
 
     Reads names with and without the prefix `transformer.`, ignores mask buffers, and gives a missing head (tied) the
-    token embedding.
+    token embedding. Raises Mistake for a name that GPT-2 does not have.
     """
     ours: dict[str, Tensor] = {}
     for name, tensor in theirs.items():
@@ -75,10 +90,18 @@ def from_gpt2(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         block = re.fullmatch(r"h\.(\d+)\.(.+)\.(weight|bias)", name)
         if block is None:
-            part, kind = name.rsplit(".", 1)
+            part, _, kind = name.rpartition(".")
+            if part not in OUTER_NAMES:
+                raise Mistake(
+                    f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
+                )
             ours[f"{OUTER_NAMES[part]}.{kind}"] = tensor
             continue
         prefix, part, kind = f"blocks.{block[1]}.", block[2], block[3]
+        if part != "attn.c_attn" and part not in BLOCK_NAMES:
+            raise Mistake(
+                f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
+            )
         if part.startswith(("attn", "mlp")) and kind == "weight":
             tensor = tensor.T.contiguous()  # (out, in)
         if part == "attn.c_attn":

@@ -69,7 +69,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("python -m seqlab.start <run folder>", file=sys.stderr)
         return 2
-    return exit_status(lambda: start(runs.find(sys.argv[1], Path("runs"))) and None)
+    return exit_status(lambda: start(runs.find(sys.argv[1], Path("runs"))))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def resolve(target: str, group: str, path: str = "") -> Callable[..., Any]:
     if not within(target, packages):
         raise refusal
     found = locate(target)
-    callable_kind = inspect.isclass(found) or (inspect.isfunction(found) and (group in FUNCTIONS or within(target, user)))
+    callable_kind = inspect.isclass(found) or (
+        inspect.isfunction(found) and (group in FUNCTIONS or within(target, user))
+    )
     if not callable_kind or not within(getattr(found, "__module__", ""), packages):
         raise refusal
     return found
@@ -114,16 +116,14 @@ def required(target: Callable[..., Any]) -> list[str]:
     return [n for n, p in keywords(target).items() if p.default is p.empty and p.kind in plain]
 
 
-def check_keywords(
-    node: dict[str, Any], target: Callable[..., Any], path: str, given: tuple[str, ...] = ()
-) -> None:
+def check_keywords(node: dict[str, Any], target: Callable[..., Any], path: str, given: tuple[str, ...] = ()) -> None:
     """Refuse keys that the target does not take, and values of another type. Raises Mistake.
 
     A key that others give as well (`given`) may be null: it follows them.
     """
     parameters = keywords(target)
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    owner = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    owner = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(owner)
     except (NameError, TypeError):
@@ -154,7 +154,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint in (bool, str, type(None)):
         return isinstance(value, hint)
-    return not inspect.isclass(hint) or isinstance(value, hint) or isinstance(value, list | tuple)
+    return not inspect.isclass(hint) or isinstance(value, (hint, list, tuple))
 
 
 def readable(hint: Any) -> str:
@@ -163,4 +163,6 @@ def readable(hint: Any) -> str:
         return " or ".join(readable(argument) for argument in typing.get_args(hint))
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(str, typing.get_args(hint)))
-    return {float: "a number", int: "a whole number", type(None): "null"}.get(hint, getattr(hint, "__name__", str(hint)))
+    return {float: "a number", int: "a whole number", type(None): "null"}.get(
+        hint, getattr(hint, "__name__", str(hint))
+    )

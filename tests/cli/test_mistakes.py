@@ -27,16 +27,29 @@ WRONG = {
     "train data=verdict tokenizer=none": ["data=verdict needs a tokenizer", "tokenizer=char"],
     "train data=text": ["data.path is missing"],
     "train data=text data.path=nix.txt tokenizer=char": ["nix.txt", "data.path=<file>"],
-    "train data=verdict tokenizer=char paths.data=[nowhere]": ["the-verdict.txt", "nowhere", "network is blocked", "data.path="],
+    "train data=verdict tokenizer=char paths.data=[nowhere]": [
+        "the-verdict.txt",
+        "nowhere",
+        "network is blocked",
+        "data.path=",
+    ],
     "train data=text data.path=story.txt paths.data=[nowhere]": ["tiktoken_cache", "tokenizer=byte"],
     "train data=text data.path=story.txt tokenizer=char data.context_length=5000 model=gpt_mini": [
         "tokens",
         "data.context_length=5000",
         "data.batch_size=8",
     ],
-    "train data=text data.path=story.txt tokenizer=char model=gpt2 data.context_length=1500 data.val_fraction=0": ["model.context_length=1024"],
-    "train model=gpt_mini data=text data.path=story.txt tokenizer=char model.n_embd=33 data.context_length=16": ["model.n_embd=33", "n_head=4"],
-    "train model=gpt_mini data=text data.path=story.txt tokenizer=char model.norm=sideways": ["model.norm=sideways", "pre or post"],
+    "train data=text data.path=story.txt tokenizer=char model=gpt2 data.context_length=1500 data.val_fraction=0": [
+        "model.context_length=1024"
+    ],
+    "train model=gpt_mini data=text data.path=story.txt tokenizer=char model.n_embd=33 data.context_length=16": [
+        "model.n_embd=33",
+        "n_head=4",
+    ],
+    "train model=gpt_mini data=text data.path=story.txt tokenizer=char model.norm=sideways": [
+        "model.norm=sideways",
+        "pre or post",
+    ],
     "train device=mps": ["device=mps", "device=cpu"],
     "train foo": ["foo is no key=value"],
     "train init_from=nowhere data=verdict": ["init_from=nowhere"],
@@ -54,7 +67,7 @@ WRONG = {
 def test_a_mistake_ends_in_one_sentence(command: str, seqlab, story: Path) -> None:
     answer = seqlab(*command.split())
     assert answer.status == 1
-    *before, sentence = answer.err.strip().splitlines()
+    *_, sentence = answer.err.strip().splitlines()
     assert sentence.startswith("seqlab: "), answer.err
     for part in WRONG[command]:
         assert part in sentence
@@ -82,7 +95,9 @@ RECORD = {"instruction": "Say it.", "input": "", "output": "It."}
 )
 def test_malformed_records_are_named(text: str, parts: list[str], seqlab, tmp_path: Path) -> None:
     (tmp_path / "records.json").write_text(text)
-    answer = seqlab("train", "data=instruction", "data.path=records.json", "tokenizer=byte", "model=gpt_mini", "device=cpu")
+    answer = seqlab(
+        "train", "data=instruction", "data.path=records.json", "tokenizer=byte", "model=gpt_mini", "device=cpu"
+    )
     assert answer.status == 1
     for part in ["records.json", *parts]:
         assert part in answer.err
@@ -137,12 +152,10 @@ def test_a_limit_on_file_sizes_ends_the_run_and_keeps_what_was_there(tiny: list[
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limited)  # noqa: PLW1509
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, preexec_fn=limited)
     assert done.returncode == 1
     assert "The disk is full, or a limit on file sizes is reached" in done.stderr
     assert "Traceback" not in done.stderr
     (run,) = (tmp_path / "runs").glob("*/*")
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
     assert not list(run.rglob("*.part"))
-
-

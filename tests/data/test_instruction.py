@@ -127,7 +127,9 @@ def test_records_longer_than_the_context_are_dropped_and_counted(tmp_path: Path)
     data = written(tmp_path / "r.json", records, context_length=exact)
     assert (len(data.splits["train"]), data.dropped) == (2, 1)
     assert all(ids[-1] == 256 for ids, _ in data.splits["train"])  # nothing lost its end
-    with pytest.raises(Mistake, match=rf"All 3 train records of r.json are longer than .*={exact - 1} tokens: take {exact + 497}"):
+    with pytest.raises(
+        Mistake, match=rf"All 3 train records of r.json are longer than .*={exact - 1} tokens: take {exact + 497}"
+    ):
         written(tmp_path / "r.json", records, context_length=exact - 1)
 
 
@@ -148,11 +150,14 @@ def test_a_malformed_record_is_named_by_its_number(tmp_path: Path, bad: Any, mes
 
 def test_what_is_no_list_of_records_is_refused(tmp_path: Path) -> None:
     broken = json.dumps([record(1), record(2), record(3)], indent=1).replace('"Do 2",', '"Do 2"')
-    with pytest.raises(Mistake, match=r"r.json is not JSON: .* line 8, .*record 2"):
+    with pytest.raises(Mistake, match=r"r.json is not JSON: .* line 9, .*record 2"):
         written(tmp_path / "r.json", broken)
     for nothing in ("{}", "[]", '"text"'):
         with pytest.raises(Mistake, match="no list of records"):
             written(tmp_path / "r.json", nothing)
+
+
+def test_records_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes('[{"instruction": "caf\xe9", "output": "yes"}]'.encode("latin1"))
     with pytest.raises(Mistake, match="UTF-8"):
         read_records(tmp_path / "latin.json")

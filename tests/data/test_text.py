@@ -77,7 +77,9 @@ def test_published_split_of_the_verdict(shared: Path) -> None:
     assert val[0][0][:8].tolist() == [518, 6, 14707, 588, 257, 2156, 286, 4116]
     batches = [*data.train_dataloader()], [*data.val_dataloader()]
     assert [len(split) for split in batches] == [9, 1]
-    assert all(part.shape == (2, 256) and part.dtype == torch.int64 for split in batches for batch in split for part in batch)
+    assert all(
+        part.shape == (2, 256) and part.dtype == torch.int64 for split in batches for batch in split for part in batch
+    )
     assert [sum(targets.numel() for _, targets in split) for split in batches] == [4_608, 512]
     assert data.test_dataloader() == []
 

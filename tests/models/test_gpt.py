@@ -154,7 +154,13 @@ def test_published_initialisation_has_its_standard_deviations() -> None:
     torch.manual_seed(0)
     model = GPT(500, 200, n_layer=8, n_head=2, n_embd=128, qkv_bias=True, initialisation="gpt2")
     block = model.blocks[3]
-    for layer in (model.token_embedding, model.position_embedding, model.head, block.attention.query, block.feed_forward.up):
+    for layer in (
+        model.token_embedding,
+        model.position_embedding,
+        model.head,
+        block.attention.query,
+        block.feed_forward.up,
+    ):
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
     for layer in (block.attention.output, block.feed_forward.down):
         assert layer.weight.std().item() == pytest.approx(0.02 / 4, rel=0.03)

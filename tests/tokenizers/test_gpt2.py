@@ -11,7 +11,28 @@ from seqlab.mistakes import Mistake
 from seqlab.tokenizers.gpt2 import GPT2
 
 TEA = "Hello, do you like tea? <|endoftext|> In the sunlit terracesof someunknownPlace."
-TEA_IDS = [15496, 11, 466, 345, 588, 8887, 30, 220, 50256, 554, 262, 4252, 18250, 8812, 2114, 1659, 617, 34680, 27271, 13]
+TEA_IDS = [
+    15496,
+    11,
+    466,
+    345,
+    588,
+    8887,
+    30,
+    220,
+    50256,
+    554,
+    262,
+    4252,
+    18250,
+    8812,
+    2114,
+    1659,
+    617,
+    34680,
+    27271,
+    13,
+]
 
 
 @cache
@@ -69,14 +90,12 @@ def test_save_and_load(shared: Path, tmp_path: Path) -> None:
     assert (tmp_path / "again" / "merges.txt").read_bytes() == (tmp_path / "merges.txt").read_bytes()
 
 
-def test_a_hugging_face_folder_can_be_loaded(shared: Path, tmp_path: Path) -> None:
+def test_a_folder_gives_both_libraries_the_same_ids(shared: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     tokenizer(shared).save(tmp_path)
     theirs = transformers.GPT2Tokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
-    theirs.save_pretrained(tmp_path / "theirs")
-    folder = tmp_path / "theirs" if (tmp_path / "theirs" / "vocab.json").is_file() else tmp_path
     text = (shared / "the-verdict.txt").read_text()[:2000] + " déjà vu 🙂\n\n  two"
-    assert GPT2.load(folder).encode(text) == theirs.encode(text)
+    assert GPT2.load(tmp_path).encode(text) == theirs.encode(text)
 
 
 def test_a_tokenizer_leaves_the_files_and_tiktokens_cache_alone(

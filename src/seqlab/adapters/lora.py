@@ -45,18 +45,26 @@ def lora(
     Raises ValueError for a target that names no linear layer, or one whose weight is shared with another layer.
     """
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    names = sorted({name.rsplit(".", 1)[-1] for name in linear})
+    names = sorted({last(name) for name in linear})
     for target in targets:
         if target not in names:
             raise ValueError(f"adapter.targets={target} names no linear layer; this model has {', '.join(names)}.")
-    weights = [id(p) for _, p in model.named_parameters(remove_duplicate=False)]
+    chosen = {name: module for name, module in linear.items() if last(name) in targets}
+    weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
+    for name, module in chosen.items():
+        if weights.count(id(module.weight)) > 1:
+            raise ValueError(
+                f"adapter.targets={last(name)} shares its weight with another layer: leave it out, or untie them."
+            )
     model.requires_grad_(False)
-    for name, module in linear.items():
-        if name.rsplit(".", 1)[-1] in targets:
-            if weights.count(id(module.weight)) > 1:
-                raise ValueError(f"adapter.targets={name} shares its weight with an embedding; leave it out or model.tied=false.")
-            replace(model, name, LoRALinear(module, rank, alpha, dropout))
+    for name, module in chosen.items():
+        replace(model, name, LoRALinear(module, rank, alpha, dropout))
     return model
+
+
+def last(name: str) -> str:
+    """The last part of a dotted name."""
+    return name.rsplit(".", 1)[-1]
 
 
 def merge(model: nn.Module) -> nn.Module:
@@ -86,7 +94,7 @@ def save_adapter(model: nn.Module, folder: Path) -> None:
         "r": rank,
         "lora_alpha": first.scale * rank,
         "lora_dropout": first.dropout.p,
-        "target_modules": sorted({name.rsplit(".", 1)[-1] for name in layers}),
+        "target_modules": sorted({last(name) for name in layers}),
         "bias": "none",
         "task_type": None,
     }
@@ -110,7 +118,9 @@ def load_adapter(model: nn.Module, folder: Path) -> nn.Module:
     """Put the adapter of a folder onto a bare model; in place. Raises ValueError where it does not fit."""
     config = json.loads((folder / "adapter_config.json").read_text())
     lora(model, config["r"], config["lora_alpha"], config["lora_dropout"], config["target_modules"])
-    unknown = model.load_state_dict(adapter_tensors(folder), strict=False).unexpected_keys
-    if unknown:
-        raise ValueError(f"{folder} does not fit this model: it has no {unknown[0]}.")
+    tensors, own = adapter_tensors(folder), model.state_dict()
+    for name in {*tensors, *(name for name in own if "lora_" in name)}:
+        if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
+            raise ValueError(f"The adapter in {folder} does not fit this model: {name} is missing or of another shape.")
+    model.load_state_dict(tensors, strict=False)
     return model

@@ -12,7 +12,9 @@ def show_help(verb: str | None, verbs: dict[str, str]) -> None:
     if verb is None:
         print("seqlab: a laboratory for sequence models. All arguments are key=value.\n")
         for name, text in verbs.items():
-            print(f"  seqlab {name:<9} {text}\n  {'':<16} {comment(CONF / f'{name}.yaml')[0] or comment(CONF / f'{name}.yaml')[1]}")
+            print(
+                f"  seqlab {name:<9} {text}\n  {'':<16} {comment(CONF / f'{name}.yaml')[0] or comment(CONF / f'{name}.yaml')[1]}"
+            )
         print("\nseqlab <verb> --help lists what can be chosen; seqlab train --cfg job … shows a composed config.")
         return
     print(f"seqlab {verb}: {verbs[verb]}\n")

@@ -29,7 +29,9 @@ def run(words: list[str]) -> int:
         print(import_module("seqlab").__version__)
         return 0
     if verb not in VERBS:
-        raise Mistake(f"seqlab has no verb {verb}.{did_you_mean(verb, VERBS)} Type seqlab --help to see what it can do.")
+        raise Mistake(
+            f"seqlab has no verb {verb}.{did_you_mean(verb, VERBS)} Type seqlab --help to see what it can do."
+        )
     if any(word in ("-h", "--help") for word in rest):
         show_help(verb, {verb: text for verb, (text, _) in VERBS.items()})
         return 0

@@ -62,7 +62,9 @@ def resumed(words: list[str]) -> Path:
         raise Mistake("resume= goes on with one run, not with -m: resume the runs of a sweep one by one.")
     updated = update(config, typed, record["choices"])
     if record["status"] == "done" and not any(word.startswith("trainer.max_") for word in typed):
-        raise Mistake(f"{run} is finished: to train on, raise trainer.max_epochs={config['trainer']['max_epochs']} besides.")
+        raise Mistake(
+            f"{run} is finished: to train on, raise trainer.max_epochs={config['trainer']['max_epochs']} besides."
+        )
     if record["status"] == "done" and not (run / "checkpoints" / "last.ckpt").exists():
         raise Mistake(f"{run} has kept no last.ckpt to go on from: start a new run with init_from={run}.")
     check_ranges(updated)
@@ -79,7 +81,9 @@ def update(config: dict[str, Any], words: list[str], chosen: dict[str, str]) -> 
         key, value = override.key_or_group, override.value()
         if key in groups():
             if value != chosen.get(key):
-                raise Mistake(f"{key}={value} cannot be changed in a run that has begun with {chosen.get(key)}: start a new one.")
+                raise Mistake(
+                    f"{key}={value} cannot be changed in a run that has begun with {chosen.get(key)}: start a new one."
+                )
             continue
         if key not in keys:
             raise Mistake(f"There is no {key} in this run's config.{did_you_mean(key, keys)}")

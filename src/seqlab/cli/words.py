@@ -64,7 +64,9 @@ def config_folders(words: list[str]) -> list[Path]:
         if name in ("--config-dir", "-cd"):
             folders.append(Path(value or words[number + 1]))
         elif name in ("--config-path", "-cp", "--config-name", "-cn") or name.lstrip("+~") == "hydra.searchpath":
-            raise Mistake(f"{word} would replace seqlab's own configs: add a folder of yours with --config-dir <folder>.")
+            raise Mistake(
+                f"{word} would replace seqlab's own configs: add a folder of yours with --config-dir <folder>."
+            )
     for folder in folders:
         if not folder.is_dir():
             raise Mistake(f"--config-dir {folder} is no folder: give one with model/, data/ … in it.")

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from seqlab import fetching
 from seqlab.data.base import DataModule
 from seqlab.data.formats import FORMATS
-from seqlab.data.text import Tokenizer
+from seqlab.data.text import Tokenizer, read_text
 from seqlab.mistakes import Mistake
 
 IGNORED = -100  # a target that is not scored
@@ -129,7 +129,7 @@ def read_records(path: Path) -> list[dict[str, str]]:
 
     Raises Mistake naming file, record number (from 1) and reason.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     try:
         records = json.loads(text)
     except json.JSONDecodeError as error:
@@ -146,7 +146,9 @@ def read_records(path: Path) -> list[dict[str, str]]:
 def checked(record: Any, number: int, path: Path) -> dict[str, str]:
     """The record with an empty input where it has none."""
     if not isinstance(record, dict):
-        raise Mistake(f"Record {number} of {path} is no object but {json.dumps(record)[:40]}; write instruction, input and output.")
+        raise Mistake(
+            f"Record {number} of {path} is no object but {json.dumps(record)[:40]}; write instruction, input and output."
+        )
     record = {"input": "", **record}
     for key in ("instruction", "input", "output"):
         if not isinstance(record.get(key), str) or (key != "input" and not record[key].strip()):

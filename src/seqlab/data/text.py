@@ -78,10 +78,17 @@ class Text(DataModule):
     @classmethod
     def training_text(cls, **source: Any) -> str:
         """What a tokenizer learns from: the whole file, so that no split has a character that it lacks."""
-        return read_text(fetching.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source}))
+        return read_text(
+            fetching.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
+        )
 
     def read(self) -> dict[str, Dataset]:
         """Windows of each split."""
+        if self.val_fraction + self.test_fraction >= 1:
+            raise Mistake(
+                f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction} leave nothing to train on: "
+                "they must add up to less than 1."
+            )
         self.files = [fetching.find(**self.source)]
         text = read_text(self.files[0])
         first = int(len(text) * (1 - self.val_fraction - self.test_fraction) + 1e-9)

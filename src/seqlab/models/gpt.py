@@ -3,6 +3,7 @@
 Shapes: B sequences of T tokens, S tokens seen so far (T without a cache), width C, H heads, vocabulary V.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -11,7 +12,11 @@ from torch.nn import functional as F
 
 Cache = list[tuple[Tensor, Tensor]]  # per layer keys and values (B, H, S, C / H); an empty list to begin with
 
-ACTIVATIONS = {"gelu_tanh": lambda: nn.GELU(approximate="tanh"), "gelu": nn.GELU, "relu": nn.ReLU}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+}
 
 
 class Attention(nn.Module):
@@ -33,7 +38,10 @@ class Attention(nn.Module):
         )
         if cache is not None:
             if layer < len(cache):
-                k, v = torch.cat([cache[layer][0], k], dim=2), torch.cat([cache[layer][1], v], dim=2)  # (B, H, S, C / H)
+                k, v = (
+                    torch.cat([cache[layer][0], k], dim=2),
+                    torch.cat([cache[layer][1], v], dim=2),
+                )  # (B, H, S, C / H)
                 cache[layer] = (k, v)
             else:
                 cache.append((k, v))
@@ -48,7 +56,11 @@ class FeedForward(nn.Module):
 
     def __init__(self, n_embd: int, n_inner: int, activation: str) -> None:
         super().__init__()
-        self.up, self.activation, self.down = nn.Linear(n_embd, n_inner), ACTIVATIONS[activation](), nn.Linear(n_inner, n_embd)
+        self.up, self.activation, self.down = (
+            nn.Linear(n_embd, n_inner),
+            ACTIVATIONS[activation](),
+            nn.Linear(n_inner, n_embd),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> (B, T, C)"""

@@ -1,12 +1,14 @@
 """Recurrent forecasters: the last state of a window into a linear layer."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 
 class Recurrent(nn.Module):
     """B windows of T steps with `channels` values each; `horizon` steps are predicted from the last hidden state."""
 
-    layer: type[nn.RNNBase]
+    layer: Callable[..., nn.Module]
 
     def __init__(
         self, channels: int, horizon: int, hidden_size: int = 32, num_layers: int = 1, dropout: float = 0.0

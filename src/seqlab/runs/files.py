@@ -4,12 +4,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from seqlab.mistakes import Mistake
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write` with a temporary name beside `path`, sync, and rename: a kill at any moment leaves one whole file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.part")
@@ -35,7 +35,7 @@ def save_tensors(path: Path, value: dict[str, Any]) -> None:
         with open(partial, "wb", buffering=0) as file:
             watched = Watched(file)
             try:
-                torch.save(value, watched)
+                torch.save(value, cast(IO[bytes], watched))
             except Exception:
                 if watched.error:  # torch hides it behind an error of its own
                     raise watched.error from None
@@ -48,7 +48,8 @@ class Watched:
     """A file that remembers why it could not be written."""
 
     def __init__(self, file: Any) -> None:
-        self.file, self.error = file, None
+        self.file = file
+        self.error: OSError | None = None
 
     def write(self, block: Any) -> int:
         """Write all of a block; on a full disk, swallow the rest and keep the error."""
@@ -77,9 +78,12 @@ def load_tensors(path: Path, mmap: bool = False) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise Mistake(f"There is no checkpoint {path}: choose another with checkpoint=best or checkpoint=last.") from None
-    except Exception as error:
         raise Mistake(
-            f"{path} is not a checkpoint of tensors and plain Python ({str(error).splitlines()[0][:80]}): "
+            f"There is no checkpoint {path}: choose another with checkpoint=best or checkpoint=last."
+        ) from None
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise Mistake(
+            f"{path} is not a checkpoint of tensors and plain Python ({reason[:80]}): "
             "it is damaged or was not written by seqlab; nothing of it was run. Take another one."
         ) from error

@@ -48,7 +48,9 @@ def find(run: str, runs: Path) -> Path:
     }
     started = {folder: time for folder, time in started.items() if time}
     if not started:
-        raise Mistake(f"There is no run below {runs} yet: train one with seqlab train, or say where with paths.runs=<folder>.")
+        raise Mistake(
+            f"There is no run below {runs} yet: train one with seqlab train, or say where with paths.runs=<folder>."
+        )
     return max(started, key=lambda folder: started[folder]).resolve()
 
 

@@ -58,7 +58,9 @@ def git(folder: Path) -> dict[str, Any] | None:
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None
 
-    if ask("ls-files", "--error-unmatch", str(folder / "record.py")) is None:  # seqlab itself is not what is checked out
+    if (
+        ask("ls-files", "--error-unmatch", str(folder / "record.py")) is None
+    ):  # seqlab itself is not what is checked out
         return None
     commit = ask("rev-parse", "HEAD")
     return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))} if commit else None

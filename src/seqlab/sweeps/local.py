@@ -52,7 +52,9 @@ def show(folders: list[Path]) -> None:
     """A table of the runs, the best objective first."""
     records = [(folder.name, runs.read_record(folder)) for folder in folders]
     metric, mode = records[0][1]["objective"]["metric"], records[0][1]["objective"]["mode"]
-    tests = sorted({name for _, record in records for name in record["metrics"]["last"] if name in ("test/loss", "test/mse")})[-1:]
+    tests = sorted(
+        {name for _, record in records for name in record["metrics"]["last"] if name in ("test/loss", "test/mse")}
+    )[-1:]
     worst = float("inf") if mode == "min" else float("-inf")
     records.sort(key=lambda pair: pair[1]["metrics"]["best"].get(metric, worst), reverse=mode == "max")
     table = Table(box=None, pad_edge=False)
@@ -68,7 +70,7 @@ def show(folders: list[Path]) -> None:
 
 def job_process(folder: Path) -> None:
     """One job, in its own process."""
-    raise SystemExit(exit_status(lambda: start(folder, in_sweep=True) and None))
+    raise SystemExit(exit_status(lambda: start(folder, in_sweep=True)))
 
 
 def differences(jobs: list[Composed]) -> list[str]:

@@ -64,10 +64,7 @@ class Task(LightningModule):
         super().__init__()
         self.model, self.make_optimizer, self.make_schedule, self.seed = model, optimizer, schedule, seed
         self.running = nn.ModuleDict(
-            {
-                split: nn.ModuleDict({name: Mean() for name in self.measures})
-                for split in ("fit", "val", "test")
-            }
+            {split: nn.ModuleDict({name: Mean() for name in self.measures}) for split in ("fit", "val", "test")}
         )
         self.mean("fit", "loss").persistent(True)  # a resumed epoch has one mean
         self.micro_batches = 0
@@ -135,7 +132,8 @@ class Task(LightningModule):
 
     def is_logged(self, step: int) -> bool:
         """Whether the scalars of this optimizer step (from 1) are logged: the first, and every n-th."""
-        return step == 1 or step % self.trainer.log_every_n_steps == 0
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return step == 1 or step % every == 0
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """At `max_steps` stop as early stopping does, so that the last weights are validated also in mid-epoch.
@@ -174,7 +172,9 @@ class Task(LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.report("test", data.test_split)
         if hasattr(data, "baselines"):
-            self.log_dict({f"{data.test_split}/{name}": value for name, value in data.baselines(data.test_split).items()})
+            self.log_dict(
+                {f"{data.test_split}/{name}": value for name, value in data.baselines(data.test_split).items()}
+            )
 
     def add(self, batch: Batch, split: str) -> None:
         """Add a batch to the running means of a split."""

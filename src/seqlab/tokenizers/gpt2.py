@@ -43,7 +43,9 @@ class GPT2:
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of the text; with `special`, `<|endoftext|>` in it is the end token and not thirteen characters."""
-        return self.encoding.encode(text, allowed_special={ENDOFTEXT}) if special else self.encoding.encode_ordinary(text)
+        return (
+            self.encoding.encode(text, allowed_special={ENDOFTEXT}) if special else self.encoding.encode_ordinary(text)
+        )
 
     def decode(self, ids: list[int]) -> str:
         """The text of the ids; a character cut in two becomes U+FFFD."""

@@ -25,7 +25,9 @@ class AtomicFiles(TorchCheckpointIO):
         """Write to a temporary name, sync, rename."""
         save_tensors(Path(path), checkpoint)
 
-    def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Read tensors and plain Python."""
         return load_tensors(Path(path))
 
@@ -89,12 +91,17 @@ class Checkpoint(LightningCheckpoint):
         if self.due or self.stopped_by:
             self.save_last(trainer)
         if self.stopped_by:
-            raise Interrupted(f"Stopped at step {trainer.global_step} and saved; go on with resume={self.folder.parent}.")
+            raise Interrupted(
+                f"Stopped at step {trainer.global_step} and saved; go on with resume={self.folder.parent}."
+            )
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the weights if these are the best so far."""
         if not trainer.fit_loop.restarting and self.objective.metric.startswith("val/"):
-            if self.objective.improved({k: float(v) for k, v in trainer.callback_metrics.items()}) and self.keep != "none":
+            if (
+                self.objective.improved({k: float(v) for k, v in trainer.callback_metrics.items()})
+                and self.keep != "none"
+            ):
                 self.save_weights(trainer, pl_module, self.best)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -3,21 +3,21 @@
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 
 
 class Forecast(Callback):
     """Draws the next value over the test split, or the validation split where there is no test, when they were run."""
 
-    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_test_end(self, trainer: Any, pl_module: Any) -> None:
         """Draw the test split."""
-        self.draw(trainer, pl_module, trainer.datamodule.test_split)  # type: ignore[attr-defined]
+        self.draw(trainer, pl_module, trainer.datamodule.test_split)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Draw the validation split as training goes on."""
         self.draw(trainer, pl_module, "val")
 
-    def draw(self, trainer: Trainer, pl_module: Any, split: str) -> None:
+    def draw(self, trainer: Any, pl_module: Any, split: str) -> None:
         """One panel: truth and forecast of the first of the horizon's values, channel 0."""
         drawing = [logger for logger in trainer.loggers if hasattr(logger.experiment, "add_figure")]
         if not drawing:
@@ -26,7 +26,7 @@ class Forecast(Callback):
 
         truth, forecast = [], []
         with torch.no_grad():
-            for windows, targets in trainer.datamodule.loader(split):  # type: ignore[attr-defined]
+            for windows, targets in trainer.datamodule.loader(split):
                 truth.append(targets[:, 0, 0])
                 forecast.append(pl_module.model(windows.to(pl_module.device))[:, 0, 0].cpu())
         figure = Figure(figsize=(9, 3.5), layout="constrained")

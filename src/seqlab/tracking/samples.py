@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 
 from seqlab.generation import choose, generate
 from seqlab.randomness import stream
@@ -29,24 +29,24 @@ class Samples(Callback):
         self.tokenizer, self.seed, self.prompt = tokenizer, seed, prompt
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Sample, with weights just validated."""
         self.sample(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Sample, where nothing is validated."""
         if not sum(trainer.num_val_batches):
             self.sample(trainer, pl_module)
 
-    def sample(self, trainer: Trainer, pl_module: Any) -> None:
+    def sample(self, trainer: Any, pl_module: Any) -> None:
         """Write one continuation. Its randomness is its own, so that training does not notice."""
-        prompt = trainer.datamodule.sample_prompt(self.prompt)  # type: ignore[attr-defined]
+        prompt = trainer.datamodule.sample_prompt(self.prompt)
         device = pl_module.device
         generator = torch.Generator(device).manual_seed(stream(self.seed, "sampling", trainer.global_step))
         pick = partial(choose, temperature=self.temperature, generator=generator)
         ids = generate(pl_module.model, self.tokenizer.encode(prompt), self.max_new_tokens, self.tokenizer.eos_id, pick)
         text = self.tokenizer.decode(list(ids))
-        trainer.print(f"step {trainer.global_step}: …{prompt[-40:]}|{text}".replace("\n", " "))  # type: ignore[attr-defined]
+        trainer.print(f"step {trainer.global_step}: …{prompt[-40:]}|{text}".replace("\n", " "))
         for logger in trainer.loggers:
             if hasattr(logger.experiment, "add_text"):
                 logger.experiment.add_text("samples", f"{prompt}**{text}**", trainer.global_step)

@@ -1,0 +1,32 @@
+"""Times contenders in turn, so that a machine whose speed drifts is fair to both."""
+
+import platform
+import statistics
+from collections.abc import Callable
+
+import torch
+
+from seqlab.device import hardware
+
+
+def alternate(contenders: dict[str, Callable[[], float]], rounds: int, unit: str) -> dict[str, list[float]]:
+    """Call each contender once a round; it returns its figure. Prints medians and spread, and the ratio round by round."""
+    for contender in contenders.values():
+        contender()  # warms up
+    figures: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            figures[name].append(contender())
+    for name, values in figures.items():
+        print(f"  {name:<28} {statistics.median(values):9.4f} {unit}   [{min(values):.4f}, {max(values):.4f}]")
+    first, second = figures.values()
+    ratios = [a / b for a, b in zip(first, second, strict=True)]
+    print(
+        f"  {'ratio, round by round':<28} {statistics.median(ratios):9.3f}     [{min(ratios):.3f}, {max(ratios):.3f}]"
+    )
+    return figures
+
+
+def machine() -> str:
+    """Where this was measured."""
+    return f"{hardware()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"

@@ -1,0 +1,114 @@
+"""What a whole seqlab run adds to a bare PyTorch loop on GPT-2 small: python -m benchmarks.gpt2_small
+
+Both make the same optimizer steps (fp32, batch 2 of 256 tokens, fused AdamW, the norm of the gradients at every step).
+seqlab logs, counts, draws its bar and writes run.json as by default; validation, samples and checkpoints are off, and
+counted apart. Seconds per step, of the steps after the first of each fit.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from benchmarks.alternate import alternate, machine
+from lightning.pytorch import Callback
+from torch.nn import functional as F
+from torch.nn.utils import get_total_norm
+
+from seqlab import build
+from seqlab.cli.composing import compose
+from seqlab.data.base import DataModule
+from seqlab.freeze import freeze
+from seqlab.models.gpt import GPT
+from seqlab.runs.folder import read_config
+from seqlab.runs.objective import Objective
+from seqlab.tracking.record import Record
+
+VOCABULARY, CONTEXT, BATCH = 50257, 256, 2
+
+
+class Noise(DataModule):
+    """Random tokens: what they are makes no difference to the time."""
+
+    facts = ("vocab_size", "context_length")
+    vocab_size, context_length = VOCABULARY, CONTEXT
+
+    def read(self) -> dict:
+        """One epoch is longer than any benchmark."""
+        tokens = torch.randint(VOCABULARY, (400, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
+        return {"train": [(row[:-1], row[1:]) for row in tokens]}
+
+    def collate(self, items: list) -> tuple:
+        """-> inputs (B, T), targets (B, T)"""
+        return tuple(torch.stack(column) for column in zip(*items, strict=True))
+
+
+class Clock(Callback):
+    """Seconds per step after the first."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+        """The first step starts the clock."""
+        if batch_idx == 0:
+            self.start = time.perf_counter()
+        self.seconds = (time.perf_counter() - self.start) / max(1, batch_idx)
+
+
+def main() -> None:
+    """Alternate both."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    os.chdir(tempfile.mkdtemp())
+    model = GPT(VOCABULARY, CONTEXT, dropout=0.1)
+    data = Noise(BATCH)
+    data.setup()
+
+    def bare() -> float:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, weight_decay=0.1, fused=True)
+        model.train()
+        for number, (inputs, targets) in enumerate(data.train_dataloader()):
+            loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            get_total_norm([parameter.grad for parameter in model.parameters()])
+            optimizer.step()
+            loss.item()
+            if number == 0:
+                start = time.perf_counter()
+            if number == options.steps:
+                return (time.perf_counter() - start) / options.steps
+        raise AssertionError("too few batches")
+
+    Path("text.txt").write_text("The river ran past the mill. " * 100)
+    words = [
+        "data=text",
+        "data.path=text.txt",
+        "tokenizer=byte",
+        "model=gpt",
+        "device=cpu",
+        "trainer.log_every_n_steps=1",
+    ]
+    words += ["callbacks.samples=null", "callbacks.checkpoint=null", f"trainer.max_steps={options.steps + 1}"]
+
+    def seqlab() -> float:
+        run = freeze(compose("train", words)[0])
+        config = read_config(run)
+        clock, record = Clock(), Record(run, Objective("train/loss", "min"))
+        trainer = build.trainer(config, run, [record, clock], [])
+        trainer.fit(build.task(config, model), datamodule=fresh())
+        return clock.seconds
+
+    def fresh() -> Noise:
+        data = Noise(BATCH)
+        data.setup()
+        return data
+
+    print(f"GPT-2 small, a step of {BATCH} x {CONTEXT} tokens; {machine()}")
+    alternate({"seqlab": seqlab, "bare PyTorch loop": bare}, options.rounds, "s/step")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What a seqlab fit costs against plain Lightning with TensorBoard and bar, on the sine: python -m benchmarks.sine
+
+Both make 100 full-batch epochs with Adam on the same windows and log the loss of every step. seqlab logs learning rate
+and gradient norm besides and writes run.json. Neither writes checkpoints. Seconds per fit.
+"""
+
+import argparse
+import logging
+import os
+import tempfile
+import time
+import warnings
+
+import torch
+from benchmarks.alternate import alternate, machine
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
+
+from seqlab import build
+from seqlab.cli.composing import compose
+from seqlab.freeze import freeze
+from seqlab.models import rnn
+from seqlab.runs.folder import read_config
+from seqlab.runs.objective import Objective
+from seqlab.start import quiet
+from seqlab.tracking.record import Record
+
+
+class Plain(LightningModule):
+    """As Lightning's own introduction writes it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def training_step(self, batch: list, batch_idx: int) -> torch.Tensor:
+        """The mean squared error, logged."""
+        windows, targets = batch
+        loss = F.mse_loss(self.model(windows), targets)
+        self.log("train/loss", loss, prog_bar=True, on_step=True, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(self.parameters(), lr=0.01, fused=True)
+
+
+def main() -> None:
+    """Alternate both, for each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    os.chdir(tempfile.mkdtemp())
+    quiet()
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    print(f"100 epochs of one batch of 800 windows; {machine()}")
+    for name, kind in {"rnn": rnn.RNN, "lstm": rnn.LSTM, "gru": rnn.GRU}.items():
+        print(name)
+
+        def plain(kind: type = kind) -> float:
+            config = compose("train", ["device=cpu"])[0].config
+            samples = build.data(config, None).splits["train"]
+            loader = DataLoader(TensorDataset(samples.inputs, samples.targets), 800, shuffle=True)
+            trainer = Trainer(
+                max_epochs=100,
+                accelerator="cpu",
+                log_every_n_steps=1,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                logger=TensorBoardLogger("plain"),
+            )
+            start = time.perf_counter()
+            trainer.fit(Plain(kind(1, 1)), loader)
+            return time.perf_counter() - start
+
+        def seqlab(name: str = name) -> float:
+            run = freeze(compose("train", ["device=cpu", f"model={name}", "callbacks.checkpoint=null"])[0])
+            config = read_config(run)
+            data = build.data(config, None)
+            task = build.task(config, build.model(config["model"], build.facts_of(data)))
+            trainer = build.trainer(config, run, [Record(run, Objective("train/loss", "min"))], [])
+            start = time.perf_counter()
+            trainer.fit(task, datamodule=data)
+            return time.perf_counter() - start
+
+        alternate({"seqlab": seqlab, "plain Lightning": plain}, options.rounds, "s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Files of a run: old or new and never half, and nothing but tensors and plain Python is read."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqlab.mistakes import Mistake
+from seqlab.runs.files import load_tensors, save_tensors, write_atomically, write_json
+
+
+class Crafted:
+    """A pickle of it runs a command when it is loaded."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self.command,)
+
+
+def test_an_exception_while_writing_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(partial: Path) -> None:
+        partial.write_text("ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    code = (
+        "import os, pathlib, sys; from seqlab.runs.files import write_atomically\n"
+        "half = lambda partial: (partial.write_text('ha'), os.kill(os.getpid(), 9))\n"
+        "write_atomically(pathlib.Path(sys.argv[1]), half)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
+    assert path.read_text() == "old"
+    write_atomically(path, lambda partial: partial.write_text("new"))
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_is_written_into_new_folders_and_over_old_files(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "run.json"
+    for value in ({"status": "running"}, {"status": "done", "metrics": [1, None, 0.5]}):
+        write_json(path, value)
+        assert json.loads(path.read_text()) == value
+    with pytest.raises(TypeError):
+        write_json(path, {"model": object()})
+    assert json.loads(path.read_text())["status"] == "done"
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_tensors_and_plain_python_come_back(tmp_path: Path, mmap: bool) -> None:
+    shared = torch.randn(3, 4)
+    value = {
+        "state_dict": {"a": shared, "b": shared},
+        "step": 7,
+        "names": ["x", None, (1, 2.5)],
+        "half": torch.ones(2).bfloat16(),
+    }
+    save_tensors(tmp_path / "last.ckpt", value)
+    loaded = load_tensors(tmp_path / "last.ckpt", mmap=mmap)
+    assert torch.equal(loaded["state_dict"]["a"], shared)
+    assert loaded["state_dict"]["a"].data_ptr() == loaded["state_dict"]["b"].data_ptr()
+    assert loaded["half"].dtype == torch.bfloat16
+    assert {key: loaded[key] for key in ("step", "names")} == {"step": 7, "names": ["x", None, (1, 2.5)]}
+    assert list(torch.load(tmp_path / "last.ckpt", weights_only=True)) == list(value)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
+@pytest.mark.parametrize("mmap", [True, False])
+def test_a_crafted_pickle_is_refused_and_not_run(tmp_path: Path, save: Any, mmap: bool) -> None:
+    path, proof = tmp_path / "last.ckpt", tmp_path / "proof"
+    save({"state_dict": {}, "evil": Crafted(f"touch {proof}")}, path)
+    with pytest.raises(Mistake, match=r"last.ckpt is not a checkpoint .*nothing of it was run"):
+        load_tensors(path, mmap=mmap)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 garbage"])
+def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(Mistake, match="is not a checkpoint"):
+        load_tensors(tmp_path / "last.ckpt")
+
+
+def test_half_a_checkpoint_and_none_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    with pytest.raises(Mistake, match=r"There is no checkpoint .*checkpoint=best"):
+        load_tensors(path)
+    save_tensors(path, {"weights": torch.randn(1000)})
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(Mistake, match="damaged"):
+        load_tensors(path)
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_tensors(path, {"step": 1})
+    code = (
+        "import pathlib, resource, signal, sys, torch; from seqlab.runs.files import save_tensors\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: save_tensors(pathlib.Path(sys.argv[1]), {'step': 2, 'weights': torch.zeros(100_000)})\n"
+        "except OSError as error: print('errno', error.errno)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "errno 27\n"
+    assert load_tensors(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]

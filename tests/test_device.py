@@ -1,0 +1,93 @@
+"""Devices: what auto takes, and that it is measured once per machine."""
+
+import json
+
+import pytest
+import torch
+
+from seqlab import device
+from seqlab.fetching import cache_folder
+from seqlab.mistakes import Mistake
+
+SAFE = ("32-true", "bf16-mixed")
+
+
+@pytest.fixture(autouse=True)
+def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests run the same where there is an accelerator."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, ratio: float) -> list[torch.dtype]:
+    """Let bf16 be so many times as fast as fp32; the measurements made."""
+    made: list[torch.dtype] = []
+
+    def seconds(name: str, dtype: torch.dtype) -> float:
+        made.append(dtype)
+        return ratio if dtype == torch.float32 else 1.0
+
+    monkeypatch.setattr(device, "seconds", seconds)
+    return made
+
+
+@pytest.mark.parametrize(("ratio", "precision"), [(1.49, "32-true"), (1.5, "bf16-mixed"), (5.2, "bf16-mixed")])
+def test_auto_takes_bf16_where_it_is_one_and_a_half_times_as_fast(
+    monkeypatch: pytest.MonkeyPatch, ratio: float, precision: str
+) -> None:
+    measured(monkeypatch, ratio)
+    trainer = {"accelerator": "auto", "precision": "auto", "devices": 1}
+    line = device.resolve(trainer, SAFE)
+    assert trainer == {"accelerator": "cpu", "precision": precision, "devices": 1}
+    assert line.startswith(f"device=auto: cpu in {precision} (bf16 measured at {ratio:.2g} times")
+    assert "\n" not in line
+
+
+def test_a_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measured(monkeypatch, 2.0)
+    assert [device.bfloat16_speed("cpu") for _ in range(3)] == [2.0] * 3
+    assert made == [torch.float32, torch.bfloat16]
+    assert list(json.loads((cache_folder() / "precision.json").read_text()).values()) == [2.0]
+    monkeypatch.setattr(device, "hardware", lambda: "another machine")
+    measured(monkeypatch, 1.0)
+    assert device.bfloat16_speed("cpu") == 1.0
+
+
+def test_a_task_for_which_only_fp32_is_safe_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measured(monkeypatch, 9.0)
+    trainer = {"accelerator": "auto", "precision": "auto"}
+    assert device.resolve(trainer, ("32-true",)) == "device=auto: cpu in 32-true"
+    assert (trainer["precision"], made) == ("32-true", [])
+
+
+def test_fixed_devices_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measured(monkeypatch, 9.0)
+    trainer = {"accelerator": "cpu", "precision": "32-true"}
+    assert device.resolve(trainer, SAFE) is None
+    assert (trainer, made) == ({"accelerator": "cpu", "precision": "32-true"}, [])
+
+
+def test_a_typed_precision_is_kept_with_an_automatic_device() -> None:
+    trainer = {"accelerator": "auto", "precision": "64-true"}
+    assert device.resolve(trainer, SAFE) == "device=auto: cpu in 64-true"
+    assert trainer == {"accelerator": "cpu", "precision": "64-true"}
+
+
+@pytest.mark.parametrize("name", ["cuda", "gpu", "mps"])
+def test_an_accelerator_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(Mistake, match=f"device={name}.*device=cpu or auto"):
+        device.resolve({"accelerator": name, "precision": "32-true"}, SAFE)
+
+
+def test_accelerators_and_their_torch_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.torch_device("auto") == torch.device("cpu")
+    assert device.torch_device("gpu") == torch.device("cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert device.accelerator() == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.accelerator() == "cuda"
+
+
+def test_the_measurement_is_short_and_positive() -> None:
+    assert 0 < device.seconds("cpu", torch.float32, budget=0.001) < 1
+    assert device.hardware()

@@ -1,0 +1,44 @@
+"""Every `train.py` and `seqlab` command of the README is executed, long ones under debug=fast."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```(?:sh|bash)\n(.*?)```", README, re.DOTALL)
+LINES = [line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines()]
+COMMANDS = list(dict.fromkeys(line for line in LINES if re.match(r"(python train\.py|seqlab)\b", line)))
+SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]
+
+
+def words_of(line: str) -> list[str]:
+    """`python train.py …` and `seqlab …` are the same command."""
+    words = shlex.split(line)
+    return ["train", *words[2:]] if words[0] == "python" else words[1:]
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_works(line: str, seqlab, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQLAB_DATA", str(shared))
+    (tmp_path / "notes.txt").write_text("One note a day keeps the deadline away; two make it a habit.\n" * 100)
+    base = ["train", "data=verdict", "model=gpt_mini", *SMALL, "debug=fast", "device=cpu"]
+    words = words_of(line)
+    if "run=last" in words or any(word.startswith(("init_from=", "resume=")) for word in words):
+        assert seqlab(*base).status == 0
+    words = [re.sub(r"<[^>]*run[^>]*>", "last", word) for word in words]
+    if words[0] == "train" and "--help" not in words and "--cfg" not in words:
+        words += ["device=cpu"] if not any(word.startswith("resume=") for word in words) else []
+        if not any(word.startswith(("resume=", "debug=")) for word in words):
+            words.append("debug=fast")
+        if any(word in ("data=verdict", "data=instruction") for word in words) and not any(
+            "init_from" in w for w in words
+        ):
+            words += SMALL
+    answer = seqlab(*words)
+    assert answer.status == 0, answer.err
