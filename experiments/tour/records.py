@@ -1,48 +1,40 @@
-"""Write instruction records about the words of the story: python records.py story.txt records.json
+"""Write instruction records about pairs of words of the story: python records.py records.json
 
-Five kinds of instruction, each with the same 200 words, in an order that depends on nothing but SEED. The last records
-are the test split, so a test record shares its word with other kinds in the training split, never the whole question.
+Four kinds of instruction, each with all ordered pairs of 16 words, in an order that depends on nothing but SEED. The
+last records are the test split: there each pair is new to its kind of instruction, though its words are not.
 """
 
 import json
 import random
-import re
 import sys
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 SEED = 0
-WORDS = 200
+WORDS = "apple boat clock dog fish garden honey key lamp moon night parrot rope storm tea window".split()
 
-KINDS: dict[str, Callable[[str], str]] = {
-    "Repeat the word.": lambda word: word,
-    "Say it twice.": lambda word: f"{word} {word}",
-    "Name the first letter.": lambda word: word[0],
-    "Name the last letter.": lambda word: word[-1],
-    "Spell the word.": lambda word: " ".join(word),
+KINDS: dict[str, Callable[[str, str], str]] = {
+    "Name the first word.": lambda first, last: first,
+    "Name the last word.": lambda first, last: last,
+    "Repeat the words.": lambda first, last: f"{first} {last}",
+    "Swap the words.": lambda first, last: f"{last} {first}",
 }
 
 
-def words_of(text: str) -> list[str]:
-    """The distinct words of three to six small letters, sorted."""
-    return sorted(set(re.findall(r"\b[a-z]{3,6}\b", text)))
-
-
-def records(text: str) -> list[dict[str, str]]:
-    """One record per kind and word, shuffled."""
-    shuffle = random.Random(SEED)
-    words = shuffle.sample(words_of(text), WORDS)
+def records() -> list[dict[str, str]]:
+    """One record per kind and pair, shuffled."""
     made = [
-        {"instruction": instruction, "input": word, "output": answer(word)}
-        for word in words
+        {"instruction": instruction, "input": f"{first} {last}", "output": answer(first, last)}
         for instruction, answer in KINDS.items()
+        for first, last in permutations(WORDS, 2)
     ]
-    shuffle.shuffle(made)
+    random.Random(SEED).shuffle(made)
     return made
 
 
 if __name__ == "__main__":
-    story, out = Path(sys.argv[1]), Path(sys.argv[2])
-    made = records(story.read_text(encoding="ascii"))
-    out.write_text(json.dumps(made, indent=1))
-    print(f"{len(made)} records of {len(KINDS)} kinds in {out}")
+    out = Path(sys.argv[1])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(records(), indent=1))
+    print(f"{len(records())} records of {len(KINDS)} kinds in {out}")

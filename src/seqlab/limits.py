@@ -10,8 +10,8 @@ AT_LEAST_ONE = (
     "accumulate_grad_batches log_every_n_steps check_val_every_n_epoch max_new_tokens top_k every_n_steps stride threads"
 ).split()
 NOT_NEGATIVE = (
-    "lr weight_decay momentum warmup_steps noise num_workers temperature seed gradient_clip_val every_minutes".split()
-)
+    "lr weight_decay momentum warmup_steps noise num_workers temperature seed gradient_clip_val every_minutes every_seconds"
+).split()
 FRACTION = "dropout val_fraction test_fraction".split()  # 0 <= x < 1
 
 RANGES: dict[str, tuple[float, float]] = (

@@ -83,6 +83,11 @@ class DataModule(LightningDataModule):
         self.order.consume()
         self.consumed = self.order.consumed
 
+    def rewind(self) -> None:
+        """Begin the order anew."""
+        assert self.order is not None, "setup comes first"
+        self.order.consumed = self.consumed = 0
+
     def state_dict(self) -> dict[str, int]:
         """The number of samples consumed, which is the whole state of the order."""
         return {"consumed": self.consumed}

@@ -1,6 +1,7 @@
 """The TensorBoard logger: events in the run folder itself, and hyperparameters that rank runs of different models."""
 
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ class TensorBoard(TensorBoardLogger):
         _, _, end = hparams(flatten(self.config), {})
         self.experiment.file_writer.add_summary(end)
         self.experiment.flush()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Scalars; not the epoch, which Lightning adds to each and which would be a metric of every run."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:

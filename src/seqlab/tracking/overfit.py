@@ -1,0 +1,13 @@
+"""The same batches over and over, to see whether a model can learn them at all."""
+
+from typing import Any
+
+from lightning.pytorch import Callback
+
+
+class SameBatches(Callback):
+    """Begins the order anew at each epoch's end; with `trainer.limit_train_batches=1` one batch is seen again and again."""
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Nothing counts as consumed."""
+        trainer.datamodule.rewind()
