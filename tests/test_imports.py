@@ -9,6 +9,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "seqlab"
 RANKS = [
+    ["__main__"],
     ["cli"],
     ["sweeps"],
     ["freeze", "start"],

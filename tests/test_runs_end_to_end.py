@@ -91,6 +91,9 @@ def test_without_validation_the_last_weights_are_kept(seqlab, tiny: list[str], t
     run = only_run(tmp_path)
     assert record(run)["objective"]["metric"] == "train/loss"
     assert [file.name for file in run.glob("checkpoints/*")] == ["last.ckpt"]
+    answer = seqlab("train", "resume=last", "trainer.max_steps=5")
+    assert answer.status == 1
+    assert "no full last.ckpt" in answer.err
     assert seqlab("generate", "run=last", "prompt=The", "max_new_tokens=3").status == 0
 
 
@@ -262,9 +265,20 @@ def test_resume_refuses_other_choices_and_finished_runs(seqlab, tiny: list[str])
     assert seqlab("train", "resume=last", "trainer.max_steps=4").status == 0
 
 
+def test_a_run_that_is_being_trained_is_not_resumed(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    from seqlab.runs.folder import write_record
+    from seqlab.runs.record import whereabouts
+
+    assert seqlab(*tiny).status == 0
+    write_record(only_run(tmp_path), status="running", process=whereabouts() | {"pid": os.getppid()})
+    answer = seqlab("train", "resume=last", "trainer.max_steps=5")
+    assert answer.status == 1
+    assert f"is being trained by process {os.getppid()}" in answer.err
+
+
 def test_a_signal_saves_and_the_run_resumes(tiny: list[str], seqlab, tmp_path: Path) -> None:
     words = [word for word in tiny if not word.startswith("trainer.max_steps")]
-    command = [sys.executable, "-m", "seqlab.cli.main", *words, "trainer.max_epochs=100000"]
+    command = [sys.executable, "-m", "seqlab", *words, "trainer.max_epochs=100000"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/*/checkpoints/best.ckpt")):

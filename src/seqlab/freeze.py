@@ -1,6 +1,5 @@
 """Checks a composed config and writes the run folder: config.yaml and the first run.json."""
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,8 @@ def write(composed: Composed, folder: Path, base: bases.Base | None) -> None:
     """Fill a run folder that was just made."""
     config = composed.config
     if base and base.tokenizer_folder and config["tokenizer"]:
-        shutil.copytree(base.tokenizer_folder, folder / "tokenizer", ignore=not_tokenizer)
+        (folder / "tokenizer").mkdir()
+        build.class_of(config, "tokenizer").load(base.tokenizer_folder).save(folder / "tokenizer")
     runs.write_config(folder, config)
     write_json(
         folder / "run.json",
@@ -108,12 +108,6 @@ def write(composed: Composed, folder: Path, base: bases.Base | None) -> None:
             base={"path": str(base.path), "sha256": bases.checksum(base.weights)} if base else None,
         ),
     )
-
-
-def not_tokenizer(folder: str, names: list[str]) -> list[str]:
-    """Of a folder in Hugging Face format, copy only what a tokenizer needs."""
-    weights = (".safetensors", ".bin", ".h5", ".msgpack", ".ot", ".onnx", ".tflite")
-    return [name for name in names if name.endswith(weights) or (Path(folder) / name).is_dir() or name == "config.json"]
 
 
 def freeze(composed: Composed) -> Path:

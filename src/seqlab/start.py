@@ -12,7 +12,7 @@ from seqlab.runs.record import now, surroundings
 def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
     """Run a folder to its end, keeping run.json; its last metrics.
 
-    A refusal before the first step removes a new folder again, except in a sweep.
+    A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
     """
     from seqlab import targets
     from seqlab.train import train
@@ -29,13 +29,15 @@ def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
     try:
         metrics = train(config, run)
     except BaseException as error:
-        stepped = runs.read_record(run)["steps"]
-        if isinstance(error, Mistake) and fresh and not stepped and not in_sweep:
+        if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
+            error = KeyboardInterrupt()
+        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+        if fresh and not in_sweep and not runs.read_record(run)["steps"] and (stopped or isinstance(error, Mistake)):
             runs.remove(run)
-            raise
-        status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt | SystemExit) else "failed"
-        runs.write_record(run, status=status, ended=now(), error=f"{type(error).__name__}: {sentence(error)}")
-        raise
+        else:
+            said = f"{type(error).__name__}: {sentence(error)}"
+            runs.write_record(run, status="interrupted" if stopped else "failed", ended=now(), error=said)
+        raise error
     runs.write_record(run, status="done", ended=now())
     return metrics
 

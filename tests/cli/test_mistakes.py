@@ -146,7 +146,7 @@ def test_an_infinite_loss_names_step_and_learning_rate(seqlab, tmp_path: Path) -
 
 
 def test_a_limit_on_file_sizes_ends_the_run_and_keeps_what_was_there(tiny: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "seqlab.cli.main", *tiny, "model.n_embd=64", "logger=none"]
+    words = [sys.executable, "-m", "seqlab", *tiny, "model.n_embd=64", "logger=none"]
     limit = 200_000
 
     def limited() -> None:

@@ -20,7 +20,7 @@ SINE = {"rnn": (1153, 0.01170, 0.01491), "lstm": (4513, 0.01100, 0.01345), "gru"
 def command(folder: Path, *words: str) -> str:
     """Type `seqlab …` in a folder; what it printed."""
     environment = os.environ | {"SEQLAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": str(os.cpu_count())}
-    words = (sys.executable, "-m", "seqlab.cli.main", *words)
+    words = (sys.executable, "-m", "seqlab", *words)
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

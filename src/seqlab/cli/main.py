@@ -36,7 +36,3 @@ def run(words: list[str]) -> int:
         show_help(verb, {verb: text for verb, (text, _) in VERBS.items()})
         return 0
     return import_module(VERBS[verb][1]).run(rest)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,6 +14,8 @@ from seqlab.freeze import freeze
 from seqlab.limits import check_ranges
 from seqlab.mistakes import Mistake, did_you_mean
 from seqlab.runs import folder as runs
+from seqlab.runs.files import load_tensors
+from seqlab.runs.record import alive
 from seqlab.start import start
 
 
@@ -60,13 +62,18 @@ def resumed(words: list[str]) -> Path:
     typed = [word for word in words if not word.startswith(("resume=", "paths.runs="))]
     if is_multirun(typed):
         raise Mistake("resume= goes on with one run, not with -m: resume the runs of a sweep one by one.")
+    last = run / "checkpoints" / "last.ckpt"
+    if record["status"] == "running" and alive(record):
+        raise Mistake(
+            f"{run} is being trained by process {record['process']['pid']}: wait for it, or stop it with Ctrl-C."
+        )
     updated = update(config, typed, record["choices"])
     if record["status"] == "done" and not any(word.startswith("trainer.max_") for word in typed):
         raise Mistake(
             f"{run} is finished: to train on, raise trainer.max_epochs={config['trainer']['max_epochs']} besides."
         )
-    if record["status"] == "done" and not (run / "checkpoints" / "last.ckpt").exists():
-        raise Mistake(f"{run} has kept no last.ckpt to go on from: start a new run with init_from={run}.")
+    if record["status"] == "done" and not (last.exists() and "optimizer_states" in load_tensors(last, mmap=True)):
+        raise Mistake(f"{run} has kept no full last.ckpt to go on from: start a new run with init_from={run}.")
     check_ranges(updated)
     checks.check(updated, record["choices"])
     runs.write_config(run, updated)

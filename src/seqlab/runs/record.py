@@ -35,17 +35,33 @@ def surroundings() -> dict[str, Any]:
 
     from seqlab.device import hardware
 
-    boot = Path("/proc/sys/kernel/random/boot_id")
     return {
-        "process": {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "boot_id": boot.read_text().strip() if boot.exists() else None,
-        },
+        "process": whereabouts(),
         "git": git(Path(__file__).parent),
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "hardware": {"device": hardware(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
     }
+
+
+def alive(record: dict[str, Any]) -> bool:
+    """Whether the process that a record names still runs on this machine."""
+    here, there = whereabouts(), record["process"] or {}
+    if (there.get("host"), there.get("boot_id")) != (here["host"], here["boot_id"]) or there["pid"] == here["pid"]:
+        return False
+    try:
+        os.kill(there["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def whereabouts() -> dict[str, Any]:
+    """This process, as no other one can be called until the machine is started anew."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    boot_id = boot.read_text().strip() if boot.exists() else None
+    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id}
 
 
 def git(folder: Path) -> dict[str, Any] | None:

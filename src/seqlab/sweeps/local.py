@@ -9,7 +9,7 @@ from rich.table import Table
 
 from seqlab import freeze
 from seqlab.freeze import Composed
-from seqlab.mistakes import exit_status
+from seqlab.mistakes import Interrupted, exit_status
 from seqlab.runs import folder as runs
 from seqlab.start import start
 
@@ -38,9 +38,12 @@ def run_all(jobs: list[Composed]) -> int:
         print(f"\n[{number}/{len(folders)}] {folder.name}", flush=True)
         process = context.Process(target=job_process, args=(folder,))
         process.start()
-        process.join()
+        try:
+            process.join()
+        except KeyboardInterrupt:  # the job was told as well, and saves
+            process.join()
         if process.exitcode == 130:
-            raise KeyboardInterrupt
+            raise Interrupted(f"The sweep {sweep} was stopped in {folder.name}; go on with resume={folder}.")
         if process.exitcode:
             failed.append(folder)
     show(folders)
