@@ -31,7 +31,7 @@ seqlab train model=gpt_mini model.n_layer=3 model.n_embd=64 model.dropout=0 \
     trainer.max_epochs=1 trainer.val_check_interval=0.2 device=cpu threads=1 paths.runs="$RUNS"
 
 heading "3. What the base writes: it knows the words of the story"
-seqlab generate run=last device=cpu paths.runs="$RUNS" max_new_tokens=200 prompt="The keeper"
+seqlab generate run=last device=cpu paths.runs="$RUNS" max_new_tokens=110 prompt="The keeper"
 
 heading "4. Before tuning: the base goes on with an instruction as if it were the story"
 before "Name the first word." "clock night"

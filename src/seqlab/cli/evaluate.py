@@ -16,7 +16,7 @@ from seqlab.start import quiet
 def run(words: list[str]) -> int:
     """Other data are composed from train.yaml and only their node kept; `data.*` alone updates the run's own."""
     words = take_allow(words)
-    about_data = [word for word in words if re.match(r"\+*data[.=]", word)]
+    about_data = [word for word in words if re.match(r"\+*(data[.=]|paths\.data=)", word)]
     jobs = compose("evaluate", [word for word in words if word not in about_data])
     if not jobs:
         return 0
@@ -27,7 +27,10 @@ def run(words: list[str]) -> int:
     if data_name:
         data = compose_data(quoted(about_data), config_folders(words))
     else:
-        data_name, data = chosen["data"], update(runs.read_config(folder), about_data, chosen)["data"]
+        updated = update(runs.read_config(folder), about_data, chosen)
+        data_name, data = chosen["data"], updated["data"]
+        if "folders" in data:
+            data["folders"] = updated["paths"]["data"]
     quiet()
     metrics = evaluate(folder, data, data_name, config["split"], config["checkpoint"], config["trainer"])
     table = Table(box=None, pad_edge=False)
