@@ -16,7 +16,7 @@ $2
 }
 
 after() { # instruction, input
-    printf '[%s] ' "$2"
+    printf '%s [%s] ' "$1" "$2"
     seqlab generate run=last device=cpu paths.runs="$RUNS" max_new_tokens=30 prompt="$1" input="$2"
 }
 

@@ -65,9 +65,10 @@ def rendered(data: dict[str, Any], prompt: str, input: str) -> str:
     return prompt
 
 
-def show(prompt: str, pieces: Iterator[str]) -> None:
-    """Write prompt and continuation to standard output as they come."""
-    sys.stdout.write(prompt)
+def show(run: Path, prompt: str, pieces: Iterator[str]) -> None:
+    """Write a continuation to standard output as it comes, after its prompt; of an instruction only the answer."""
+    if "format" not in runs.read_config(run)["data"]:
+        sys.stdout.write(prompt)
     for piece in pieces:
         sys.stdout.write(piece)
         sys.stdout.flush()

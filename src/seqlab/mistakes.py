@@ -36,6 +36,9 @@ def exit_status(action: Callable[[], Any]) -> int:
     try:
         status = action()
         return status if isinstance(status, int) else 0
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (Mistake, Interrupted, KeyboardInterrupt, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or (isinstance(error, OSError) and error.errno not in DISK_FULL):
             traceback.print_exc()

@@ -22,5 +22,5 @@ def run(words: list[str]) -> int:
     prompt = sys.stdin.read() if config["prompt"] == "-" else str(config["prompt"])
     options = {key: config[key] for key in OPTIONS}
     folder = runs.find(str(config["run"]), runs_folder(words))
-    show(prompt, continuation(folder, prompt, accelerator=config["trainer"]["accelerator"], **options))
+    show(folder, prompt, continuation(folder, prompt, accelerator=config["trainer"]["accelerator"], **options))
     return 0

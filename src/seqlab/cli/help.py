@@ -31,7 +31,7 @@ def print_keys(verb: str) -> None:
         key = line.split(":")[0]
         if key in content and key not in ("defaults", "hydra", "paths", "objective"):
             value, _, text = line.partition("#")
-            print(f"  {value.strip():<22} {text.strip()}")
+            print(row(value.strip(), text.strip(), 22))
     print()
 
 
@@ -45,5 +45,10 @@ def print_groups(verb: str) -> None:
         print(f"{group}=")
         for choice in options:
             text = comment(CONF / group / f"{choice}.yaml")[0]
-            print(textwrap.shorten(f"  {choice:<18} {text}".replace("  ", "\0\0"), 200).replace("\0\0", "  "))
+            print(row(choice, text, 18))
     print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
+
+
+def row(name: str, text: str, width: int) -> str:
+    """A name and what it is, within 80 columns."""
+    return textwrap.fill(f"  {name:<{width}} {text}", 80, subsequent_indent=" " * (width + 3), drop_whitespace=True)
