@@ -1,0 +1,127 @@
+"""Losses and metrics are weighed by what is supervised, whatever the batches."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.tasks.base import Mean
+from seqlab.tasks.forecasting import Forecasting
+from seqlab.tasks.language import LanguageModelling
+
+
+class Fixed(torch.nn.Module):
+    """A model that says what it was told to."""
+
+    def __init__(self, outputs: torch.Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """inputs (B, …) -> the outputs of the rows that the inputs name"""
+        return self.outputs[inputs[:, 0].long()]
+
+
+def task(kind: type, outputs: torch.Tensor):
+    """A task over fixed outputs."""
+    return kind(Fixed(outputs), optimizer=torch.optim.SGD, schedule=None)
+
+
+def mean_over(task, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """The running mean of the loss over batches."""
+    mean = Mean()
+    for batch in batches:
+        mean.update(*task.measure(batch)["loss"])
+    return mean.compute()
+
+
+def rows(*numbers: int, width: int) -> torch.Tensor:
+    """Inputs that name rows."""
+    return torch.tensor(numbers).unsqueeze(1).expand(-1, width)
+
+
+def test_perplexity_is_the_exponential_of_the_token_mean() -> None:
+    logits = torch.zeros(2, 3, 4)
+    logits[0, :, 0] = 2
+    targets = torch.tensor([[0, 0, 0], [1, -100, -100]])
+    language = task(LanguageModelling, logits)
+    loss = mean_over(language, [(rows(0, 1, width=3), targets)])
+    assert loss.item() == pytest.approx(0.6021384, abs=1e-6)
+    assert language.derived({"loss": loss})["perplexity"].item() == pytest.approx(1.8260194, abs=1e-5)
+
+
+def test_ragged_batches_have_one_mean() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(5, 8, 11), torch.randint(0, 11, (5, 8))
+    language = task(LanguageModelling, logits)
+    batches = [(rows(*numbers, width=8), targets[list(numbers)]) for numbers in [(0, 1), (2, 3), (4,)]]
+    assert mean_over(language, batches).item() == pytest.approx(2.931841, abs=1e-6)
+
+
+@pytest.mark.parametrize(("targets", "loss"), [([0, 1], 1.126928), ([0, 1, 1], 0.793595), ([0, 1, -100], 1.126928)])
+def test_ignored_targets_do_not_count(targets: list[int], loss: float) -> None:
+    logits = torch.tensor([[[-1.0, 1.0], [-0.5, 1.5], [-0.5, 1.5]]])[:, : len(targets)]
+    language = task(LanguageModelling, logits)
+    got = mean_over(language, [(rows(0, width=len(targets)), torch.tensor([targets]))])
+    assert got.item() == pytest.approx(loss, abs=1e-6)
+
+
+def test_a_batch_without_targets_contributes_nothing() -> None:
+    language = task(LanguageModelling, torch.randn(1, 2, 3, requires_grad=True))
+    total, count = language.measure((rows(0, width=2), torch.full((1, 2), -100)))["loss"]
+    assert (total.item(), count.item()) == (0.0, 0)
+    total.backward()  # has a graph
+
+
+def test_a_value_that_is_nan_is_not_scored() -> None:
+    forecasting = task(Forecasting, torch.tensor([[[1.0], [3.0]]]))
+    sums = forecasting.measure((rows(0, width=1), torch.tensor([[[0.0], [float("nan")]]])))
+    assert {name: (total.item(), count.item()) for name, (total, count) in sums.items()} == dict.fromkeys(
+        ("loss", "mse", "mae"), (1.0, 1)
+    )
+
+
+def test_shapes_never_broadcast() -> None:
+    with pytest.raises(AssertionError):
+        task(Forecasting, torch.zeros(4, 1, 1)).measure((rows(0, 1, 2, 3, width=1), torch.zeros(4, 1)))
+
+
+@pytest.mark.parametrize("data", ["text", "instruction"])
+def test_accumulation_is_a_big_batch(data: str, seqlab, story: Path, tmp_path: Path) -> None:
+    records = [{"instruction": "Say it.", "output": "so " * number} for number in range(1, 11)]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    source = {
+        "text": ["data=text", "data.path=story.txt", "data.context_length=16", "data.val_fraction=0"],
+        "instruction": ["data=instruction", "data.path=records.json", "data.test_fraction=0", "data.val_fraction=0.2"],
+    }[data]
+    words = [
+        "train",
+        *source,
+        "model=gpt_mini",
+        "model.n_layer=1",
+        "model.n_head=2",
+        "model.n_embd=16",
+        "tokenizer=byte",
+    ]
+    words += [
+        "optimizer=sgd",
+        "optimizer.lr=1.0",
+        "schedule=constant",
+        "schedule.warmup_steps=0",
+        "trainer.max_steps=1",
+    ]
+    words += ["device=cpu", "model.dropout=0", "callbacks.samples=null"]
+    after = []
+    for batch, windows in ((8, 1), (4, 2), (1, 8)):
+        runs = f"runs-{batch}"
+        made = seqlab(
+            *words, f"data.batch_size={batch}", f"trainer.accumulate_grad_batches={windows}", f"paths.runs={runs}"
+        )
+        assert made.status == 0, made.err
+        (checkpoint,) = tmp_path.glob(f"{runs}/*/*/checkpoints/last.ckpt")
+        after.append(torch.load(checkpoint, weights_only=True)["state_dict"])
+    for other in after[1:]:
+        for name, tensor in after[0].items():
+            if name.startswith("model."):
+                torch.testing.assert_close(other[name], tensor, atol=1e-6, rtol=1e-5)
