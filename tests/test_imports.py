@@ -19,7 +19,7 @@ RANKS = [
     ["tasks", "data", "tracking", "tokenizers"],
     ["models", "adapters", "generation", "pretrained", "runs", "schedules", "targets", "limits"],
     ["device"],
-    ["fetching", "choices", "randomness"],
+    ["fetching", "choices", "randomness", "imports"],
     ["mistakes"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}

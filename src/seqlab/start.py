@@ -4,6 +4,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from seqlab.imports import uncollected
 from seqlab.mistakes import Interrupted, Mistake, exit_status, sentence
 from seqlab.runs import folder as runs
 from seqlab.runs.record import now, surroundings
@@ -14,8 +15,9 @@ def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
 
     A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
     """
-    from seqlab import targets
-    from seqlab.train import train
+    with uncollected():
+        from seqlab import targets
+        from seqlab.train import train
 
     config = runs.read_config(run)
     targets.check_targets(config)

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from seqlab.cli.composing import compose
-from seqlab.cli.train import runs_folder
+from seqlab.cli.words import runs_folder
 from seqlab.generate import continuation, show
 from seqlab.limits import check_ranges
 from seqlab.runs import folder as runs

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from seqlab.cli.help import show_help
+from seqlab.imports import uncollected
 from seqlab.mistakes import Mistake, did_you_mean, exit_status
 
 VERBS = {
@@ -35,4 +36,6 @@ def run(words: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest):
         show_help(verb, {verb: text for verb, (text, _) in VERBS.items()})
         return 0
-    return import_module(VERBS[verb][1]).run(rest)
+    with uncollected():
+        module = import_module(VERBS[verb][1])
+    return module.run(rest)

@@ -1,5 +1,6 @@
 """The verb train: a fresh run, a sweep, or a run resumed."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from omegaconf import OmegaConf
 from seqlab import bases, checks
 from seqlab.choices import groups
 from seqlab.cli.composing import compose, dotted, offer
-from seqlab.cli.words import is_multirun, quoted, take_allow, value_of
+from seqlab.cli.words import is_multirun, quoted, runs_folder, take_allow, value_of
 from seqlab.freeze import freeze
+from seqlab.imports import uncollected
 from seqlab.limits import check_ranges
 from seqlab.mistakes import Mistake, did_you_mean
 from seqlab.runs import folder as runs
@@ -27,6 +29,8 @@ def run(words: list[str]) -> int:
     jobs = compose("train", with_base(words))
     if not jobs:
         return 0
+    with uncollected():  # what checking and training will need
+        import_module("seqlab.train")
     if is_multirun(words):
         from seqlab.sweeps.local import run_all
 
@@ -48,11 +52,6 @@ def with_base(words: list[str]) -> list[str]:
             if not any(word.startswith(f"{group}=") for word in words):
                 words.append(f"{group}=base")
     return words
-
-
-def runs_folder(words: list[str]) -> Path:
-    """Where runs lie."""
-    return Path(value_of(words, "paths.runs") or "runs")
 
 
 def resumed(words: list[str]) -> Path:

@@ -42,6 +42,11 @@ def value_of(words: list[str], key: str) -> str | None:
     return None if not values or values[-1] in ("null", "") else values[-1].strip("'\"")
 
 
+def runs_folder(words: list[str]) -> Path:
+    """Where runs lie."""
+    return Path(value_of(words, "paths.runs") or "runs")
+
+
 def take_allow(words: list[str]) -> list[str]:
     """Take `allow=[package, …]` out of the words into `$SEQLAB_ALLOW`, which jobs and ranks inherit."""
     allowed = value_of(words, "allow")

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
 from seqlab.mistakes import Mistake
-from seqlab.randomness import stream
+from seqlab.randomness import seed_generators, stream
 
 Batch = tuple[Tensor, ...]
 Sums = dict[str, tuple[Tensor, Tensor]]  # name -> (total, count)
@@ -90,7 +90,7 @@ class Task(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The summed loss; divided already where this batch is the whole of an optimizer step."""
-        torch.manual_seed(stream(self.seed, "dropout", self.micro_batches, self.global_rank))
+        seed_generators(stream(self.seed, "dropout", self.micro_batches, self.global_rank), self.device)
         total, count = self.measure(batch)["loss"]
         if not math.isfinite(total.item()):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
