@@ -314,3 +314,10 @@ def test_hydras_own_flags_work(seqlab) -> None:
     assert answer.status == 0
     assert "torch.optim.Adam" in answer.out
     assert not Path("runs").exists()
+
+
+def test_the_run_remembers_its_data(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    assert seqlab(*tiny).status == 0
+    (path,) = record(only_run(tmp_path))["data"]
+    assert path == str(tmp_path / "story.txt")
+    assert len(record(only_run(tmp_path))["data"][path]) == 64

@@ -12,6 +12,7 @@ from seqlab.freeze import Composed
 from seqlab.mistakes import Interrupted, exit_status
 from seqlab.runs import folder as runs
 from seqlab.start import start
+from seqlab.tracking.terminal import short
 
 
 def run_all(jobs: list[Composed]) -> int:
@@ -47,7 +48,7 @@ def run_all(jobs: list[Composed]) -> int:
         if process.exitcode:
             failed.append(folder)
     show(folders)
-    print(f"{len(folders) - len(failed)} of {len(folders)} runs done in {sweep}")
+    print(f"{len(folders) - len(failed)} of {len(folders)} runs done in {short(sweep)}")
     return len(failed)
 
 

@@ -14,7 +14,7 @@ def announce(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer,
     trained = f", {parameters['trainable']:,} trained" if parameters["trainable"] != parameters["total"] else ""
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
     batches = -(-len(data.splits["train"]) // data.batch_size)
-    console.print(f"run         {run}", markup=False)
+    console.print(f"run         {short(run)}", markup=False)
     console.print(f"parameters  {parameters['total']:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
     if getattr(data, "dropped", 0):
@@ -33,5 +33,10 @@ def conclude(run: Path, runs: str, last: dict[str, float], best: dict[str, float
     for name in sorted(last):
         table.add_row(name, f"{last[name]:.5g}", f"{best[name]:.5g}" if name in best else "")
     console.print(table)
-    console.print(f"run         {run}", markup=False)
-    console.print(f"look        tensorboard --logdir {runs}", markup=False)
+    console.print(f"run         {short(run)}", markup=False)
+    console.print(f"look        tensorboard --logdir {short(Path(runs))}", markup=False)
+
+
+def short(path: Path) -> Path:
+    """The path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
