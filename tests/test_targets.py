@@ -110,7 +110,16 @@ def test_a_yaml_may_not_touch_hydra(text: str, seqlab, tmp_path: Path) -> None:
     assert not Path("ran").exists()
 
 
-@pytest.mark.parametrize("words", [["--config-path", "mine"], ["hydra.searchpath=[file:///tmp]"], ["--config-name=x"]])
+REPLACING = [
+    "--config-path mine",
+    "--config-name=x",
+    "--config-di mine",
+    "--experimental-rerun x.pickle",
+    "hydra.searchpath=[/tmp]",
+]
+
+
+@pytest.mark.parametrize("words", [line.split() for line in REPLACING])
 def test_seqlabs_own_configs_are_not_replaced(words: list[str], seqlab) -> None:
     answer = seqlab("train", *words)
     assert answer.status == 1

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from seqlab.mistakes import Mistake
+from seqlab.mistakes import Mistake, did_you_mean
 
 VERBATIM = r"(prompt|input|run|resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN = ("-m", "--multirun")
+# Hydra's flags that are passed on. It has others that read pickles or replace seqlab's configs, and takes abbreviations.
+FLAGS = ("--config-dir", "-cd", "--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--run", "-r", *MULTIRUN)
 
 
 def quoted(words: list[str]) -> list[str]:
@@ -68,10 +70,12 @@ def config_folders(words: list[str]) -> list[Path]:
         name, _, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
             folders.append(Path(value or words[number + 1]))
-        elif name in ("--config-path", "-cp", "--config-name", "-cn") or name.lstrip("+~") == "hydra.searchpath":
+        elif name.startswith("-") and name not in FLAGS:
             raise Mistake(
-                f"{word} would replace seqlab's own configs: add a folder of yours with --config-dir <folder>."
+                f"seqlab has no option {name}.{did_you_mean(name, FLAGS)} A folder of yours comes by --config-dir <folder>."
             )
+        elif name.lstrip("+~") == "hydra.searchpath":
+            raise Mistake(f"{word} would add configs unseen: add a folder of yours with --config-dir <folder>.")
     for folder in folders:
         if not folder.is_dir():
             raise Mistake(f"--config-dir {folder} is no folder: give one with model/, data/ … in it.")
