@@ -1,5 +1,6 @@
 """A model, a data set, a tokenizer and a loss each cost one Python file and one yaml, also outside the checkout."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,13 +110,12 @@ ADDED = {
 def test_one_file_and_one_yaml(
     group: str, seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     code, name, text, words = ADDED[group]
     (tmp_path / "mylab.py").write_text(code)
     (tmp_path / "mine" / group).mkdir(parents=True)
     (tmp_path / "mine" / group / f"{name}.yaml").write_text(text)
     monkeypatch.delitem(sys.modules, "mylab", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     common = ["--config-dir", "mine", "allow=[mylab]", "device=cpu", "trainer.max_steps=3", *words]
     answer = seqlab("train", f"{group}={name}", *common)
     assert answer.status == 0, answer.err
