@@ -17,7 +17,7 @@ from lightning.pytorch import Callback
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
-from seqlab import build
+from seqlab import build, device
 from seqlab.cli.composing import compose
 from seqlab.data.base import DataModule
 from seqlab.freeze import freeze
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
+    device.prepare(None)  # as every run is
     model = GPT(VOCABULARY, CONTEXT, dropout=0.1)
     data = Noise(BATCH)
     data.setup()

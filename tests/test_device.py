@@ -91,3 +91,14 @@ def test_accelerators_and_their_torch_devices(monkeypatch: pytest.MonkeyPatch) -
 def test_the_measurement_is_short_and_positive() -> None:
     assert 0 < device.seconds("cpu", torch.float32, budget=0.001) < 1
     assert device.hardware()
+
+
+def test_a_process_is_set_up_for_training() -> None:
+    threads = torch.get_num_threads()
+    try:
+        device.prepare(1)
+        assert torch.get_num_threads() == 1
+        device.prepare(None)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)

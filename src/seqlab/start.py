@@ -16,16 +16,13 @@ def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
     A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
     """
     with uncollected():
-        from seqlab import targets
+        from seqlab import device, targets
         from seqlab.train import train
 
     config = runs.read_config(run)
     targets.check_targets(config)
     quiet()
-    if config["threads"]:
-        import torch
-
-        torch.set_num_threads(config["threads"])
+    device.prepare(config["threads"])
     fresh = runs.read_record(run)["status"] == "pending"
     runs.write_record(run, status="running", started=now(), error=None, **surroundings())
     try:
