@@ -90,7 +90,7 @@ def test_without_validation_the_last_weights_are_kept(seqlab, tiny: list[str], t
     assert seqlab(*tiny, "data.val_fraction=0", "callbacks.checkpoint.keep=weights").status == 0
     run = only_run(tmp_path)
     assert record(run)["objective"]["metric"] == "train/loss"
-    assert [file.name for file in run.glob("checkpoints/*")] == ["last.ckpt"]
+    assert [file.name for file in run.glob("checkpoints/*.ckpt")] == ["last.ckpt"]
     answer = seqlab("train", "resume=last", "trainer.max_steps=5")
     assert answer.status == 1
     assert "no full last.ckpt" in answer.err

@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from seqlab import build, pretrained, targets
 from seqlab.adapters.lora import adapter_tensors, merge
 from seqlab.fetching import sha256
 from seqlab.mistakes import Mistake
+from seqlab.runs import checkpoints
 from seqlab.runs import folder as runs
-from seqlab.runs.files import load_tensors
 
 Config = dict[str, Any]
 
@@ -123,9 +124,22 @@ def load_trained(model: nn.Module, weights: Path) -> None:
     load(model, (model.state_dict() if adapted else {}) | tensors, weights)
 
 
-def model_tensors(checkpoint: Path) -> dict[str, Tensor]:
+def check_resumable(config: Config, facts: dict[str, Any], checkpoint: Path) -> None:
+    """Refuse a checkpoint whose weights are not those of the model that a config says. Raises Mistake; reads no tensor."""
+    facts = facts | {name: config["data"][name] for name in facts if name in config["data"]}
+    with torch.device("meta"):
+        model = build.model(config["model"], facts)
+        if config["adapter"]:
+            build.partial(config["adapter"])(model)
+    own = model.state_dict()
+    if config["adapter"]:
+        own = {name: tensor for name, tensor in own.items() if "lora_" in name}
+    check_shapes(own, model_tensors(checkpoint, mmap=True), checkpoint)
+
+
+def model_tensors(checkpoint: Path, mmap: bool = False) -> dict[str, Tensor]:
     """The model's tensors of a checkpoint under the model's own names."""
-    state = load_tensors(checkpoint).get("state_dict")
+    state = checkpoints.load(checkpoint, mmap).get("state_dict")
     if not isinstance(state, dict):
         raise Mistake(f"{checkpoint} has no state_dict: it is no checkpoint of a model; take another one.")
     return {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
@@ -133,7 +147,12 @@ def model_tensors(checkpoint: Path) -> dict[str, Tensor]:
 
 def load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """load_state_dict whose refusal names the first tensor that does not fit. Raises Mistake."""
-    own = model.state_dict()
+    check_shapes(model.state_dict(), weights, path)
+    model.load_state_dict(weights)
+
+
+def check_shapes(own: dict[str, Tensor], weights: dict[str, Tensor], path: Path) -> None:
+    """Raises Mistake for the first tensor that one side lacks or has in another shape."""
     for name in [*own, *weights]:
         here, there = own.get(name), weights.get(name)
         if here is None or there is None or here.shape != there.shape:
@@ -142,4 +161,3 @@ def load(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
                 f"The weights of {path} are of another architecture: {name} is {shapes[0]} there and {shapes[1]} in this "
                 "model. Leave model= and its sizes out, and they follow the weights."
             )
-    model.load_state_dict(weights)

@@ -11,6 +11,7 @@ from torch import nn
 from seqlab import targets
 from seqlab.mistakes import Mistake
 from seqlab.runs.objective import Objective
+from seqlab.runs.ranks import rank
 
 Config = dict[str, Any]
 
@@ -70,6 +71,8 @@ def tokenizer(config: Config, run: Path) -> Any:
             )
         text = source.training_text(**{k: v for k, v in config["data"].items() if not k.startswith("_")})
     new = make(config["tokenizer"], "tokenizer", text=text)
+    if rank():
+        return new  # the first one saves it
     partial_folder = run / "tokenizer.part"
     partial_folder.mkdir(exist_ok=True)
     new.save(partial_folder)

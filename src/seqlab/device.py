@@ -41,14 +41,23 @@ def hardware() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def prepare(threads: int | None) -> None:
-    """Set up this process for training: its threads, and memory that stays with it.
+FIXED = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # the precision of device=<accelerator>, and of ddp
+
+
+def processes(trainer: dict) -> int:
+    """How many processes a trainer node wants on this machine."""
+    devices = trainer["devices"]
+    return len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) and devices > 0 else 1
+
+
+def prepare(threads: int | None, processes: int = 1) -> None:
+    """Set up this process for training: its threads, its share of them by default, and memory that stays with it.
 
     glibc gives large blocks back to the kernel when they are freed, and each step of a language model on a CPU faults
     all its activations in again. Kept, a step of GPT-2 small is a seventh shorter (benchmarks/memory.py).
     """
-    if threads:
-        torch.set_num_threads(threads)
+    if threads or processes > 1:
+        torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # glibc's; its limits are mmap_max (-4) and trim_threshold (-1)
@@ -72,12 +81,26 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
         )
     if "auto" not in (trainer["accelerator"], trainer["precision"]):
         return None
+    if trainer.get("strategy") == "ddp":
+        return data_parallel(trainer)
     if trainer["accelerator"] == "auto":
         trainer["accelerator"] = accelerator()
     why = ""
     if trainer["precision"] == "auto":
         trainer["precision"], why = fastest(trainer["accelerator"], safe)
     return f"device=auto: {trainer['accelerator']} in {trainer['precision']}{why}"
+
+
+def data_parallel(trainer: dict) -> str:
+    """Settle a data-parallel trainer: all GPUs, or else two processes on the processor, in the precision of that device."""
+    if trainer["accelerator"] == "auto":
+        trainer["accelerator"] = accelerator() if accelerator() == "cuda" else "cpu"
+    name = trainer["accelerator"]
+    if trainer["devices"] == "auto":
+        trainer["devices"] = torch.cuda.device_count() if name == "cuda" else 2
+    if trainer["precision"] == "auto":
+        trainer["precision"] = FIXED[name]
+    return f"device=ddp: {processes(trainer)} x {name} in {trainer['precision']}"
 
 
 def fastest(name: str, safe: tuple[str, ...]) -> tuple[str, str]:

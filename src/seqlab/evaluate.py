@@ -33,6 +33,8 @@ def evaluate(
     module.loader(split)  # refuses a split that these data do not have
     module.test_split = split
     task = build.task(config | {"adapter": {}}, model)
+    if on["accelerator"] == "auto" and config["trainer"]["accelerator"] == device.accelerator():
+        on["precision"] = config["trainer"]["precision"]  # to give what the run gave
     device.resolve(on, task.safe_precisions)
     quiet = {
         "callbacks": {},

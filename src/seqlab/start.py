@@ -1,16 +1,42 @@
 """The one door: `python -m seqlab.start <run folder>` runs what its config.yaml says. Knows no Hydra."""
 
+import os
+import signal
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from seqlab.imports import uncollected
 from seqlab.mistakes import Interrupted, Mistake, exit_status, sentence
 from seqlab.runs import folder as runs
-from seqlab.runs.record import now, surroundings
+from seqlab.runs import ranks
+from seqlab.runs.record import alive, now, surroundings
 
 
-def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
+def enter(run: Path) -> dict[str, float]:
+    """Run a folder: in this process or, where it wants several, as the command that Lightning repeats for each of them."""
+    if several(runs.read_config(run)):
+        sys.stdout.flush()
+        os.execv(sys.executable, command(run))
+    return start(run)
+
+
+def command(run: Path) -> list[str]:
+    """The door's command."""
+    return [sys.executable, "-m", "seqlab.start", str(run)]
+
+
+def several(config: dict[str, Any]) -> bool:
+    """Whether a run wants more than one process on this machine."""
+    from seqlab import device
+
+    return device.processes(config["trainer"]) > 1
+
+
+def start(run: Path) -> dict[str, float]:
     """Run a folder to its end, keeping run.json; its last metrics.
 
     A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
@@ -22,23 +48,61 @@ def start(run: Path, in_sweep: bool = False) -> dict[str, float]:
     config = runs.read_config(run)
     targets.check_targets(config)
     quiet()
-    device.prepare(config["threads"])
+    device.prepare(config["threads"], device.processes(config["trainer"]))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     fresh = runs.read_record(run)["status"] == "pending"
-    runs.write_record(run, status="running", started=now(), error=None, **surroundings())
+    if ranks.rank():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends: there is one log
+    else:
+        ranks.forget(run)
+    runs.write_record(run, status="running", started=now(), ended=None, error=None, **surroundings())
     try:
         metrics = train(config, run)
     except BaseException as error:
-        if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
-            error = KeyboardInterrupt()
-        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        if fresh and not in_sweep and not runs.read_record(run)["steps"] and (stopped or isinstance(error, Mistake)):
-            runs.remove(run)
-        else:
-            said = f"{type(error).__name__}: {sentence(error)}"
-            runs.write_record(run, status="interrupted" if stopped else "failed", ended=now(), error=said)
-        raise error
+        said = ended(run, error, fresh)
+        if said is error:
+            raise
+        raise said from error
     runs.write_record(run, status="done", ended=now())
     return metrics
+
+
+def ended(run: Path, error: BaseException, fresh: bool) -> BaseException:
+    """Say in run.json how a run ended that did not come to its end; what the user shall read of it."""
+    if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
+        error = KeyboardInterrupt()
+    stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+    said = f"{type(error).__name__}: {sentence(error)}"
+    if ranks.rank():
+        return of_another_rank(run, error, said, stopped)
+    if not isinstance(error, Mistake) and not stopped and several(runs.read_config(run)):
+        if reported := ranks.reported(run, patience=2):
+            error, said = Mistake(reported), reported
+    ranks.forget(run)
+    if (
+        fresh
+        and not runs.in_sweep(run)
+        and not runs.read_record(run)["steps"]
+        and (stopped or isinstance(error, Mistake))
+    ):
+        runs.remove(run)
+    else:
+        runs.write_record(run, status="interrupted" if stopped else "failed", ended=now(), error=said)
+    return error
+
+
+def of_another_rank(run: Path, error: BaseException, said: str, stopped: bool) -> BaseException:
+    """Leave word for the first rank, and if it is dead write run.json in its stead."""
+    if stopped:
+        return SystemExit(0)  # all ranks stop together, and the first one says so
+    if not isinstance(error, Mistake):
+        time.sleep(0.5)  # perhaps only the loss of another rank, which says why before this one does
+    if not alive(runs.read_record(run), elsewhere=True):
+        runs.write_record(run, everyone=True, status="failed", ended=now(), error="rank 0 was killed")
+    else:
+        ranks.report(run, ranks.rank(), said)
+    return error
 
 
 def quiet() -> None:

@@ -4,19 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from seqlab import bases, build
+from seqlab.runs import checkpoints
 from seqlab.runs import folder as runs
-from seqlab.runs.files import load_tensors
 from seqlab.runs.objective import Objective
 from seqlab.runs.record import checksums
 from seqlab.tracking import terminal
 from seqlab.tracking.checkpoint import AtomicFiles
+from seqlab.tracking.ranks import Ranks
 from seqlab.tracking.record import Record
 
 
 def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     """Run what a config says in its run folder, going on from `last.ckpt` if there is one; the last metrics."""
-    last = run / "checkpoints" / "last.ckpt"
-    resumed = load_tensors(last, mmap=True)["global_step"] if last.exists() else None
+    last = checkpoints.newest(run)
+    resumed = checkpoints.load(last, mmap=True)["global_step"] if last else None
 
     tokenizer = build.tokenizer(config, run)
     data = build.data(config, tokenizer)
@@ -28,12 +29,12 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
 
     record = Record(run, Objective(**config["objective"]))
     command = runs.write_record(run, facts=facts, parameters=parameters(model), data=checksums(data.files))["command"]
-    trainer = build.trainer(
-        config, run, [record], [AtomicFiles()], tokenizer=tokenizer, command=command, purge_step=resumed and resumed + 1
-    )
+    given = {"tokenizer": tokenizer, "command": command, "purge_step": resumed and resumed + 1}
+    trainer = build.trainer(config, run, [record, Ranks(run)], [AtomicFiles()], **given)
     terminal.announce(run, data, parameters(model), trainer, resumed)
-    trainer.fit(task, datamodule=data, ckpt_path=str(last) if resumed is not None else None, weights_only=True)
+    trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
 
+    trainer.strategy.barrier("trained")  # the best weights are written
     if "test" in data.splits and trainer.limit_test_batches:
         if best := bases.best_of(run):
             bases.load_trained(task.model, best)

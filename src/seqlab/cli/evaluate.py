@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seqlab.cli.composing import compose, compose_data
-from seqlab.cli.train import update
+from seqlab.cli.resume import update
 from seqlab.cli.words import config_folders, quoted, runs_folder, take_allow, value_of
 from seqlab.evaluate import evaluate
 from seqlab.runs import folder as runs

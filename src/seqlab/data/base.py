@@ -1,5 +1,6 @@
 """What all data sets share: splits, loaders in seqlab's order, and the count of samples consumed."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,34 @@ from torch.utils.data import DataLoader, Dataset
 
 from seqlab.data.sampling import Order
 from seqlab.mistakes import Mistake
+
+IGNORED = -100  # a target that is not scored, among token ids; NaN among values
+
+Batch = tuple[torch.Tensor, ...]
+
+
+class Batches(Dataset):
+    """What a loader reads: the batch of a list of sample numbers. Of a stand-in, `~number`, no target is scored."""
+
+    def __init__(self, samples: Any, collate: Callable[[Any], Batch]) -> None:
+        self.samples, self.collate = samples, collate
+
+    def __getitems__(self, numbers: list[int]) -> Batch:
+        """-> inputs (B, …), targets (B, …)"""
+        stands_in = numbers[0] < 0
+        if stands_in:
+            numbers = [~number for number in numbers]
+        at_once = hasattr(self.samples, "__getitems__")
+        items = self.samples.__getitems__(numbers) if at_once else [self.samples[number] for number in numbers]
+        inputs, targets, *rest = self.collate(items)
+        if stands_in:
+            targets = torch.full_like(targets, torch.nan if targets.is_floating_point() else IGNORED)
+        return inputs, targets, *rest
+
+
+def as_it_is(batch: Any) -> Any:
+    """Batches come collated."""
+    return batch
 
 
 class DataModule(LightningDataModule):
@@ -33,45 +62,59 @@ class DataModule(LightningDataModule):
         """The splits `train`, `val` and `test`, of which those that do not exist are left out."""
         raise NotImplementedError
 
-    def collate(self, items: Any) -> tuple[torch.Tensor, ...]:
+    def collate(self, items: Any) -> Batch:
         """A batch (inputs, targets) from what the split's `__getitems__`, or a list of `__getitem__`, gave."""
         return items
+
+    def lengths(self) -> Sequence[int] | None:
+        """The lengths of the training samples, if those of a batch shall be of similar length."""
+        return None
 
     def setup(self, stage: str | None = None) -> None:
         """Read the splits, once."""
         if self.splits:
             return
         self.splits = {split: samples for split, samples in self.read().items() if len(samples)}  # type: ignore[arg-type]
-        self.order = Order(len(self.splits["train"]), self.batch_size, self.order_seed)  # type: ignore[arg-type]
+        samples: Any = self.splits["train"]
+        self.order = Order(len(samples), self.batch_size, self.order_seed, self.lengths())
 
-    def loader(self, split: str) -> DataLoader:
-        """The loader of a split for evaluation: in file order, the last, smaller batch included."""
+    def loader(self, split: str, rank: int = 0, ranks: int = 1) -> DataLoader:
+        """A rank's share of a split for evaluation: in file order, the last, smaller batch included."""
         if split not in self.splits:
             raise Mistake(f"These data have no split {split}; there are: {', '.join(self.splits)}.")
-        return DataLoader(self.splits[split], self.batch_size, **self.loading())
+        samples: Any = self.splits[split]
+        return self.loading(split, Order(len(samples), self.batch_size, rank=rank, ranks=ranks))
 
-    def loading(self) -> dict[str, Any]:
-        """What all loaders share; the generator of their own keeps worker seeds off the global one."""
-        return {
-            "collate_fn": self.collate,
-            "num_workers": self.num_workers,
-            "pin_memory": torch.cuda.is_available(),
-            "generator": torch.Generator(),
-        }
+    def loading(self, split: str, order: Order) -> DataLoader:
+        """A split in an order; the generator of its own keeps the seeds of workers off the global one."""
+        return DataLoader(
+            Batches(self.splits[split], self.collate),
+            batch_sampler=order,
+            collate_fn=as_it_is,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),
+        )
+
+    def place(self) -> tuple[int, int]:
+        """This process among those that train together: its rank, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader:
-        """The training split in the order of (seed, epoch), from the samples consumed on."""
+        """This rank's share of the training split in the order of (seed, epoch), from the samples consumed on."""
         assert self.order is not None, "setup comes first"
+        self.order.rank, self.order.ranks = self.place()
         self.order.consumed = self.consumed
-        return DataLoader(self.splits["train"], batch_sampler=self.order, **self.loading())
+        return self.loading("train", self.order)
 
     def val_dataloader(self) -> DataLoader | list:
-        """The validation split, or nothing."""
-        return self.loader("val") if "val" in self.splits else []
+        """This rank's share of the validation split, or nothing."""
+        return self.loader("val", *self.place()) if "val" in self.splits else []
 
     def test_dataloader(self) -> DataLoader | list:
-        """The split that is tested, or nothing where there is no test split."""
-        return self.loader(self.test_split) if self.test_split != "test" or "test" in self.splits else []
+        """This rank's share of the split that is tested, or nothing where there is no test split."""
+        there = self.test_split != "test" or "test" in self.splits
+        return self.loader(self.test_split, *self.place()) if there else []
 
     def sample_prompt(self, prompt: str | None) -> str:
         """The text that a language model shall continue to show what it has learned; null: one of the data's own."""

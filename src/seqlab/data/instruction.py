@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seqlab import fetching
-from seqlab.data.base import DataModule
+from seqlab.data.base import IGNORED, DataModule
 from seqlab.data.formats import FORMATS
 from seqlab.data.text import Tokenizer, read_text
 from seqlab.mistakes import Mistake
-
-IGNORED = -100  # a target that is not scored
 
 
 class Records(Dataset):
@@ -48,6 +46,7 @@ class Instruction(DataModule):
         batch_size: int = 16,
         format: Literal["alpaca", "alpaca_original", "phi"] = "alpaca",
         mask_prompt: bool = True,
+        bucket_by_length: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.15,
         num_workers: int = 0,
@@ -59,6 +58,7 @@ class Instruction(DataModule):
         self.source: dict[str, Any] = {"path": path, "folders": folders, "url": url, "sha256": sha256}
         self.tokenizer, self.vocab_size, self.context_length = tokenizer, tokenizer.vocab_size, context_length
         self.render, self.mask_prompt = FORMATS[format], mask_prompt
+        self.bucket_by_length = bucket_by_length
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.dropped = 0
 
@@ -90,6 +90,11 @@ class Instruction(DataModule):
                 )
             splits[split] = Records(kept)
         return splits
+
+    def lengths(self) -> list[int] | None:
+        """Of the training records, with `bucket_by_length`: less padding, since a batch is as long as its longest."""
+        records: Any = self.splits["train"]
+        return [len(ids) for ids, _ in records.items] if self.bucket_by_length else None
 
     def sample_prompt(self, prompt: str | None) -> str:
         """The instruction rendered, else the first record of the validation (or training) split."""

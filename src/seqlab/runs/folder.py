@@ -11,6 +11,7 @@ import yaml
 
 from seqlab.mistakes import Mistake
 from seqlab.runs.files import write_atomically, write_json
+from seqlab.runs.ranks import rank
 
 
 def make(parent: Path, name: str) -> Path:
@@ -77,9 +78,15 @@ def read_record(run: Path) -> dict[str, Any]:
     return json.loads((run / "run.json").read_text())
 
 
-def write_record(run: Path, **changes: Any) -> dict[str, Any]:
-    """Update keys of run.json; the whole of it."""
+def write_record(run: Path, everyone: bool = False, **changes: Any) -> dict[str, Any]:
+    """Update keys of run.json; the whole of it. Ranks other than the first write nothing, unless `everyone` may."""
     record = read_record(run) if (run / "run.json").exists() else {}
     record |= changes
-    write_json(run / "run.json", record)
+    if everyone or not rank():
+        write_json(run / "run.json", record)
     return record
+
+
+def in_sweep(run: Path) -> bool:
+    """Whether a run is a job of a sweep."""
+    return "-sweep-" in run.resolve().parent.name

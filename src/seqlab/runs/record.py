@@ -43,10 +43,15 @@ def surroundings() -> dict[str, Any]:
     }
 
 
-def alive(record: dict[str, Any]) -> bool:
-    """Whether the process that a record names still runs on this machine."""
+def alive(record: dict[str, Any], elsewhere: bool = False) -> bool:
+    """Whether the process that a record names still runs on this machine; of another machine's, `elsewhere` is believed."""
     here, there = whereabouts(), record["process"] or {}
-    if (there.get("host"), there.get("boot_id")) != (here["host"], here["boot_id"]) or there["pid"] == here["pid"]:
+    if (there.get("host"), there.get("boot_id")) != (here["host"], here["boot_id"]):
+        return elsewhere
+    if there["pid"] == here["pid"]:
+        return False
+    stat = Path(f"/proc/{there['pid']}/stat")
+    if stat.exists() and stat.read_text().rpartition(") ")[2].startswith("Z"):  # dead, and nobody has asked for it
         return False
     try:
         os.kill(there["pid"], 0)

@@ -2,7 +2,11 @@
 
 import multiprocessing
 import re
+import subprocess
+from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +15,7 @@ from seqlab import freeze
 from seqlab.freeze import Composed
 from seqlab.mistakes import Interrupted, exit_status
 from seqlab.runs import folder as runs
-from seqlab.start import start
+from seqlab.start import command, several, start
 from seqlab.tracking.terminal import short
 
 
@@ -37,15 +41,10 @@ def run_all(jobs: list[Composed]) -> int:
     failed = []
     for number, folder in enumerate(folders, 1):
         print(f"\n[{number}/{len(folders)}] {folder.name}", flush=True)
-        process = context.Process(target=job_process, args=(folder,))
-        process.start()
-        try:
-            process.join()
-        except KeyboardInterrupt:  # the job was told as well, and saves
-            process.join()
-        if process.exitcode == 130:
+        status = run_one(folder, context)
+        if status == 130:
             raise Interrupted(f"The sweep {sweep} was stopped in {folder.name}; go on with resume={folder}.")
-        if process.exitcode:
+        if status:
             failed.append(folder)
     show(folders)
     print(f"{len(folders) - len(failed)} of {len(folders)} runs done in {short(sweep)}")
@@ -72,9 +71,29 @@ def show(folders: list[Path]) -> None:
     console.print(table)
 
 
+def run_one(folder: Path, context: ForkServerContext) -> int | None:
+    """Run one job in a process of its own, which is never forked where it starts others; its exit status."""
+    if several(runs.read_config(folder)):
+        started = subprocess.Popen(command(folder))
+        patiently(started.wait)
+        return started.returncode
+    process = context.Process(target=job_process, args=(folder,))
+    process.start()
+    patiently(process.join)
+    return process.exitcode
+
+
+def patiently(wait: Callable[[], Any]) -> None:
+    """Wait for a job; on Ctrl-C as well, since the job was told too, and saves."""
+    try:
+        wait()
+    except KeyboardInterrupt:
+        wait()
+
+
 def job_process(folder: Path) -> None:
     """One job, in its own process."""
-    raise SystemExit(exit_status(lambda: start(folder, in_sweep=True)))
+    raise SystemExit(exit_status(lambda: start(folder)))
 
 
 def differences(jobs: list[Composed]) -> list[str]:

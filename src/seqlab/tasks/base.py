@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torchmetrics import Metric
 
 from seqlab.mistakes import Mistake
@@ -23,13 +23,13 @@ EXACT = torch.float32 if torch.backends.mps.is_available() else torch.float64  #
 
 
 class Mean(Metric):
-    """A total over a count. (torchmetrics' MeanMetric 1.9 drops its weights where it does not look for NaN.)"""
+    """A total over a count, of all ranks. (torchmetrics' MeanMetric 1.9 drops its weights where it does not look for NaN.)"""
 
     total: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         self.add_state("total", torch.zeros((), dtype=EXACT), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=EXACT), dist_reduce_fx="sum")
 
@@ -64,14 +64,15 @@ class Task(LightningModule):
         super().__init__()
         self.model, self.make_optimizer, self.make_schedule, self.seed = model, optimizer, schedule, seed
         self.running = nn.ModuleDict(
-            {split: nn.ModuleDict({name: Mean() for name in self.measures}) for split in ("fit", "val", "test")}
+            {split: nn.ModuleDict({name: Mean() for name in self.measures}) for split in ("val", "test")}
         )
-        self.mean("fit", "loss").persistent(True)  # a resumed epoch has one mean
+        self.epoch = Mean(sync_on_compute=False)  # of the training loss; every rank is given the sums of all
+        self.epoch.persistent(True)  # a resumed epoch has one mean
         self.micro_batches = 0
         self.step_loss: float = math.nan  # of the last optimizer step that was logged, as the next two
         self.step_rate: float = math.nan
         self.grad_norm: float | Tensor = math.nan
-        self.window: list[tuple[Tensor, Tensor]] = []  # totals and counts since the last optimizer step
+        self.window: list[Tensor] = []  # total and count of each batch since the last optimizer step
         self.tokens: int | Tensor = 0  # supervised so far; a tensor between two looks, to not wait for the device
 
     def mean(self, split: str, measure: str) -> Mean:
@@ -98,9 +99,7 @@ class Task(LightningModule):
                 f"The loss became {total.item()} at step {self.global_step + 1} with learning rate {rate:g}: "
                 "try a lower optimizer.lr, a schedule.warmup_steps, or trainer.gradient_clip_val=1.0."
             )
-        self.mean("fit", "loss").update(total, count)
-        self.window.append((total.detach(), count))
-        self.tokens = self.tokens + count
+        self.window.append(torch.stack([total.detach().to(EXACT), count.to(EXACT)]))
         self.micro_batches += 1
         self.trainer.datamodule.consume()  # type: ignore[attr-defined]
         return total if self.divides_later else total / count.clamp(min=1)
@@ -110,14 +109,27 @@ class Task(LightningModule):
         """Whether a step sees more than one batch, whose tokens are known only when all are through."""
         return self.trainer.accumulate_grad_batches > 1 or self.trainer.world_size > 1
 
+    def on_train_start(self) -> None:
+        """Take the learning rate of this step from the schedule as it is now, also where a resumed run has another."""
+        for schedule in self.trainer.lr_scheduler_configs:
+            scheduler = schedule.scheduler
+            if isinstance(scheduler, LambdaLR):
+                for group, base, factor in zip(
+                    scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+                ):
+                    group["lr"] = base * factor(scheduler.last_epoch)
+
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the tokens of the window and of all ranks, before clipping."""
-        total, count = (torch.stack(sums).sum() for sums in zip(*self.window, strict=True))
+        sums = torch.stack(self.window).sum(0)  # (2,)
         self.window.clear()
         if self.divides_later:
-            total, count = (self.trainer.strategy.reduce(value, reduce_op="sum") for value in (total, count))
-            factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / float(count.clamp(min=1))
+            sums = cast(Tensor, self.trainer.strategy.reduce(sums, reduce_op="sum"))
+            factor = self.trainer.accumulate_grad_batches * self.trainer.world_size / float(sums[1].clamp(min=1))
             torch._foreach_mul_([p.grad for p in self.parameters() if p.grad is not None], factor)
+        total, count = sums
+        self.epoch.update(total, count)
+        self.tokens = self.tokens + count
         if self.is_logged(self.global_step + 1):
             self.step_loss, self.step_rate = float(total / count.clamp(min=1)), optimizer.param_groups[0]["lr"]
 
@@ -143,9 +155,8 @@ class Task(LightningModule):
         if self.global_step == self.trainer.max_steps:
             self.trainer.should_stop = True
         if self.trainer.should_stop or self.trainer.is_last_batch or batch_idx + 1 == self.trainer.num_training_batches:
-            loss = self.mean("fit", "loss")
-            self.log("train/loss", loss.compute(), logger=False)
-            loss.reset()
+            self.log("train/loss", self.epoch.compute(), logger=False)
+            self.epoch.reset()
 
     def configure_optimizers(self) -> Any:
         """Optimizer over what is trained, schedule per step."""
@@ -172,9 +183,7 @@ class Task(LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         self.report("test", data.test_split)
         if hasattr(data, "baselines"):
-            self.log_dict(
-                {f"{data.test_split}/{name}": value for name, value in data.baselines(data.test_split).items()}
-            )
+            self.show({f"{data.test_split}/{name}": value for name, value in data.baselines(data.test_split).items()})
 
     def add(self, batch: Batch, split: str) -> None:
         """Add a batch to the running means of a split."""
@@ -184,9 +193,15 @@ class Task(LightningModule):
     def report(self, split: str, name: str) -> None:
         """Log the means of a split under a name, and begin anew."""
         means = {measure: self.mean(split, measure).compute() for measure in self.measures}
-        self.log_dict({f"{name}/{measure}": value for measure, value in self.derived(means).items()})
+        self.show({f"{name}/{measure}": value.item() for measure, value in self.derived(means).items()})
         for measure in self.measures:
             self.mean(split, measure).reset()
+
+    def show(self, metrics: dict[str, float]) -> None:
+        """Give metrics to callbacks and to loggers, at this step (Lightning counts others for `log`, and anew when resumed)."""
+        self.log_dict(metrics, logger=False)
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, self.global_step)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -198,6 +213,12 @@ class Task(LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the counts."""
+        """Go on from the counts, with those hyperparameters of the optimizer that the config has now."""
         self.micro_batches, self.tokens = checkpoint["counts"]["micro_batches"], checkpoint["counts"]["tokens"]
+        now = getattr(self.make_optimizer, "keywords", {})
+        for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
+            for group in state["param_groups"]:
+                group |= {key: value for key, value in now.items() if key in group and key != "lr"}
+                group["initial_lr"] = now.get("lr", group["initial_lr"])
+            schedule["base_lrs"] = [group["initial_lr"] for group in state["param_groups"]]
         self.strict_loading = all(parameter.requires_grad for parameter in self.parameters())

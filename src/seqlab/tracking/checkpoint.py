@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
 
 from seqlab.adapters.lora import LoRALinear, save_adapter
 from seqlab.mistakes import Interrupted
-from seqlab.runs.files import load_tensors, save_tensors
+from seqlab.runs import checkpoints
 from seqlab.runs.objective import Objective
 
 
@@ -22,19 +22,21 @@ class AtomicFiles(TorchCheckpointIO):
     """How Lightning's Trainer writes and reads checkpoints: atomically, and nothing unpickled."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write to a temporary name, sync, rename."""
-        save_tensors(Path(path), checkpoint)
+        """Write to a temporary name, sync, rename; keep the one before."""
+        checkpoints.save(Path(path), checkpoint, previous=Path(path).with_name(checkpoints.PREVIOUS))
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read tensors and plain Python."""
-        return load_tensors(Path(path))
+        """Read tensors and plain Python that are what was written."""
+        return checkpoints.load(Path(path))
 
 
 class Checkpoint(LightningCheckpoint):
     """Saves in the run folder: `last.ckpt` every so many minutes or steps, at the end and when interrupted, and
     whenever a `val/…` objective improves `best.ckpt`, the weights alone; with an adapter `adapter/` in PEFT's format.
+
+    What one rank is asked for, all do in the same step: when to save, and when to stop.
 
     `keep` is what stays of a finished run: all, the best weights (where there are none the last), or none. SIGINT and
     SIGTERM finish the step, save, and end the run as interrupted; a second one ends it at once.
@@ -49,10 +51,11 @@ class Checkpoint(LightningCheckpoint):
         keep: Literal["all", "weights", "none"] = "all",
     ) -> None:
         self.folder, self.adapter, self.objective = run / "checkpoints", run / "adapter", objective
-        self.last, self.best = self.folder / "last.ckpt", self.folder / "best.ckpt"
+        self.last, self.best = self.folder / checkpoints.LAST, self.folder / "best.ckpt"
         self.every_seconds, self.every_n_steps, self.keep = (every_minutes or 0) * 60, every_n_steps, keep
         self.stopped_by: int | None = None
-        self.saved, self.saved_step, self.due = time.monotonic(), -1, False
+        self.stopping = self.due = False  # what all ranks have agreed on
+        self.saved, self.saved_step = time.monotonic(), -1
         self.previous: dict[int, Any] = {}
 
     # ------------------------------------------------------------------ when
@@ -71,14 +74,19 @@ class Checkpoint(LightningCheckpoint):
         os.write(2, b"\nStopping after this step, to save it; once more stops at once.\n")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save where it is time, and stop where someone asked for it; at the end of an epoch after its validation."""
+        """Save where it is time, and stop where someone asked for it; where this batch is validated, after that."""
         if pl_module.window:  # in the middle of a step
             return
         stops = trainer.should_stop or trainer.global_step == trainer.max_steps
-        self.due |= bool(self.every_n_steps and trainer.global_step % self.every_n_steps == 0)
-        self.due |= bool(self.every_seconds and time.monotonic() - self.saved >= self.every_seconds)
+        due = bool(self.every_n_steps and trainer.global_step % self.every_n_steps == 0)
+        due |= bool(self.every_seconds and time.monotonic() - self.saved >= self.every_seconds)
+        agree = trainer.strategy.reduce_boolean_decision
+        if agree(due or self.stopped_by is not None, all=False):
+            self.due, self.stopping = True, agree(self.stopped_by is not None, all=False)
         self.due |= stops and self.keep == "all"  # once stopped, the epoch counts as over and could not be gone on with
-        if not (trainer.is_last_batch or batch_idx + 1 == trainer.num_training_batches):
+        loop: Any = trainer.fit_loop
+        validated = loop.epoch_loop._should_check_val_fx(loop._data_fetcher) and not stops
+        if not (validated or ends_epoch(trainer)):
             self.save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -88,30 +96,32 @@ class Checkpoint(LightningCheckpoint):
 
     def save_if_due(self, trainer: Trainer) -> None:
         """Save if it is time or someone asked the run to stop, and then stop."""
-        if self.due or self.stopped_by:
+        if self.due:
             self.save_last(trainer)
-        if self.stopped_by:
+        if self.stopping:
             raise Interrupted(
                 f"Stopped at step {trainer.global_step} and saved; go on with resume={self.folder.parent}."
             )
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Save the weights if these are the best so far."""
+        """Save the weights if these are the best so far, and in mid-epoch what came due with the batch."""
         if not trainer.fit_loop.restarting and self.objective.metric.startswith("val/"):
-            if (
-                self.objective.improved({k: float(v) for k, v in trainer.callback_metrics.items()})
-                and self.keep != "none"
-            ):
+            improved = self.objective.improved({k: float(v) for k, v in trainer.callback_metrics.items()})
+            if improved and self.keep != "none":
                 self.save_weights(trainer, pl_module, self.best)
+        if self.saved_step != trainer.global_step and not ends_epoch(trainer):
+            self.due |= trainer.should_stop and self.keep == "all"
+            self.save_if_due(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save what is kept of a finished run."""
         self.restore_signals()
-        if self.keep == "all":
-            if self.saved_step != trainer.global_step:
-                self.save_last(trainer)
-        else:
-            self.last.unlink(missing_ok=True)
+        if self.keep == "all" and self.saved_step != trainer.global_step:
+            self.save_last(trainer)
+        if trainer.is_global_zero:
+            checkpoints.remove(self.last.with_name(checkpoints.PREVIOUS))
+            if self.keep != "all":
+                checkpoints.remove(self.last)
         if self.keep != "none" and (has_adapter(pl_module) and not self.adapter.exists()):
             self.save_weights(trainer, pl_module, self.best)
         if self.keep == "weights" and not self.best.exists() and not has_adapter(pl_module):
@@ -130,12 +140,18 @@ class Checkpoint(LightningCheckpoint):
     # ------------------------------------------------------------------ what
 
     def save_last(self, trainer: Trainer) -> None:
-        """Everything needed to go on."""
+        """Everything needed to go on, once the logs of this step are on disk."""
+        for logger in trainer.loggers:
+            flush = getattr(getattr(logger, "experiment", None), "flush", None)
+            if flush:
+                flush()
         trainer.save_checkpoint(self.last)
         self.saved, self.saved_step, self.due = time.monotonic(), trainer.global_step, False
 
     def save_weights(self, trainer: Trainer, pl_module: Any, path: Path) -> None:
         """The weights alone: as a checkpoint, or with an adapter in `adapter/`."""
+        if not trainer.is_global_zero:
+            return
         if has_adapter(pl_module):
             partial = self.adapter.with_name("adapter.part")
             save_adapter(pl_module.model, partial)
@@ -145,7 +161,7 @@ class Checkpoint(LightningCheckpoint):
             shutil.rmtree(partial)
             return
         weights = {f"model.{name}": tensor for name, tensor in pl_module.model.state_dict().items()}
-        save_tensors(path, {"state_dict": weights, "global_step": trainer.global_step})
+        checkpoints.save(path, {"state_dict": weights, "global_step": trainer.global_step})
 
     def state_dict(self) -> dict[str, Any]:
         """The best objective so far."""
@@ -154,6 +170,11 @@ class Checkpoint(LightningCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best objective."""
         self.objective.load_state_dict(state_dict)
+
+
+def ends_epoch(trainer: Trainer) -> bool:
+    """Whether this batch is the last one of its epoch."""
+    return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
 
 
 def has_adapter(pl_module: Any) -> bool:

@@ -20,7 +20,7 @@ class Forecast(Callback):
     def draw(self, trainer: Any, pl_module: Any, split: str) -> None:
         """One panel: truth and forecast of the first of the horizon's values, channel 0."""
         drawing = [logger for logger in trainer.loggers if hasattr(logger.experiment, "add_figure")]
-        if not drawing:
+        if not drawing or not trainer.is_global_zero:
             return
         from matplotlib.figure import Figure  # late: half a second, and not all runs draw
 

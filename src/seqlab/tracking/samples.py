@@ -54,6 +54,8 @@ class Samples(Callback):
 
     def sample(self, trainer: Any, pl_module: Any) -> None:
         """Write one continuation. Its randomness is its own, so that training does not notice."""
+        if not trainer.is_global_zero:
+            return
         self.sampled, self.step = time.monotonic(), trainer.global_step
         prompt = trainer.datamodule.sample_prompt(self.prompt)
         device = pl_module.device

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from seqlab.mistakes import Mistake
-from seqlab.runs.files import load_tensors, save_tensors, write_atomically, write_json
+from seqlab.runs.checkpoints import load, save
+from seqlab.runs.files import write_atomically, write_json
 
 
 class Crafted:
@@ -73,8 +74,8 @@ def test_tensors_and_plain_python_come_back(tmp_path: Path, mmap: bool) -> None:
         "names": ["x", None, (1, 2.5)],
         "half": torch.ones(2).bfloat16(),
     }
-    save_tensors(tmp_path / "last.ckpt", value)
-    loaded = load_tensors(tmp_path / "last.ckpt", mmap=mmap)
+    save(tmp_path / "last.ckpt", value)
+    loaded = load(tmp_path / "last.ckpt", mmap=mmap)
     assert torch.equal(loaded["state_dict"]["a"], shared)
     assert loaded["state_dict"]["a"].data_ptr() == loaded["state_dict"]["b"].data_ptr()
     assert loaded["half"].dtype == torch.bfloat16
@@ -88,7 +89,7 @@ def test_a_crafted_pickle_is_refused_and_not_run(tmp_path: Path, save: Any, mmap
     path, proof = tmp_path / "last.ckpt", tmp_path / "proof"
     save({"state_dict": {}, "evil": Crafted(f"touch {proof}")}, path)
     with pytest.raises(Mistake, match=r"last.ckpt is not a checkpoint .*nothing of it was run"):
-        load_tensors(path, mmap=mmap)
+        load(path, mmap=mmap)
     assert not proof.exists()
 
 
@@ -96,29 +97,29 @@ def test_a_crafted_pickle_is_refused_and_not_run(tmp_path: Path, save: Any, mmap
 def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(Mistake, match="is not a checkpoint"):
-        load_tensors(tmp_path / "last.ckpt")
+        load(tmp_path / "last.ckpt")
 
 
 def test_half_a_checkpoint_and_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     with pytest.raises(Mistake, match=r"There is no checkpoint .*checkpoint=best"):
-        load_tensors(path)
-    save_tensors(path, {"weights": torch.randn(1000)})
+        load(path)
+    save(path, {"weights": torch.randn(1000)})
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(Mistake, match="damaged"):
-        load_tensors(path)
+        load(path)
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    save_tensors(path, {"step": 1})
+    save(path, {"step": 1})
     code = (
-        "import pathlib, resource, signal, sys, torch; from seqlab.runs.files import save_tensors\n"
+        "import pathlib, resource, signal, sys, torch; from seqlab.runs.checkpoints import save\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "try: save_tensors(pathlib.Path(sys.argv[1]), {'step': 2, 'weights': torch.zeros(100_000)})\n"
+        "try: save(pathlib.Path(sys.argv[1]), {'step': 2, 'weights': torch.zeros(100_000)})\n"
         "except OSError as error: print('errno', error.errno)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "errno 27\n"
-    assert load_tensors(path) == {"step": 1}
+    assert load(path) == {"step": 1}
     assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,37 @@
+"""Which of the processes that train one run together this is, and how they tell the first one why they died."""
+
+import os
+import time
+from pathlib import Path
+
+from seqlab.runs.files import write_atomically
+
+VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, Slurm's; in Lightning's own order
+
+
+def rank() -> int:
+    """The rank of this process; 0 where it is alone."""
+    return next((int(os.environ[name]) for name in VARIABLES if name in os.environ), 0)
+
+
+def report(run: Path, number: int, error: str) -> None:
+    """Leave word of why a rank died, unless there is some already."""
+    file = run / f"rank-{number}.error"
+    if not file.exists():
+        write_atomically(file, lambda partial: partial.write_text(error))
+
+
+def reported(run: Path, patience: float = 0.0) -> str | None:
+    """What the rank that died first died of, if word of it comes within so many seconds."""
+    deadline = time.monotonic() + patience
+    while not (files := sorted(run.glob("rank-*.error"), key=lambda file: file.stat().st_mtime)):
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(0.1)
+    return f"{files[0].stem.replace('-', ' ')}: {files[0].read_text()}"
+
+
+def forget(run: Path) -> None:
+    """Take the words away."""
+    for file in run.glob("rank-*.error"):
+        file.unlink(missing_ok=True)
