@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "seqlab"
 RANKS = [
     ["__main__"],
     ["cli"],
-    ["sweeps"],
+    ["sweeps", "reproduce"],
     ["freeze", "start"],
     ["train", "evaluate", "generate"],
     ["bases", "checks"],

@@ -2,11 +2,8 @@
 
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +26,11 @@ def only_run(folder: Path) -> Path:
 def record(run: Path) -> dict:
     """run.json."""
     return json.loads((run / "run.json").read_text())
+
+
+def newest_run(folder: Path) -> Path:
+    """The run below a folder that was started last."""
+    return max(folder.glob("runs/*/*"), key=lambda run: record(run)["started"])
 
 
 def test_a_sine_run_leaves_what_the_design_says(seqlab, tmp_path: Path) -> None:
@@ -152,10 +154,10 @@ def test_lora_on_a_base_brings_model_and_tokenizer_along(seqlab, tiny: list[str]
     assert answer.status == 1
     assert "longer than data.context_length=16" in answer.err  # the base's context is too short for these records
     assert seqlab(*words, "tokenizer=byte", "data.context_length=200").status == 0
-    longer = max((tmp_path / "runs").glob("*/*"))
+    longer = newest_run(tmp_path)
     answer = seqlab(*tune[:-1], f"init_from={longer}", "adapter=lora", "data.batch_size=4")
     assert answer.status == 0, answer.err
-    run = max((tmp_path / "runs").glob("*/*"))
+    run = newest_run(tmp_path)
     said = record(run)
     assert run.name.endswith("gpt_mini-instruction")
     assert said["parameters"]["trainable"] < said["parameters"]["total"]
@@ -193,108 +195,6 @@ def test_a_failing_job_of_a_sweep_is_recorded_and_stops_nothing(seqlab, tmp_path
     assert answer.status == 1
     (sweep,) = tmp_path.glob("runs/*/*")
     assert [record(folder)["status"] for folder in sorted(sweep.iterdir())] == ["failed", "done"]
-
-
-def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint."""
-    return torch.load(checkpoint, weights_only=True)["state_dict"]
-
-
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """Bit for bit."""
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.fixture
-def two_epochs(tiny: list[str]) -> list[str]:
-    """Twice seven steps, with dropout."""
-    words = [word for word in tiny if not word.startswith("trainer.max_steps")]
-    return [*words, "model.dropout=0.2", "data.batch_size=20", "trainer.max_epochs=2"]
-
-
-@pytest.mark.parametrize("stop", [2, 7, 9])
-def test_a_run_stopped_by_max_steps_goes_on(stop: int, seqlab, two_epochs: list[str], tmp_path: Path) -> None:
-    assert seqlab(*two_epochs, "paths.runs=whole").status == 0
-    (whole,) = tmp_path.glob("whole/*/*")
-    assert seqlab(*two_epochs, f"trainer.max_steps={stop}").status == 0
-    answer = seqlab("train", "resume=last", "trainer.max_steps=-1")
-    assert answer.status == 0, answer.err
-    run = only_run(tmp_path)
-    assert record(run)["steps"] == record(whole)["steps"] == 14
-    assert_same(weights(whole / "checkpoints" / "last.ckpt"), weights(run / "checkpoints" / "last.ckpt"))
-    assert record(run)["metrics"]["last"]["train/loss"] == record(whole)["metrics"]["last"]["train/loss"]
-
-
-def test_every_checkpoint_leads_to_the_same_end(seqlab, two_epochs: list[str], tmp_path: Path, monkeypatch) -> None:
-    from seqlab.runs.folder import write_record
-    from seqlab.tracking.checkpoint import Checkpoint
-
-    save = Checkpoint.save_last
-
-    def keep_each(self: Checkpoint, trainer) -> None:
-        save(self, trainer)
-        shutil.copy(self.last, tmp_path / f"step-{trainer.global_step}.ckpt")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save_last", keep_each)
-        assert seqlab(*two_epochs, "callbacks.checkpoint.every_n_steps=1").status == 0
-    run = only_run(tmp_path)
-    end, loss = weights(run / "checkpoints" / "last.ckpt"), record(run)["metrics"]["last"]
-    for step in (1, 6, 7, 8, 13):
-        shutil.copy(tmp_path / f"step-{step}.ckpt", run / "checkpoints" / "last.ckpt")
-        write_record(run, status="interrupted")
-        answer = seqlab("train", f"resume={run}")
-        assert answer.status == 0, answer.err
-        assert f"resumed     after step {step}" in answer.out
-        assert_same(end, weights(run / "checkpoints" / "last.ckpt"))
-        assert record(run)["metrics"]["last"] == loss
-
-
-def test_resume_refuses_other_choices_and_finished_runs(seqlab, tiny: list[str]) -> None:
-    assert seqlab(*tiny).status == 0
-    for words, part in {
-        ("model=gpt2",): "model=gpt2 cannot be changed",
-        (): "is finished",
-        ("trainer.max_epoch=3",): "Did you mean trainer.max_epochs",
-        ("trainer.max_steps=4", "optimizer.lr=-1"): "out of range",
-    }.items():
-        answer = seqlab("train", "resume=last", *words)
-        assert answer.status == 1
-        assert part in answer.err
-    assert seqlab("train", "resume=last", "trainer.max_steps=4").status == 0
-
-
-def test_a_run_that_is_being_trained_is_not_resumed(seqlab, tiny: list[str], tmp_path: Path) -> None:
-    from seqlab.runs.folder import write_record
-    from seqlab.runs.record import whereabouts
-
-    assert seqlab(*tiny).status == 0
-    write_record(only_run(tmp_path), status="running", process=whereabouts() | {"pid": os.getppid()})
-    answer = seqlab("train", "resume=last", "trainer.max_steps=5")
-    assert answer.status == 1
-    assert f"is being trained by process {os.getppid()}" in answer.err
-
-
-def test_a_signal_saves_and_the_run_resumes(tiny: list[str], seqlab, tmp_path: Path) -> None:
-    words = [word for word in tiny if not word.startswith("trainer.max_steps")]
-    command = [sys.executable, "-m", "seqlab", *words, "trainer.max_epochs=100000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/*/checkpoints/best.ckpt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "go on with resume=" in err
-    assert "Traceback" not in err
-    run = only_run(tmp_path)
-    said = record(run)
-    assert said["status"] == "interrupted"
-    assert (run / "checkpoints" / "last.ckpt").exists()
-    assert seqlab("train", "resume=last", f"trainer.max_steps={said['steps'] + 3}").status == 0
-    assert record(run)["steps"] == said["steps"] + 3
 
 
 def test_the_door_runs_a_frozen_folder(seqlab, tiny: list[str], tmp_path: Path) -> None:

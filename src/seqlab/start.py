@@ -123,6 +123,7 @@ def quiet() -> None:
         ".*TorchScript.*",
         ".*treespec.*",
         ".*across ranks is zero.*",
+        ".*sync_dist.*",  # every rank has the value of all
         ".*isinstance.*LeafSpec.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -37,16 +37,16 @@ def resumed(words: list[str]) -> Path:
             f"{run} is being trained by process {record['process']['pid']}: wait for it, or stop it with Ctrl-C."
         )
     updated = update(config, typed, record["choices"])
-    last = checkpoints.newest(run)
+    last = run / "checkpoints" / checkpoints.PREVIOUS if damaged else checkpoints.newest(run)
     if record["status"] == "done":
         refuse_finished(run, last, config, typed)
     check_ranges(updated)
     checks.check(updated, record["choices"])
     check_data(run, record["data"] or {}, typed)
     if last:
+        checkpoints.check(last)
         bases.check_resumable(updated, record["facts"] or {}, last)
     if damaged:
-        checkpoints.check(last.with_name(checkpoints.PREVIOUS) if last else Path(named))
         checkpoints.go_back(run)
     for key in dotted(config):
         before, now = (OmegaConf.select(OmegaConf.create(each), key) for each in (config, updated))

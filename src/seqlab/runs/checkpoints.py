@@ -112,8 +112,8 @@ def go_back(run: Path) -> None:
 
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint is what was written; one that has no checksum beside it is believed."""
-    digests = {digest for digest, _ in sums(path.parent)}
-    return not digests or sha256(path) in digests
+    known = sums(path.parent)
+    return path.name not in {name for _, name in known} or sha256(path) in {digest for digest, _ in known}
 
 
 def check(path: Path) -> None:

@@ -105,7 +105,7 @@ class Checkpoint(LightningCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the weights if these are the best so far, and in mid-epoch what came due with the batch."""
-        if not trainer.fit_loop.restarting and self.objective.metric.startswith("val/"):
+        if self.objective.metric.startswith("val/"):
             improved = self.objective.improved({k: float(v) for k, v in trainer.callback_metrics.items()})
             if improved and self.keep != "none":
                 self.save_weights(trainer, pl_module, self.best)

@@ -1,0 +1,73 @@
+"""Run a finished run again in a new folder, and say whether it came to the same."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from seqlab.mistakes import Mistake
+from seqlab.runs import folder as runs
+from seqlab.runs.files import write_json
+from seqlab.runs.record import pending
+from seqlab.start import command
+
+KEPT = ("command", "overrides", "choices", "seed", "objective", "base")  # of the record: what was asked for
+SURROUNDINGS = ("git", "data", "versions", "hardware", "base")  # what can explain a difference
+
+
+def reproduce(run: Path, below: Path) -> bool:
+    """Whether all metrics are equal bit for bit. Prints which are not, by how much, and what else differs.
+
+    Raises Mistake for a run that is not done, and where the new one does not come to its end.
+    """
+    record = runs.read_record(run)
+    if record["status"] != "done":
+        raise Mistake(f"{run} is {record['status']}, not done: finish it with resume={run}, and then reproduce it.")
+    again = copied(run, record, below)
+    status = subprocess.run(command(again), check=False).returncode
+    new = runs.read_record(again)
+    if status or new["status"] != "done":
+        raise Mistake(f"{again} did not come to its end ({new['error']}): mend that, and reproduce {run} once more.")
+    differing = list(differences(flat(record["metrics"]), flat(new["metrics"])))
+    console = Console(highlight=False, soft_wrap=True)
+    for name, before, now in differing:
+        by = f"  ({now - before:+.3g})" if isinstance(before, float) and isinstance(now, float) else ""
+        console.print(f"differs     {name}: {before} -> {now}{by}", markup=False)
+    around = [line for key in SURROUNDINGS for line in differences(flat({key: record[key]}), flat({key: new[key]}))]
+    for name, before, now in around:
+        console.print(f"{'because of?' if differing else 'and yet'} {name}: {before} -> {now}", markup=False)
+    if differing and not around:
+        console.print("Code, data, versions and hardware are the same: something in this run is not deterministic.")
+    if not differing:
+        console.print(f"reproduced  {len(flat(new['metrics']))} metrics, equal bit for bit")
+    return not differing
+
+
+def copied(run: Path, record: dict[str, Any], below: Path) -> Path:
+    """A new run folder that asks for the same."""
+    config = runs.read_config(run)
+    again = runs.dated(below, "-".join(record["choices"].get(group, group) for group in ("model", "data")))
+    if (run / "tokenizer").is_dir():
+        shutil.copytree(run / "tokenizer", again / "tokenizer")
+    runs.write_config(again, config)
+    write_json(again / "run.json", pending(**{key: record[key] for key in KEPT}))
+    return again
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by blanks."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= flat(value, f"{prefix}{key} ") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, before, now) of what is not the same; what is not a number equals itself."""
+    for name in before | now:
+        one, other = before.get(name), now.get(name)
+        if one != other and not (one != one and other != other):
+            yield name, one, other
