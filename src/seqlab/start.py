@@ -48,7 +48,8 @@ def start(run: Path) -> dict[str, float]:
     config = runs.read_config(run)
     targets.check_targets(config)
     quiet()
-    device.prepare(config["threads"], device.processes(config["trainer"]))
+    processes = device.processes(config["trainer"])
+    device.prepare(config["threads"], processes)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     fresh = runs.read_record(run)["status"] == "pending"
@@ -56,7 +57,7 @@ def start(run: Path) -> dict[str, float]:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends: there is one log
     else:
         ranks.forget(run)
-    runs.write_record(run, status="running", started=now(), ended=None, error=None, **surroundings())
+    runs.write_record(run, status="running", started=now(), ended=None, error=None, **surroundings(processes))
     try:
         metrics = train(config, run)
     except BaseException as error:
@@ -99,7 +100,7 @@ def of_another_rank(run: Path, error: BaseException, said: str, stopped: bool) -
     if not isinstance(error, Mistake):
         time.sleep(0.5)  # perhaps only the loss of another rank, which says why before this one does
     if not alive(runs.read_record(run), elsewhere=True):
-        runs.write_record(run, everyone=True, status="failed", ended=now(), error="rank 0 was killed")
+        runs.write_record(run, everyone=True, status="failed", ended=now(), error="rank 0: was killed")
     else:
         ranks.report(run, ranks.rank(), said)
     return error

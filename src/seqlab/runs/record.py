@@ -29,8 +29,8 @@ def pending(**known: Any) -> dict[str, Any]:
     return dict.fromkeys(keys.split()) | {"status": "pending", "metrics": {"last": {}, "best": {}}} | known
 
 
-def surroundings() -> dict[str, Any]:
-    """Where this process runs: process, code, versions, hardware."""
+def surroundings(processes: int = 1) -> dict[str, Any]:
+    """Where this process runs, which is one of so many on this machine: process, code, versions, hardware."""
     import torch
 
     from seqlab.device import hardware
@@ -39,7 +39,12 @@ def surroundings() -> dict[str, Any]:
         "process": whereabouts(),
         "git": git(Path(__file__).parent),
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
-        "hardware": {"device": hardware(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "hardware": {
+            "device": hardware(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "processes": processes,
+        },
     }
 
 

@@ -60,8 +60,8 @@ class Checkpoint(LightningCheckpoint):
 
     # ------------------------------------------------------------------ when
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Listen to Ctrl-C and to a scheduler's SIGTERM."""
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Listen to Ctrl-C and to a scheduler's SIGTERM, instead of Lightning, whose ranks wait in their handlers."""
         self.saved = time.monotonic()
         self.previous = {number: signal.signal(number, self.ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
 

@@ -48,9 +48,10 @@ class Ranks(Callback):
         def go_on() -> None:
             while not (dead := look()):
                 time.sleep(EVERY)
-            ranks.report(self.run, *dead)
+            if not ranks.rank():
+                ranks.report(self.run, *dead)  # the main thread asks for it
             time.sleep(PATIENCE)
-            said = ranks.reported(self.run)
+            said = ranks.reported(self.run) or f"rank {dead[0]}: {dead[1]}"
             write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
             print(f"seqlab: {said}", file=sys.stderr, flush=True)
             os._exit(1)

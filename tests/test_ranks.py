@@ -1,0 +1,230 @@
+"""Data parallel on this machine's processor: one run folder, one log, the same numbers, and no rank dies unheard."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+DATA = "data=text data.path=story.txt tokenizer=char data.context_length=16 data.batch_size=24 data.val_fraction=0.2"
+MODEL = "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 threads=1 trainer.log_every_n_steps=1"
+WORDS = [*DATA.split(), *MODEL.split()]
+TWO = ["device=ddp", "trainer.devices=2"]
+
+
+def started(folder: Path, *words: str) -> subprocess.Popen:
+    """A command, running in a process group of its own."""
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "seqlab", *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def done(folder: Path, *words: str, status: int = 0) -> tuple[str, str]:
+    """What a command printed, once it has ended with this status."""
+    process = started(folder, *words)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == status, err
+    return out, err
+
+
+def record(run: Path) -> dict:
+    """run.json."""
+    return json.loads((run / "run.json").read_text())
+
+
+def only_run(folder: Path, runs: str = "runs") -> Path:
+    """The one run below a folder."""
+    (run,) = folder.glob(f"{runs}/*/*")
+    return run
+
+
+def losses(run: Path, tag: str = "train/loss") -> list[tuple[int, float]]:
+    """A curve as TensorBoard shows it."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    events.Reload()
+    return [(event.step, event.value) for event in events.Scalars(tag)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """The last weights."""
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def names(run: Path) -> set[str]:
+    """What a run leaves behind, whatever process wrote it."""
+    return {str(path.relative_to(run)).split(".tfevents")[0] for path in run.rglob("*")}
+
+
+def test_two_processes_look_and_count_like_one(story: Path, tmp_path: Path) -> None:
+    words = ["train", *WORDS, "model.dropout=0", "trainer.max_epochs=2", "data.batch_size=25"]  # 25: unequal shares
+    done(tmp_path, *words, "device=cpu", "paths.runs=one")
+    out, err = done(tmp_path, *words, *TWO, "paths.runs=two")
+    one, two = only_run(tmp_path, "one"), only_run(tmp_path, "two")
+    assert "device=ddp: 2 x cpu in 32-true" in out
+    assert (out.count("parameters"), err) == (1, "")
+    assert names(one) == names(two)
+    alone, together = record(one), record(two)
+    assert alone.keys() == together.keys()
+    for key in ("status", "parameters", "steps", "tokens", "data", "facts", "objective"):
+        assert alone[key] == together[key]
+    assert alone["metrics"]["last"].keys() == together["metrics"]["last"].keys()
+    for name, value in alone["metrics"]["last"].items():
+        assert together["metrics"]["last"][name] == pytest.approx(value, rel=1e-6, abs=1e-6)
+    for tag in ("train/loss", "val/loss", "grad_norm", "tokens"):
+        here, there = losses(one, tag), losses(two, tag)
+        assert [step for step, _ in here] == [step for step, _ in there]
+        assert [v for _, v in there] == pytest.approx([v for _, v in here], rel=2e-6)
+
+
+RESUME = [2, *(pytest.param(step, marks=pytest.mark.long) for step in (1, 3, 4, 5, 6))]
+
+
+@pytest.mark.parametrize("step", RESUME)
+def test_two_processes_resume_bit_for_bit(step: int, story: Path, tmp_path: Path) -> None:
+    words = ["train", *WORDS, *TWO, "model.dropout=0.2", "trainer.max_epochs=2", "callbacks.samples=null"]
+    done(tmp_path, *words, "paths.runs=whole")
+    done(tmp_path, *words, f"trainer.max_steps={step}")
+    out, _ = done(tmp_path, "train", "resume=last", "trainer.max_steps=-1")
+    assert f"resumed     after step {step}" in out
+    whole, run = only_run(tmp_path, "whole"), only_run(tmp_path)
+    assert losses(run) == losses(whole)
+    one, other = weights(whole), weights(run)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.long
+def test_a_run_may_go_on_with_another_number_of_processes(story: Path, tmp_path: Path) -> None:
+    words = ["train", *WORDS, "model.dropout=0", "trainer.max_epochs=2", "callbacks.samples=null"]
+    done(tmp_path, *words, "device=cpu", "paths.runs=whole")
+    done(tmp_path, *words, *TWO, "trainer.max_steps=2")
+    out, _ = done(tmp_path, "train", "resume=last", "trainer.max_steps=-1", "trainer.devices=1")
+    assert "new value   trainer.devices: 2 -> 1" in out
+    whole, run = only_run(tmp_path, "whole"), only_run(tmp_path)
+    assert [v for _, v in losses(run)] == pytest.approx([v for _, v in losses(whole)], rel=2e-6)
+    assert [step for step, _ in losses(run)] == list(range(1, record(whole)["steps"] + 1))
+
+
+def running(folder: Path) -> tuple[subprocess.Popen, Path, int]:
+    """A data-parallel run that has made some steps: its first process, its folder, and the other one's number."""
+    process = started(folder, "train", *WORDS, *TWO, "trainer.max_epochs=100000", "callbacks.samples=null")
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("runs/*/*/checkpoints/best.ckpt")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (child,) = [pid for pid in map(int, children) if b"seqlab.start" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return process, only_run(folder), child
+
+
+def ended(run: Path) -> dict:
+    """run.json, once it no longer says that the run is running."""
+    deadline = time.monotonic() + 60
+    while (said := record(run))["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return said
+
+
+@pytest.mark.parametrize("dead", [1, pytest.param(0, marks=pytest.mark.long)])
+def test_a_rank_that_is_killed_ends_the_run(dead: int, story: Path, tmp_path: Path) -> None:
+    process, run, child = running(tmp_path)
+    os.kill(child if dead else process.pid, signal.SIGKILL)
+    said = ended(run)
+    assert said["status"] == "failed"
+    assert f"rank {dead}" in said["error"]
+    assert "was killed" in said["error"]
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    if dead:
+        assert err.strip().splitlines()[-1] == f"seqlab: {said['error']}"
+    assert not list(run.glob("*.error"))
+
+
+@pytest.mark.parametrize("everyone", [True, False])
+def test_a_signal_stops_all_ranks_after_the_same_step(everyone: bool, story: Path, tmp_path: Path) -> None:
+    process, run, child = running(tmp_path)
+    if everyone:
+        os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
+    else:
+        os.kill(child, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with resume=" in err
+    assert "Traceback" not in err
+    said = record(run)
+    assert said["status"] == "interrupted"
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == said["steps"]
+
+
+FAILING = """
+import os
+from seqlab.models.gpt import GPT
+class Failing(GPT):
+    calls = 0
+    def forward(self, tokens):
+        self.calls += 1
+        if self.calls == 3 and os.environ.get("LOCAL_RANK") == "1":
+            raise RuntimeError("the cable was pulled")
+        return super().forward(tokens)
+"""
+
+
+@pytest.mark.long
+def test_an_error_of_another_rank_is_the_runs(story: Path, tmp_path: Path) -> None:
+    (tmp_path / "lab.py").write_text(FAILING)
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "failing.yaml").write_text("_target_: lab.Failing\ncontext_length: null\n")
+    words = [
+        "--config-dir",
+        "mine",
+        "allow=[lab]",
+        "model=failing",
+        "+model.n_layer=1",
+        "+model.n_head=2",
+        "+model.n_embd=8",
+    ]
+    _, err = done(tmp_path, "train", *DATA.split(), "threads=1", *TWO, *words, status=1)
+    said = record(only_run(tmp_path))
+    assert (said["status"], said["error"]) == ("failed", "rank 1: RuntimeError: the cable was pulled")
+    assert "seqlab: rank 1: RuntimeError: the cable was pulled" in err
+
+
+@pytest.mark.long
+def test_a_sweep_of_data_parallel_jobs_has_one_config_per_job(story: Path, tmp_path: Path) -> None:
+    words = ["train", "-m", *TWO, "model=gru", "model.hidden_size=8,16", "trainer.max_epochs=2", "threads=1"]
+    out, _ = done(tmp_path, *words)
+    assert "2 of 2 runs done" in out
+    runs = sorted(tmp_path.glob("runs/*/*/*/"))
+    assert [run.name for run in runs] == ["000-hidden_size_8", "001-hidden_size_16"]
+    assert len({record(run)["parameters"]["total"] for run in runs}) == 2
+    assert all(len(list(run.glob("events.*"))) == 1 for run in runs)
+
+
+def test_a_cluster_starts_a_written_folder(story: Path, tmp_path: Path) -> None:
+    words = ["train", *WORDS, *TWO, "model.dropout=0", "trainer.max_epochs=1", "callbacks.samples=null"]
+    out, _ = done(tmp_path, *words, "start=false")
+    run = only_run(tmp_path)
+    assert out.splitlines()[-1].endswith(f"-m seqlab.start {run}")
+    assert record(run)["status"] == "pending"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "seqlab.start", str(run)]
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    process = subprocess.run([sys.executable, *launcher], capture_output=True, text=True, timeout=120, env=environment)
+    assert process.returncode == 0, process.stderr
+    said = record(run)
+    assert (said["status"], said["hardware"]["processes"]) == ("done", 2)
+    done(tmp_path, *words, "paths.runs=local")
+    assert losses(run) == losses(only_run(tmp_path, "local"))
