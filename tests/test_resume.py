@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -298,6 +299,27 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_offered(
     sums = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     assert subprocess.run(sums, cwd=last.parent, capture_output=True).returncode == 0
     assert {file.name for file in last.parent.iterdir()} == {"best.ckpt", "last.ckpt", "SHA256SUMS"}
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_whole(seqlab, interrupted: Path, tmp_path: Path) -> None:
+    folder = interrupted / "checkpoints"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    limit = folder.joinpath("last.ckpt").stat().st_size * 2 // 3
+    command = [sys.executable, "-m", "seqlab", "train", f"resume={interrupted}"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1
+    assert "The disk is full, or a limit on file sizes is reached" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert record(interrupted)["status"] == "failed"
+    assert seqlab("train", "resume=last").status == 0
+    assert record(interrupted)["steps"] == STEPS["pretraining"]
 
 
 class Crafted:

@@ -28,9 +28,9 @@ def reproduce(run: Path, below: Path) -> bool:
         raise Mistake(f"{run} is {record['status']}, not done: finish it with resume={run}, and then reproduce it.")
     again = copied(run, record, below)
     status = subprocess.run(command(again), check=False).returncode
+    if status:
+        raise Mistake(f"The new run did not come to its end, as said above: mend that, and reproduce {run} once more.")
     new = runs.read_record(again)
-    if status or new["status"] != "done":
-        raise Mistake(f"{again} did not come to its end ({new['error']}): mend that, and reproduce {run} once more.")
     differing = list(differences(flat(record["metrics"]), flat(new["metrics"])))
     console = Console(highlight=False, soft_wrap=True)
     for name, before, now in differing:
