@@ -55,22 +55,22 @@ def test_a_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_task_for_which_only_fp32_is_safe_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     made = measured(monkeypatch, 9.0)
-    trainer = {"accelerator": "auto", "precision": "auto"}
+    trainer = {"accelerator": "auto", "precision": "auto", "devices": 1}
     assert device.resolve(trainer, ("32-true",)) == "device=auto: cpu in 32-true"
     assert (trainer["precision"], made) == ("32-true", [])
 
 
 def test_fixed_devices_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     made = measured(monkeypatch, 9.0)
-    trainer = {"accelerator": "cpu", "precision": "32-true"}
+    trainer = {"accelerator": "cpu", "precision": "32-true", "devices": 1}
     assert device.resolve(trainer, SAFE) is None
-    assert (trainer, made) == ({"accelerator": "cpu", "precision": "32-true"}, [])
+    assert (trainer, made) == ({"accelerator": "cpu", "precision": "32-true", "devices": 1}, [])
 
 
 def test_a_typed_precision_is_kept_with_an_automatic_device() -> None:
-    trainer = {"accelerator": "auto", "precision": "64-true"}
+    trainer = {"accelerator": "auto", "precision": "64-true", "devices": 1}
     assert device.resolve(trainer, SAFE) == "device=auto: cpu in 64-true"
-    assert trainer == {"accelerator": "cpu", "precision": "64-true"}
+    assert trainer == {"accelerator": "cpu", "precision": "64-true", "devices": 1}
 
 
 @pytest.mark.parametrize("name", ["cuda", "gpu", "mps"])
@@ -102,3 +102,23 @@ def test_a_process_is_set_up_for_training() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("devices", [0, -2, "two", 1.5, True, [], ["a"], None])
+def test_what_counts_no_devices_is_refused(devices: object) -> None:
+    with pytest.raises(Mistake, match="counts no devices"):
+        device.resolve({"accelerator": "cpu", "precision": "32-true", "devices": devices}, SAFE)
+
+
+def test_ddp_takes_processes_where_there_is_no_gpu_and_all_gpus_where_there_are(monkeypatch) -> None:
+    node = {"accelerator": "auto", "precision": "auto", "devices": "auto", "strategy": "ddp"}
+    on_cpu, on_gpus = dict(node), dict(node)
+    assert device.resolve(on_cpu, SAFE) == "device=ddp: 2 x cpu in 32-true"
+    assert (device.processes(on_cpu), device.processes({"devices": [0, 3]}), device.processes({"devices": "auto"})) == (
+        2,
+        2,
+        1,
+    )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    assert device.resolve(on_gpus, SAFE) == "device=ddp: 8 x cuda in bf16-mixed"

@@ -14,8 +14,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from seqlab.mistakes import Interrupted
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import write_record
+from seqlab.runs.objective import Objective
 from seqlab.runs.record import whereabouts
 from seqlab.tracking.checkpoint import Checkpoint
 
@@ -128,6 +130,7 @@ def test_every_step_of_an_epoch_and_its_boundary_can_be_resumed(
         "bf16": "trainer.precision=bf16-mixed",
         "validation in mid-epoch": "trainer.val_check_interval=2",
         "buckets": "data.bucket_by_length=true",
+        "early stopping": "callbacks=early_stopping callbacks.early_stopping.patience=1 trainer.val_check_interval=2",
         "schedule": "schedule=cosine schedule.warmup_steps=3 trainer.gradient_clip_val=0.5",
     }.items(),
     ids=lambda variant: variant[0],
@@ -137,8 +140,22 @@ def test_whatever_the_recipe_a_run_can_be_resumed(
 ) -> None:
     if variant[0] == "buckets" and task != "instruction":
         return  # only records have lengths
-    kept = Kept(seqlab, tmp_path, [*TASKS[task].split(), *variant[1].split()], monkeypatch)
+    words = TASKS[task].split()
+    if variant[0] == "early stopping":
+        words = [*(word for word in words if word != "callbacks.samples=null"), "optimizer.lr=0.5"]
+    kept = Kept(seqlab, tmp_path, [*words, *variant[1].split()], monkeypatch)
+    assert (kept.steps < 2 * STEPS[task]) == (variant[0] in ("accumulation", "early stopping"))
     for step in range(1, kept.steps, 3 if variant[0] == "workers" else 2):
+        kept.assert_resumes_after(step)
+
+
+def test_an_adapter_can_be_resumed(seqlab, story: Path, records: Path, tmp_path: Path, monkeypatch) -> None:
+    base = [*TASKS["pretraining"].split(), "tokenizer=byte", "data.context_length=200", "data.batch_size=2"]
+    assert seqlab("train", *base, "trainer.max_steps=1", "paths.runs=bases").status == 0
+    (run,) = tmp_path.glob("bases/*/*")
+    words = ["data=instruction", "data.path=records.json", "data.batch_size=3", "device=cpu", "callbacks.samples=null"]
+    kept = Kept(seqlab, tmp_path, [*words, f"init_from={run}", "adapter=lora", "adapter.dropout=0.1"], monkeypatch)
+    for step in (1, 5, 6, 8):
         kept.assert_resumes_after(step)
 
 
@@ -217,6 +234,8 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left_as_it_was(seqlab, finis
         ("trainer.max_steps=4", "data.context_length=24"): "of another architecture: position_embedding.weight",
         ("trainer.max_steps=4", "data.path=other.txt"): "other.txt, which this run was trained on, is not there",
         ("trainer.max_steps=4", "-m"): "not with -m",
+        ("trainer.max_steps=3",): "trainer.max_steps=3 leaves nothing to do",
+        ("trainer.max_epochs=0",): "out of range",
     }.items():
         answer = seqlab("train", "resume=last", *words)
         assert answer.status == 1
@@ -352,3 +371,10 @@ def test_a_signal_saves_and_the_run_resumes(number: int, story: Path, seqlab, tm
     assert (run / "checkpoints" / "last.ckpt").exists()
     assert seqlab("train", "resume=last", f"trainer.max_steps={said['steps'] + 3}").status == 0
     assert record(run)["steps"] == said["steps"] + 3
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, Objective("val/loss", "min"))
+    checkpoint.ask_to_stop(signal.SIGINT, None)
+    with pytest.raises(Interrupted, match="Stopped at once"):
+        checkpoint.ask_to_stop(signal.SIGINT, None)

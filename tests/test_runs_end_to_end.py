@@ -108,6 +108,9 @@ def test_evaluate_restates_nothing_and_takes_other_data(seqlab, tiny: list[str],
         measured = json.loads((run / "evaluations" / "text-val-last.json").read_text())
         assert set(measured) == {"data", "split", "checkpoint", "metrics"}
         losses.append(measured["metrics"]["val/loss"])
+    answer = seqlab("evaluate", "run=last", "split=val", "device=ddp")
+    assert answer.status == 1
+    assert "evaluate is one process" in answer.err
     assert losses == pytest.approx([record(run)["metrics"]["last"]["val/loss"]] * 3, rel=1e-5)
     records = [{"instruction": "The river", "output": "ran past"}] * 20
     (tmp_path / "records.json").write_text(json.dumps(records))
@@ -188,6 +191,13 @@ def test_a_sweep_lies_where_the_design_says(seqlab, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("multirun.yaml"))
     assert seqlab("evaluate", "run=last", "split=train").status == 0
     assert (sweep / names[-1] / "evaluations").is_dir()  # last is the job started last
+
+
+def test_a_sweep_can_be_written_without_being_started(seqlab, tmp_path: Path) -> None:
+    answer = seqlab("train", "-m", "seed=1,2", "start=false", "device=cpu")
+    assert answer.status == 0, answer.err
+    assert "2 runs written to runs/" in answer.out
+    assert [record(folder)["status"] for folder in tmp_path.glob("runs/*/*/*")] == ["pending"] * 2
 
 
 def test_a_failing_job_of_a_sweep_is_recorded_and_stops_nothing(seqlab, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -79,6 +80,7 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
         raise Mistake(
             f"device={trainer['accelerator']}: this machine has no such device; take device={accelerator()} or auto."
         )
+    check_devices(trainer["devices"])
     if "auto" not in (trainer["accelerator"], trainer["precision"]):
         return None
     if trainer.get("strategy") == "ddp":
@@ -91,12 +93,22 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
     return f"device=auto: {trainer['accelerator']} in {trainer['precision']}{why}"
 
 
+def check_devices(devices: Any) -> None:
+    """Refuse what counts no devices. Raises Mistake."""
+    several = devices if isinstance(devices, list) else []
+    counted = type(devices) is int and (devices > 0 or devices == -1)
+    if not (counted or devices == "auto" or (several and all(type(number) is int for number in several))):
+        raise Mistake(
+            f"trainer.devices={devices} counts no devices: take a number such as 2, auto for all, or GPUs by number: [0,1]."
+        )
+
+
 def data_parallel(trainer: dict) -> str:
     """Settle a data-parallel trainer: all GPUs, or else two processes on the processor, in the precision of that device."""
     if trainer["accelerator"] == "auto":
         trainer["accelerator"] = accelerator() if accelerator() == "cuda" else "cpu"
     name = trainer["accelerator"]
-    if trainer["devices"] == "auto":
+    if trainer["devices"] in ("auto", -1):
         trainer["devices"] = torch.cuda.device_count() if name == "cuda" else 2
     if trainer["precision"] == "auto":
         trainer["precision"] = FIXED[name]

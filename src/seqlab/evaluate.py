@@ -36,6 +36,10 @@ def evaluate(
     if on["accelerator"] == "auto" and config["trainer"]["accelerator"] == device.accelerator():
         on["precision"] = config["trainer"]["precision"]  # to give what the run gave
     device.resolve(on, task.safe_precisions)
+    if device.processes(on) > 1:
+        raise Mistake(
+            f"evaluate is one process, and trainer.devices={on['devices']}: take device=auto, cpu, cuda or mps."
+        )
     quiet = {
         "callbacks": {},
         "logger": {},

@@ -7,7 +7,8 @@ from seqlab.mistakes import Mistake
 
 AT_LEAST_ONE = (
     "batch_size context_length window horizon length hidden_size num_layers n_layer n_head n_embd n_inner rank "
-    "accumulate_grad_batches log_every_n_steps check_val_every_n_epoch max_new_tokens top_k every_n_steps stride threads"
+    "accumulate_grad_batches log_every_n_steps check_val_every_n_epoch max_new_tokens top_k every_n_steps stride threads "
+    "num_nodes"
 ).split()
 NOT_NEGATIVE = (
     "lr weight_decay momentum warmup_steps noise num_workers temperature seed gradient_clip_val every_minutes every_seconds"

@@ -48,6 +48,7 @@ def test_perplexity_is_the_exponential_of_the_token_mean() -> None:
     language = task(LanguageModelling, logits)
     loss = mean_over(language, [(rows(0, 1, width=3), targets)])
     assert loss.item() == pytest.approx(0.6021384, abs=1e-6)
+    assert loss.item() != pytest.approx(0.8635, abs=0.1)  # the mean of row means
     assert language.derived({"loss": loss})["perplexity"].item() == pytest.approx(1.8260194, abs=1e-5)
 
 
@@ -57,6 +58,7 @@ def test_ragged_batches_have_one_mean() -> None:
     language = task(LanguageModelling, logits)
     batches = [(rows(*numbers, width=8), targets[list(numbers)]) for numbers in [(0, 1), (2, 3), (4,)]]
     assert mean_over(language, batches).item() == pytest.approx(2.931841, abs=1e-6)
+    assert mean_over(language, batches).item() != pytest.approx(2.983667, abs=0.01)  # the mean of batch means
 
 
 @pytest.mark.parametrize(("targets", "loss"), [([0, 1], 1.126928), ([0, 1, 1], 0.793595), ([0, 1, -100], 1.126928)])
@@ -87,41 +89,40 @@ def test_shapes_never_broadcast() -> None:
         task(Forecasting, torch.zeros(4, 1, 1)).measure((rows(0, 1, 2, 3, width=1), torch.zeros(4, 1)))
 
 
-@pytest.mark.parametrize("data", ["text", "instruction"])
-def test_accumulation_is_a_big_batch(data: str, seqlab, story: Path, tmp_path: Path) -> None:
-    records = [{"instruction": "Say it.", "output": "so " * number} for number in range(1, 11)]
+SOURCES = {
+    "sine": "data=sine data.length=60 data.val_fraction=0.2 model=gru",
+    "text": "data=text data.path=story.txt data.context_length=16 data.test_fraction=0.1 tokenizer=byte",
+    "instruction": "data=instruction data.path=records.json data.val_fraction=0.2 tokenizer=byte",
+}
+SMALL = "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 model.dropout=0 callbacks.samples=null"
+CUTS = {
+    "8": "data.batch_size=8",
+    "4 + 4": "data.batch_size=4 trainer.accumulate_grad_batches=2",
+    "8 x 1": "data.batch_size=1 trainer.accumulate_grad_batches=8",
+    "workers": "data.batch_size=4 trainer.accumulate_grad_batches=2 data.num_workers=2",
+}
+
+
+@pytest.mark.parametrize("data", SOURCES)
+def test_weights_and_metrics_are_the_same_however_batches_are_cut(
+    data: str, seqlab, story: Path, tmp_path: Path
+) -> None:
+    story.write_text(story.read_text()[:700])
+    records = [{"instruction": "Say it.", "output": "so " * number} for number in range(1, 31)]
     (tmp_path / "records.json").write_text(json.dumps(records))
-    source = {
-        "text": ["data=text", "data.path=story.txt", "data.context_length=16", "data.val_fraction=0"],
-        "instruction": ["data=instruction", "data.path=records.json", "data.test_fraction=0", "data.val_fraction=0.2"],
-    }[data]
-    words = [
-        "train",
-        *source,
-        "model=gpt_mini",
-        "model.n_layer=1",
-        "model.n_head=2",
-        "model.n_embd=16",
-        "tokenizer=byte",
-    ]
-    words += [
-        "optimizer=sgd",
-        "optimizer.lr=1.0",
-        "schedule=constant",
-        "schedule.warmup_steps=0",
-        "trainer.max_steps=1",
-    ]
-    words += ["device=cpu", "model.dropout=0", "callbacks.samples=null"]
-    after = []
-    for batch, windows in ((8, 1), (4, 2), (1, 8)):
-        runs = f"runs-{batch}"
-        made = seqlab(
-            *words, f"data.batch_size={batch}", f"trainer.accumulate_grad_batches={windows}", f"paths.runs={runs}"
-        )
-        assert made.status == 0, made.err
-        (checkpoint,) = tmp_path.glob(f"{runs}/*/*/checkpoints/last.ckpt")
-        after.append(torch.load(checkpoint, weights_only=True)["state_dict"])
-    for other in after[1:]:
-        for name, tensor in after[0].items():
+    words = ["train", *SOURCES[data].split(), *(SMALL.split() if data != "sine" else ())]
+    words += "optimizer=sgd optimizer.lr=0.1 schedule=constant schedule.warmup_steps=0 trainer.max_epochs=1 device=cpu".split()
+    weights, metrics = [], []
+    for name, cut in CUTS.items():
+        runs = "runs-" + name.replace(" ", "")
+        answer = seqlab(*words, *cut.split(), f"paths.runs={runs}")
+        assert answer.status == 0, answer.err
+        (run,) = tmp_path.glob(f"{runs}/*/*")
+        weights.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+        metrics.append(json.loads((run / "run.json").read_text())["metrics"]["last"])
+    assert {"train/loss", "val/loss", "test/loss"} <= set(metrics[0])
+    for others, said in zip(weights[1:], metrics[1:], strict=True):
+        assert said == pytest.approx(metrics[0], rel=2e-6)
+        for name, tensor in weights[0].items():
             if name.startswith("model."):
-                torch.testing.assert_close(other[name], tensor, atol=1e-6, rtol=1e-5)
+                torch.testing.assert_close(others[name], tensor, atol=1e-6, rtol=1e-5)

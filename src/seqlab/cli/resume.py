@@ -27,7 +27,9 @@ def resumed(words: list[str]) -> Path:
     """
     named = value_of(words, "resume") or "last"
     damaged = Path(named).name == checkpoints.PREVIOUS  # then the one before is wanted
-    run = runs.find(str(Path(named).parents[1]) if damaged else named, runs_folder(words))
+    if Path(named).name in (checkpoints.PREVIOUS, checkpoints.LAST):
+        named = str(Path(named).parents[1])
+    run = runs.find(named, runs_folder(words))
     config, record = runs.read_config(run), runs.read_record(run)
     typed = [word for word in words if not word.startswith(("resume=", "paths.runs="))]
     if is_multirun(typed):
@@ -45,6 +47,7 @@ def resumed(words: list[str]) -> Path:
     check_data(run, record["data"] or {}, typed)
     if last:
         checkpoints.check(last)
+        refuse_fewer(run, last, updated["trainer"])
         bases.check_resumable(updated, record["facts"] or {}, last)
     if damaged:
         checkpoints.go_back(run)
@@ -65,6 +68,16 @@ def refuse_finished(run: Path, last: Path | None, config: Config, typed: list[st
         )
     if not (last and "optimizer_states" in checkpoints.load(last, mmap=True)):
         raise Mistake(f"{run} has kept no full last.ckpt to go on from: start a new run with init_from={run}.")
+
+
+def refuse_fewer(run: Path, last: Path, trainer: Config) -> None:
+    """Nothing is left to do where a run has made as many steps or epochs as it shall. Raises Mistake."""
+    state = checkpoints.load(last, mmap=True)
+    for key, made, unit in (("max_steps", state["global_step"], "steps"), ("max_epochs", state["epoch"], "epochs")):
+        if trainer[key] is not None and 0 <= trainer[key] <= made:
+            raise Mistake(
+                f"trainer.{key}={trainer[key]} leaves nothing to do: {run} has made {made} {unit}; give more."
+            )
 
 
 def check_data(run: Path, files: dict[str, str], typed: list[str]) -> None:

@@ -7,8 +7,9 @@ from seqlab import bases
 from seqlab.cli.composing import compose, offer
 from seqlab.cli.resume import resumed
 from seqlab.cli.words import is_multirun, runs_folder, take_allow, value_of
-from seqlab.freeze import freeze
+from seqlab.freeze import Composed, freeze
 from seqlab.imports import uncollected
+from seqlab.mistakes import Mistake
 from seqlab.start import command, enter
 
 
@@ -22,17 +23,25 @@ def run(words: list[str]) -> int:
         return 0
     with uncollected():  # what checking and training will need
         import_module("seqlab.train")
-    starts = [job.config.pop("start") for job in jobs]
+    starts = [taken(job, "start") for job in jobs]
     if is_multirun(words):
-        from seqlab.sweeps.local import run_all
+        from seqlab.sweeps.local import run_all, write_all
 
-        return 1 if run_all(jobs) else 0
+        return 1 if (run_all if all(starts) else write_all)(jobs) else 0
     folder = freeze(jobs[0])
     if all(starts):
         enter(folder)
     else:
         print(f"Written, to be started with: {shlex.join(command(folder))}")
     return 0
+
+
+def taken(job: Composed, key: str) -> bool:
+    """The value of a switch that is for the command and not for the run; it leaves the config. Raises Mistake."""
+    value = job.config.pop(key)
+    if not isinstance(value, bool):
+        raise Mistake(f"{key}={value} is neither true nor false: type {key}=true or {key}=false.")
+    return value
 
 
 def with_base(words: list[str]) -> list[str]:

@@ -19,11 +19,15 @@ from seqlab.start import command, several, start
 from seqlab.tracking.terminal import short
 
 
-def run_all(jobs: list[Composed]) -> int:
-    """Run a sweep's jobs; how many did not end well. A failed job is recorded in its folder and stops nothing.
+def write_all(jobs: list[Composed]) -> int:
+    """Write the run folders of a sweep and start none."""
+    sweep, folders = frozen(jobs)
+    print(f"{len(folders)} runs written to {short(sweep)}; start each with: python -m seqlab.start <run folder>")
+    return 0
 
-    The processes are forked from a server that has imported torch and Lightning once, and has done nothing else.
-    """
+
+def frozen(jobs: list[Composed]) -> tuple[Path, list[Path]]:
+    """Check all jobs, then make the folder of the sweep and those of its runs."""
     checked = [freeze.check(job) for job in jobs]
     for line in dict.fromkeys(taken for _, taken in checked if taken):
         print(line)
@@ -36,6 +40,15 @@ def run_all(jobs: list[Composed]) -> int:
         folder = runs.make(sweep, f"{number:03d}-{difference}")
         freeze.write(job, folder, base)
         folders.append(folder)
+    return sweep, folders
+
+
+def run_all(jobs: list[Composed]) -> int:
+    """Run a sweep's jobs; how many did not end well. A failed job is recorded in its folder and stops nothing.
+
+    The processes are forked from a server that has imported torch and Lightning once, and has done nothing else.
+    """
+    sweep, folders = frozen(jobs)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["seqlab.train"])
     failed = []
