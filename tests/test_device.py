@@ -122,3 +122,18 @@ def test_ddp_takes_processes_where_there_is_no_gpu_and_all_gpus_where_there_are(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     assert device.resolve(on_gpus, SAFE) == "device=ddp: 8 x cuda in bf16-mixed"
+
+
+def test_processes_share_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    try:
+        torch.set_num_threads(8)
+        device.prepare(None, processes=2)
+        assert torch.get_num_threads() == 4
+        device.prepare(None, processes=2)  # as in a process that the first one started
+        assert torch.get_num_threads() == 4
+        device.prepare(3, processes=2)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)

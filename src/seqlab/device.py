@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import os
 import platform
 import sys
 import time
@@ -57,8 +58,11 @@ def prepare(threads: int | None, processes: int = 1) -> None:
     glibc gives large blocks back to the kernel when they are freed, and each step of a language model on a CPU faults
     all its activations in again. Kept, a step of GPT-2 small is a seventh shorter (benchmarks/memory.py).
     """
-    if threads or processes > 1:
-        torch.set_num_threads(threads or max(1, torch.get_num_threads() // processes))
+    if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # else a launcher has divided them already
+        threads = threads or max(1, torch.get_num_threads() // processes)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # or Lightning would choose a number of its own
+    if threads:
+        torch.set_num_threads(threads)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):  # glibc's; its limits are mmap_max (-4) and trim_threshold (-1)
