@@ -18,7 +18,7 @@ demo: $(BIN)/ready  ## the tour: a sweep, a small GPT, instruction tuning; under
 	PATH="$(abspath $(BIN)):$$PATH" bash experiments/tour/run.sh
 
 test: $(BIN)/ready  ## the tests, without those marked long
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 long: $(BIN)/ready  ## the tests marked long: the published numbers, the tour, the wheel
 	$(BIN)/python -m pytest -m long
