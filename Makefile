@@ -21,7 +21,7 @@ test: $(BIN)/ready  ## the tests, without those marked long
 	$(BIN)/python -m pytest -n auto
 
 long: $(BIN)/ready  ## the tests marked long: the published numbers, the tour, the wheel
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -n auto
 
 lint: $(BIN)/ready  ## lint, format, types
 	$(BIN)/ruff check .

@@ -14,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose by a second th
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
+CORES = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))  # of one test
+
+
 class Answer(NamedTuple):
     """What a command left: exit status, standard output, standard error."""
 

@@ -126,7 +126,8 @@ def test_ddp_takes_processes_where_there_is_no_gpu_and_all_gpus_where_there_are(
 
 def test_processes_share_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it is given back
+    monkeypatch.delenv("OMP_NUM_THREADS")
     try:
         torch.set_num_threads(8)
         device.prepare(None, processes=2)
@@ -137,3 +138,16 @@ def test_processes_share_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> No
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_time_between_validations_needs_one_clock() -> None:
+    node = {
+        "accelerator": "cpu",
+        "precision": "32-true",
+        "devices": 2,
+        "strategy": "ddp",
+        "val_check_interval": "00:00:00:01",
+    }
+    with pytest.raises(Mistake, match="is a time"):
+        device.resolve(node, SAFE)
+    assert device.resolve(node | {"devices": 1}, SAFE) is None

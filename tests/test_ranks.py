@@ -12,6 +12,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import STORY
+
 DATA = "data=text data.path=story.txt tokenizer=char data.context_length=16 data.batch_size=24 data.val_fraction=0.2"
 MODEL = "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 threads=1 trainer.log_every_n_steps=1"
 WORDS = [*DATA.split(), *MODEL.split()]
@@ -92,14 +94,24 @@ def test_two_processes_look_and_count_like_one(story: Path, tmp_path: Path) -> N
 RESUME = [2, *(pytest.param(step, marks=pytest.mark.long) for step in (1, 3, 4, 5, 6))]
 
 
+DROPOUT = ["train", *WORDS, *TWO, "model.dropout=0.2", "trainer.max_epochs=2", "callbacks.samples=null"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two processes that was left alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "story.txt").write_text(STORY)
+    done(folder, *DROPOUT)
+    return only_run(folder)
+
+
 @pytest.mark.parametrize("step", RESUME)
-def test_two_processes_resume_bit_for_bit(step: int, story: Path, tmp_path: Path) -> None:
-    words = ["train", *WORDS, *TWO, "model.dropout=0.2", "trainer.max_epochs=2", "callbacks.samples=null"]
-    done(tmp_path, *words, "paths.runs=whole")
-    done(tmp_path, *words, f"trainer.max_steps={step}")
+def test_two_processes_resume_bit_for_bit(step: int, whole: Path, story: Path, tmp_path: Path) -> None:
+    done(tmp_path, *DROPOUT, f"trainer.max_steps={step}")
     out, _ = done(tmp_path, "train", "resume=last", "trainer.max_steps=-1")
     assert f"resumed     after step {step}" in out
-    whole, run = only_run(tmp_path, "whole"), only_run(tmp_path)
+    run = only_run(tmp_path)
     assert losses(run) == losses(whole)
     one, other = weights(whole), weights(run)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -181,6 +193,25 @@ class Failing(GPT):
             raise RuntimeError("the cable was pulled")
         return super().forward(tokens)
 """
+
+
+@pytest.mark.long
+def test_an_error_of_the_first_rank_is_the_runs(story: Path, tmp_path: Path) -> None:
+    words = [*WORDS, *TWO, "callbacks.samples.prompt=XYZ", "trainer.max_epochs=1"]
+    _, err = done(tmp_path, "train", *words, status=1)
+    said = record(only_run(tmp_path))
+    assert said["status"] == "failed"
+    assert "The character 'X'" in said["error"]
+    assert "rank 0" not in err
+
+
+@pytest.mark.long
+def test_a_refusal_before_the_first_step_leaves_nothing(tmp_path: Path) -> None:
+    words = ["train", *TWO, "data.noise=1e30", "model=gru", "threads=1"]
+    _, err = done(tmp_path, *words, status=1)
+    assert "Traceback" not in err
+    assert err.count("The loss became") == 1
+    assert not list(tmp_path.glob("runs/*/*"))
 
 
 @pytest.mark.long

@@ -20,6 +20,8 @@ from seqlab.runs.folder import write_record
 from seqlab.runs.objective import Objective
 from seqlab.runs.record import whereabouts
 from seqlab.tracking.checkpoint import Checkpoint
+from seqlab.tracking.monitor import Monitor
+from seqlab.tracking.record import Record
 
 LONG = pytest.mark.long
 
@@ -83,6 +85,8 @@ class Kept:
         def keep_each(checkpoint: Checkpoint, trainer) -> None:
             save(checkpoint, trainer)
             shutil.copy(checkpoint.last, folder / f"step-{trainer.global_step}.ckpt")
+            if checkpoint.best.exists():
+                shutil.copy(checkpoint.best, folder / f"best-{trainer.global_step}.ckpt")
 
         with monkeypatch.context() as patch:
             patch.setattr(Checkpoint, "save_last", keep_each)
@@ -91,22 +95,34 @@ class Kept:
         assert answer.status == 0, answer.err
         self.run = only_run(folder)
         self.last = self.run / "checkpoints" / "last.ckpt"
+        (self.events,) = self.run.glob("events.*")
+        self.events = self.events.rename(
+            self.run / "events.out.tfevents.1.whole"
+        )  # older than those of the same second
         self.end = weights(self.last), record(self.run)["metrics"], curves(self.run)
         self.steps = record(self.run)["steps"]
+        self.best = self.run / "checkpoints" / "best.ckpt"
+        self.best_step = torch.load(self.best, weights_only=True)["global_step"] if self.best.exists() else None
 
     def assert_resumes_after(self, step: int, *words: str) -> None:
-        """Go on from the checkpoint of a step, over the logs of the whole run."""
+        """Go on from the checkpoint of a step, over the logs of the whole run; the best weights are of then or of later."""
         shutil.copy(self.folder / f"step-{step}.ckpt", self.last)
-        checkpoints.write_sums(
-            self.last.parent, [(d, n) for d, n in checkpoints.sums(self.last.parent) if "last" not in n]
-        )
+        if step % 2 and self.best.exists():
+            self.best.unlink()
+            if (then := self.folder / f"best-{step}.ckpt").exists():
+                shutil.copy(then, self.best)
+        for events in self.run.glob("events.*"):
+            if events != self.events:
+                events.unlink()
+        checkpoints.write_sums(self.last.parent, [])  # it knows other files
         write_record(self.run, status="interrupted")
         answer = self.seqlab("train", f"resume={self.run}", *words)
         assert answer.status == 0, answer.err
         assert f"resumed     after step {step}" in answer.out
         assert_same(self.end[0], weights(self.last))
-        for which, metrics in record(self.run)["metrics"].items():
-            assert {name: value for name, value in metrics.items() if value != self.end[1][which].get(name)} == {}
+        assert record(self.run)["metrics"] == self.end[1]
+        if self.best.exists():
+            assert torch.load(self.best, weights_only=True)["global_step"] == self.best_step
         assert curves(self.run) == self.end[2]
 
 
@@ -227,14 +243,20 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left_as_it_was(seqlab, finis
     before = contents(finished)
     for words, part in {
         ("model=gpt2",): "model=gpt2 cannot be changed",
-        (): "is finished",
+        (): "is finished: it has made 3 steps",
         ("trainer.max_epoch=3",): "Did you mean trainer.max_epochs",
         ("trainer.max_steps=4", "optimizer.lr=-1"): "out of range",
-        ("trainer.max_steps=4", "model.n_embd=32"): "of another architecture: token_embedding.weight",
-        ("trainer.max_steps=4", "data.context_length=24"): "of another architecture: position_embedding.weight",
+        ("trainer.max_steps=4", "model.n_embd=32"): "model.n_embd=32 cannot be changed in a run that has begun with 16",
+        ("trainer.max_steps=4", "data.context_length=24"): "data.context_length=24 cannot be changed",
+        ("trainer.max_steps=4", "data.batch_size=12"): "the samples it has seen, or its weights, hang on it",
+        ("trainer.max_steps=4", "seed=3"): "seed=3 cannot be changed",
+        ("trainer.max_steps=4", "init_from=nowhere"): "init_from=nowhere cannot be changed",
         ("trainer.max_steps=4", "data.path=other.txt"): "other.txt, which this run was trained on, is not there",
+        ("trainer.max_steps=4", "trainer.devices=two"): "trainer.devices=two counts no devices",
+        ("trainer.max_steps=4", "trainer.accelerator=tpu"): "this machine has no such device",
+        ("trainer.max_steps=4", "optimizer.lr=0.1,0.2"): "is a list of values to sweep over",
         ("trainer.max_steps=4", "-m"): "not with -m",
-        ("trainer.max_steps=3",): "trainer.max_steps=3 leaves nothing to do",
+        ("trainer.max_steps=3",): "is finished: it has made 3 steps",
         ("trainer.max_epochs=0",): "out of range",
     }.items():
         answer = seqlab("train", "resume=last", *words)
@@ -242,6 +264,76 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left_as_it_was(seqlab, finis
         assert part in answer.err
         assert contents(finished) == before
     assert seqlab("train", "resume=last", "trainer.max_steps=4").status == 0
+
+
+def test_a_config_that_no_longer_matches_the_weights_is_refused(seqlab, finished: Path) -> None:
+    config = (finished / "config.yaml").read_text()
+    (finished / "config.yaml").write_text(config.replace("n_embd: 16", "n_embd: 32"))
+    before = contents(finished)
+    answer = seqlab("train", "resume=last", "trainer.max_steps=4")
+    assert answer.status == 1
+    assert "of another architecture: token_embedding.weight is" in answer.err
+    assert contents(finished) == before
+
+
+@pytest.mark.parametrize("hook", ["on_validation_end", "on_test_end"])
+def test_a_run_killed_after_its_last_step_comes_to_its_end(
+    hook: str, seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["train", *TASKS["pretraining"].split(), "data.test_fraction=0.15", "trainer.max_steps=4"]
+    words.append("callbacks.checkpoint.every_n_steps=2")
+    assert seqlab(*words, "paths.runs=whole").status == 0
+    (whole,) = tmp_path.glob("whole/*/*")
+
+    def die(self, trainer, pl_module) -> None:
+        raise RuntimeError("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, hook, die)
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            seqlab(*words)
+    answer = seqlab("train", "resume=last")
+    assert answer.status == 0, answer.err
+    run = only_run(tmp_path)
+    assert record(run)["status"] == "done"
+    assert record(run)["metrics"] == record(whole)["metrics"]
+    assert curves(run) == curves(whole)
+    names = [{file.name for file in (each / "checkpoints").iterdir()} for each in (run, whole)]
+    assert names[0] == names[1] == {"best.ckpt", "last.ckpt", "SHA256SUMS"}
+
+
+def test_a_run_killed_before_its_first_checkpoint_has_one_curve(
+    seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Monitor.on_train_batch_end
+
+    def die(self, trainer, *rest) -> None:
+        log(self, trainer, *rest)
+        if trainer.global_step == 4:
+            for logger in trainer.loggers:
+                logger.experiment.flush()
+            raise RuntimeError("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Monitor, "on_train_batch_end", die)
+        with pytest.raises(RuntimeError, match="pulled the plug"):
+            seqlab("train", *TASKS["pretraining"].split(), "trainer.max_epochs=1", "trainer.log_every_n_steps=1")
+    answer = seqlab("train", "resume=last")
+    assert answer.status == 0, answer.err
+    assert [step for step, _ in curves(only_run(tmp_path))["train/loss"]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_best_weights_are_those_that_the_record_names(seqlab, story: Path, tmp_path: Path) -> None:
+    words = ["train", *TASKS["pretraining"].split(), "data.test_fraction=0.15", "trainer.max_epochs=2"]
+    assert seqlab(*words, "trainer.max_steps=8").status == 0
+    answer = seqlab("train", "resume=last", "trainer.max_steps=-1", "optimizer.lr=1.0")
+    assert answer.status == 0, answer.err
+    run = only_run(tmp_path)
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["metrics"]["val/loss"] == record(run)["metrics"]["best"]["val/loss"]
+    assert seqlab("evaluate", "run=last", "split=val").status == 0
+    measured = json.loads((run / "evaluations" / "text-val-best.json").read_text())["metrics"]["val/loss"]
+    assert measured == pytest.approx(best["metrics"]["val/loss"], rel=1e-6)
 
 
 def test_data_that_changed_are_refused(seqlab, finished: Path, story: Path) -> None:
@@ -339,6 +431,26 @@ def test_a_full_disk_leaves_the_checkpoint_before_whole(seqlab, interrupted: Pat
     assert record(interrupted)["status"] == "failed"
     assert seqlab("train", "resume=last").status == 0
     assert record(interrupted)["steps"] == STEPS["pretraining"]
+
+
+def test_the_one_before_does_not_take_the_place_of_a_whole_one(seqlab, interrupted: Path) -> None:
+    before = contents(interrupted)
+    answer = seqlab("train", f"resume={interrupted / 'checkpoints' / 'previous.ckpt'}")
+    assert answer.status == 1
+    assert f"go on from it with resume={interrupted}" in answer.err
+    assert contents(interrupted) == before
+
+
+def test_a_kill_between_two_renames_leaves_the_one_before(seqlab, interrupted: Path) -> None:
+    folder = interrupted / "checkpoints"
+    last, previous = folder / "last.ckpt", folder / "previous.ckpt"
+    entries = [("0" * 64, "last.ckpt"), *checkpoints.sums(folder)]  # of the new one that was to come
+    last.replace(previous)
+    checkpoints.write_sums(folder, entries)
+    assert seqlab("evaluate", f"run={interrupted}", "split=train", "checkpoint=last").status == 0
+    answer = seqlab("train", f"resume={previous}")
+    assert answer.status == 0, answer.err
+    assert "resumed     after step 3" in answer.out
 
 
 class Crafted:

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 KEYS = (
     "status command overrides choices seed parameters metrics objective checkpoints steps tokens facts "
-    "started ended process git versions hardware data base error"
+    "started ended process git versions hardware data base resumed error"
 ).split()
 
 
@@ -76,7 +76,7 @@ def test_checkpoints_hold_tensors_and_plain_python_only(seqlab, tiny: list[str],
     folder = only_run(tmp_path) / "checkpoints"
     last = torch.load(folder / "last.ckpt", weights_only=True)
     best = torch.load(folder / "best.ckpt", weights_only=True)
-    assert set(best) == {"state_dict", "global_step"}
+    assert set(best) == {"state_dict", "global_step", "metrics"}
     assert set(best["state_dict"]) <= set(last["state_dict"])
 
 
@@ -191,6 +191,22 @@ def test_a_sweep_lies_where_the_design_says(seqlab, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("multirun.yaml"))
     assert seqlab("evaluate", "run=last", "split=train").status == 0
     assert (sweep / names[-1] / "evaluations").is_dir()  # last is the job started last
+
+
+def test_epochs_that_are_cut_short_are_all_validated(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    words = [word for word in tiny if not word.startswith("trainer.max_steps")]
+    assert seqlab(*words, "data.batch_size=40", "trainer.limit_train_batches=3", "trainer.max_epochs=3").status == 0
+    events = EventAccumulator(str(only_run(tmp_path)), size_guidance={"scalars": 0})
+    events.Reload()
+    assert [event.step for event in events.Scalars("val/loss")] == [3, 6, 9]
+
+
+def test_early_stopping_in_mid_epoch_has_a_training_loss(seqlab, story: Path, tmp_path: Path) -> None:
+    words = "data=text data.path=story.txt tokenizer=char data.context_length=16 model=gpt_mini model.n_embd=16".split()
+    stopping = "callbacks=early_stopping callbacks.early_stopping.patience=1 trainer.val_check_interval=3 optimizer.lr=5".split()
+    answer = seqlab("train", *words, *stopping, "data.batch_size=12", "trainer.accumulate_grad_batches=2", "device=cpu")
+    assert answer.status == 0, answer.err
+    assert "train/loss" in record(only_run(tmp_path))["metrics"]["last"]
 
 
 def test_a_sweep_can_be_written_without_being_started(seqlab, tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def best_of(run: Path) -> Path | None:
 
 def weights_of(run: Path, checkpoint: str) -> Path:
     """The weights that `checkpoint` names; best means last where there is no best. Raises Mistake where there are none."""
-    best, last = best_of(run), run / "checkpoints" / "last.ckpt"
+    best, last = best_of(run), checkpoints.newest(run)
     if checkpoint == "best" and best:
         return best
-    if last.exists():
+    if last:
         return last
     remedy = "take checkpoint=best" if best else "take another run"
     raise Mistake(f"{run} has kept no weights for checkpoint={checkpoint}: {remedy}.")
@@ -92,6 +92,11 @@ def checksum(weights: Path) -> str:
     if weights.is_file():
         return sha256(weights)
     return " ".join(sha256(file) for file in sorted(weights.glob("*.safetensors")))
+
+
+def described(base: Base) -> dict[str, str]:
+    """What run.json says of a base."""
+    return {"path": str(base.path), "sha256": checksum(base.weights)}
 
 
 def load_base(model: nn.Module, base: Base) -> None:

@@ -6,7 +6,6 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,12 @@ def accelerator() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def there() -> list[str]:
+    """The accelerators that this machine has, by Lightning's names."""
+    gpus = ["cuda", "gpu"] if torch.cuda.is_available() else []
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def torch_device(name: str) -> torch.device:
@@ -75,25 +80,33 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
 
     `safe` are the precisions that the task calls safe, fp32 first.
     """
-    there: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "gpu": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    if trainer["accelerator"] in there and not there[trainer["accelerator"]]():
-        raise Mistake(
-            f"device={trainer['accelerator']}: this machine has no such device; take device={accelerator()} or auto."
-        )
+    chosen = trainer["accelerator"]
+    if chosen != "auto" and chosen not in there():
+        raise Mistake(f"device={chosen}: this machine has no such device; take device={accelerator()} or auto.")
+    if chosen == "gpu":
+        trainer["accelerator"] = "cuda"
     check_devices(trainer["devices"])
-    if "auto" not in (trainer["accelerator"], trainer["precision"]):
-        return None
-    if trainer.get("strategy") == "ddp":
-        return data_parallel(trainer)
-    if trainer["accelerator"] == "auto":
-        trainer["accelerator"] = accelerator()
-    why = ""
+    automatic = "auto" in (chosen, trainer["precision"])
+    parallel, why = trainer.get("strategy") == "ddp", ""
+    if chosen == "auto":
+        trainer["accelerator"] = "cpu" if parallel and accelerator() == "mps" else accelerator()
+    if trainer["devices"] in ("auto", -1):
+        gpus = torch.cuda.device_count() if trainer["accelerator"] == "cuda" else 0
+        trainer["devices"] = gpus or (2 if parallel else 1)
+    if processes(trainer) > 1 and isinstance(trainer.get("val_check_interval"), str | dict):
+        raise Mistake(
+            f"trainer.val_check_interval={trainer['val_check_interval']} is a time, and the clocks of "
+            f"{processes(trainer)} processes differ: give a number of batches."
+        )
     if trainer["precision"] == "auto":
-        trainer["precision"], why = fastest(trainer["accelerator"], safe)
+        if parallel:
+            trainer["precision"] = FIXED[trainer["accelerator"]]
+        else:
+            trainer["precision"], why = fastest(trainer["accelerator"], safe)
+    if not automatic:
+        return None
+    if parallel:
+        return f"device=ddp: {processes(trainer)} x {trainer['accelerator']} in {trainer['precision']}"
     return f"device=auto: {trainer['accelerator']} in {trainer['precision']}{why}"
 
 
@@ -105,18 +118,6 @@ def check_devices(devices: Any) -> None:
         raise Mistake(
             f"trainer.devices={devices} counts no devices: take a number such as 2, auto for all, or GPUs by number: [0,1]."
         )
-
-
-def data_parallel(trainer: dict) -> str:
-    """Settle a data-parallel trainer: all GPUs, or else two processes on the processor, in the precision of that device."""
-    if trainer["accelerator"] == "auto":
-        trainer["accelerator"] = accelerator() if accelerator() == "cuda" else "cpu"
-    name = trainer["accelerator"]
-    if trainer["devices"] in ("auto", -1):
-        trainer["devices"] = torch.cuda.device_count() if name == "cuda" else 2
-    if trainer["precision"] == "auto":
-        trainer["precision"] = FIXED[name]
-    return f"device=ddp: {processes(trainer)} x {name} in {trainer['precision']}"
 
 
 def fastest(name: str, safe: tuple[str, ...]) -> tuple[str, str]:

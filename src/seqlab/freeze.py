@@ -105,7 +105,7 @@ def write(composed: Composed, folder: Path, base: bases.Base | None) -> None:
             choices=composed.choices,
             seed=config["seed"],
             objective=config["objective"],
-            base={"path": str(base.path), "sha256": bases.checksum(base.weights)} if base else None,
+            base=bases.described(base) if base else None,
         ),
     )
 

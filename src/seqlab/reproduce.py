@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
+from seqlab import bases
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.runs.files import write_json
 from seqlab.runs.record import pending
 from seqlab.start import command
 
-KEPT = ("command", "overrides", "choices", "seed", "objective", "base")  # of the record: what was asked for
+KEPT = ("command", "overrides", "choices", "seed", "objective")  # of the record: what was asked for
 SURROUNDINGS = ("git", "data", "versions", "hardware", "base")  # what can explain a difference
 
 
@@ -33,13 +34,15 @@ def reproduce(run: Path, below: Path) -> bool:
     new = runs.read_record(again)
     differing = list(differences(flat(record["metrics"]), flat(new["metrics"])))
     console = Console(highlight=False, soft_wrap=True)
+    if any(record.get("resumed") or []):
+        console.print(f"because of? it was resumed with {record['resumed']}, and ran now in one piece", markup=False)
     for name, before, now in differing:
         by = f"  ({now - before:+.3g})" if isinstance(before, float) and isinstance(now, float) else ""
         console.print(f"differs     {name}: {before} -> {now}{by}", markup=False)
     around = [line for key in SURROUNDINGS for line in differences(flat({key: record[key]}), flat({key: new[key]}))]
     for name, before, now in around:
         console.print(f"{'because of?' if differing else 'and yet'} {name}: {before} -> {now}", markup=False)
-    if differing and not around:
+    if differing and not around and not any(record.get("resumed") or []):
         console.print("Code, data, versions and hardware are the same: something in this run is not deterministic.")
     if not differing:
         console.print(f"reproduced  {len(flat(new['metrics']))} metrics, equal bit for bit")
@@ -53,7 +56,9 @@ def copied(run: Path, record: dict[str, Any], below: Path) -> Path:
     if (run / "tokenizer").is_dir():
         shutil.copytree(run / "tokenizer", again / "tokenizer")
     runs.write_config(again, config)
-    write_json(again / "run.json", pending(**{key: record[key] for key in KEPT}))
+    base = bases.find(config["init_from"], below) if config["init_from"] else None
+    now = {"base": bases.described(base) if base else None}
+    write_json(again / "run.json", pending(**{key: record[key] for key in KEPT}, **now))
     return again
 
 

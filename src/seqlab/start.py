@@ -36,6 +36,16 @@ def several(config: dict[str, Any]) -> bool:
     return device.processes(config["trainer"]) > 1
 
 
+def check_launched(config: dict[str, Any]) -> None:
+    """Refuse to start a run on several machines from one of them. Raises Mistake."""
+    nodes = config["trainer"].get("num_nodes", 1)
+    if nodes > 1 and not ranks.launched():
+        raise Mistake(
+            f"trainer.num_nodes={nodes} needs Slurm or torchrun to start the processes on every machine: write the run with "
+            "start=false, then let one of them start python -m seqlab.start <run folder>."
+        )
+
+
 def start(run: Path) -> dict[str, float]:
     """Run a folder to its end, keeping run.json; its last metrics.
 
@@ -47,6 +57,7 @@ def start(run: Path) -> dict[str, float]:
 
     config = runs.read_config(run)
     targets.check_targets(config)
+    check_launched(config)
     quiet()
     processes = device.processes(config["trainer"])
     device.prepare(config["threads"], processes)
@@ -94,16 +105,19 @@ def ended(run: Path, error: BaseException, fresh: bool) -> BaseException:
 
 
 def of_another_rank(run: Path, error: BaseException, said: str, stopped: bool) -> BaseException:
-    """Leave word for the first rank, and if it is dead write run.json in its stead."""
+    """Leave word for the first rank, and if that one is dead write run.json in its stead. Only a bug is shown here."""
     if stopped:
         return SystemExit(0)  # all ranks stop together, and the first one says so
     if not isinstance(error, Mistake):
         time.sleep(0.5)  # perhaps only the loss of another rank, which says why before this one does
-    if not alive(runs.read_record(run), elsewhere=True):
+    if not (run / "run.json").exists() or (record := runs.read_record(run))["status"] != "running":
+        return SystemExit(1)  # the first one has said why
+    if not alive(record, elsewhere=True):
         runs.write_record(run, everyone=True, status="failed", ended=now(), error="rank 0: was killed")
-    else:
-        ranks.report(run, ranks.rank(), said)
-    return error
+        return SystemExit(1)
+    others = ranks.reported(run)
+    ranks.report(run, ranks.rank(), said)
+    return SystemExit(1) if others or isinstance(error, Mistake) else error
 
 
 def quiet() -> None:

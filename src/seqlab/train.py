@@ -18,6 +18,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     """Run what a config says in its run folder, going on from `last.ckpt` if there is one; the last metrics."""
     last = checkpoints.newest(run)
     resumed = checkpoints.load(last, mmap=True)["global_step"] if last else None
+    began = bool(list(run.glob("events.*")))  # what was logged after the checkpoint is logged again
 
     tokenizer = build.tokenizer(config, run)
     data = build.data(config, tokenizer)
@@ -29,11 +30,13 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
 
     record = Record(run, Objective(**config["objective"]))
     command = runs.write_record(run, facts=facts, parameters=parameters(model), data=checksums(data.files))["command"]
-    given = {"tokenizer": tokenizer, "command": command, "purge_step": resumed and resumed + 1}
+    given = {"tokenizer": tokenizer, "command": command, "purge_step": (resumed or 0) + 1 if began else None}
     trainer = build.trainer(config, run, [record, Ranks(run)], [AtomicFiles()], **given)
     terminal.announce(run, data, parameters(model), trainer, resumed)
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
 
+    if trainer.global_step == resumed:
+        record.catch_up(trainer, task)
     trainer.strategy.barrier("trained")  # the best weights are written
     if "test" in data.splits and trainer.limit_test_batches:
         if best := bases.best_of(run):

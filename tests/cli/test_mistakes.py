@@ -53,6 +53,8 @@ WRONG = {
     "train device=mps": ["device=mps", "device=cpu"],
     "train device=ddp trainer.devices=0": ["trainer.devices=0", "such as 2"],
     "train device=ddp trainer.devices=two": ["trainer.devices=two", "such as 2"],
+    "train device=ddp trainer.accelerator=tpu": ["device=tpu", "device=cpu"],
+    "train device=cpu trainer.num_nodes=2": ["trainer.num_nodes=2", "start=false"],
     "train start=maybe": ["start=maybe", "start=false"],
     "reproduce run=nowhere": ["nowhere does not exist"],
     "reproduce": ["run is missing"],

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import CORES
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +39,7 @@ def test_the_tour(tmp_path: Path) -> None:
         "RUNS": str(tmp_path / "runs"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "SEQLAB_CACHE": str(tmp_path / "cache"),
-        "OMP_NUM_THREADS": str(os.cpu_count()),
+        "OMP_NUM_THREADS": str(CORES),
     }
     words = ["bash", "experiments/tour/run.sh"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=environment)

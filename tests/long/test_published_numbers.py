@@ -11,6 +11,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import CORES
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]
 
 # test MSE over ten seeds: median [min, max] of the same recipe in bare PyTorch
@@ -19,7 +21,7 @@ SINE = {"rnn": (1153, 0.01170, 0.01491), "lstm": (4513, 0.01100, 0.01345), "gru"
 
 def command(folder: Path, *words: str) -> str:
     """Type `seqlab …` in a folder; what it printed."""
-    environment = os.environ | {"SEQLAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": str(os.cpu_count())}
+    environment = os.environ | {"SEQLAB_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": str(CORES)}
     words = (sys.executable, "-m", "seqlab", *words)
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -81,8 +81,10 @@ def replace(model: nn.Module, name: str, new: nn.Module) -> None:
     setattr(model.get_submodule(parent), child, new)
 
 
-def save_adapter(model: nn.Module, folder: Path) -> None:
+def save_adapter(model: nn.Module, folder: Path, notes: dict[str, str] | None = None) -> None:
     """Write `adapter_config.json` and `adapter_model.safetensors`, which PEFT reads onto the same bare model.
+
+    `notes` become metadata of the latter.
 
     The names are ours: `base_model.model.blocks.0.attention.query.lora_A.weight` (r, in), `….lora_B.weight` (out, r).
     """
@@ -105,7 +107,7 @@ def save_adapter(model: nn.Module, folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2))
-    save_file(tensors, folder / "adapter_model.safetensors")
+    save_file(tensors, folder / "adapter_model.safetensors", notes)
 
 
 def adapter_tensors(folder: Path) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from seqlab.cli.composing import compose
+from seqlab.mistakes import Mistake
 from seqlab.reproduce import reproduce
 from seqlab.runs import folder as runs
 
@@ -12,6 +13,8 @@ def run(words: list[str]) -> int:
     jobs = compose("reproduce", words)
     if not jobs:
         return 0
+    if len(jobs) > 1:
+        raise Mistake("reproduce runs one run again, not several: leave -m out.")
     config = jobs[0].config
     below = Path(config["paths"]["runs"])
     return 0 if reproduce(runs.find(str(config["run"]), below), below) else 1

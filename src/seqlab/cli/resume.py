@@ -1,14 +1,16 @@
 """Going on with a stopped run: in its own folder, with its own config."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from seqlab import bases, checks
+from seqlab import bases, build, checks, device
 from seqlab.choices import groups
-from seqlab.cli.composing import dotted
+from seqlab.cli.composing import absolute, dotted
 from seqlab.cli.words import is_multirun, quoted, runs_folder, value_of
 from seqlab.fetching import sha256
 from seqlab.limits import check_ranges
@@ -20,15 +22,19 @@ from seqlab.runs.record import alive
 Config = dict[str, Any]
 
 
+# What the order of samples or the meaning of the weights hangs on; of the model only dropout is free.
+BEGUN = re.compile(r"(seed|init_from|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)")
+
+
 def resumed(words: list[str]) -> Path:
     """The folder of a run to go on with, its config updated by the words, after saying what is new in it.
 
     Raises Mistake for what cannot be gone on with; nothing of the run is changed then.
     """
     named = value_of(words, "resume") or "last"
-    damaged = Path(named).name == checkpoints.PREVIOUS  # then the one before is wanted
+    one_before = Path(named).name == checkpoints.PREVIOUS
     if Path(named).name in (checkpoints.PREVIOUS, checkpoints.LAST):
-        named = str(Path(named).parents[1])
+        named = str(Path(named).resolve().parents[1])
     run = runs.find(named, runs_folder(words))
     config, record = runs.read_config(run), runs.read_record(run)
     typed = [word for word in words if not word.startswith(("resume=", "paths.runs="))]
@@ -39,44 +45,46 @@ def resumed(words: list[str]) -> Path:
             f"{run} is being trained by process {record['process']['pid']}: wait for it, or stop it with Ctrl-C."
         )
     updated = update(config, typed, record["choices"])
-    last = run / "checkpoints" / checkpoints.PREVIOUS if damaged else checkpoints.newest(run)
-    if record["status"] == "done":
-        refuse_finished(run, last, config, typed)
+    before, now = dict(leaves(config)), dict(leaves(updated))
+    new = [key for key in now if now[key] != before.get(key)]
+    for key in new:
+        if BEGUN.fullmatch(key):
+            raise Mistake(
+                f"{key}={now[key]} cannot be changed in a run that has begun with {before.get(key)}: the samples it has seen, "
+                f"or its weights, hang on it. Start a new run with init_from={run}."
+            )
     check_ranges(updated)
     checks.check(updated, record["choices"])
+    device.resolve(updated["trainer"], build.class_of(updated, "task").safe_precisions)
     check_data(run, record["data"] or {}, typed)
+    last = run / "checkpoints" / checkpoints.PREVIOUS if one_before else checkpoints.newest(run)
     if last:
-        checkpoints.check(last)
-        refuse_fewer(run, last, updated["trainer"])
-        bases.check_resumable(updated, record["facts"] or {}, last)
-    if damaged:
+        check_state(run, last, updated, record)
+    elif record["status"] == "done":
+        raise Mistake(f"{run} has kept no last.ckpt to go on from: start a new run with init_from={run}.")
+    if one_before:
         checkpoints.go_back(run)
-    for key in dotted(config):
-        before, now = (OmegaConf.select(OmegaConf.create(each), key) for each in (config, updated))
-        if before != now and not isinstance(now, dict) and not OmegaConf.is_config(now):
-            print(f"new value   {key}: {before} -> {now}")
+    for key in new:
+        print(f"new value   {key}: {before.get(key)} -> {now[key]}")
     runs.write_config(run, updated)
-    runs.write_record(run, overrides=[*record["overrides"], *typed])
+    runs.write_record(run, overrides=[*record["overrides"], *typed], resumed=[*(record.get("resumed") or []), typed])
     return run
 
 
-def refuse_finished(run: Path, last: Path | None, config: Config, typed: list[str]) -> None:
-    """A run that is done goes on only if it shall train longer, and has kept the state to do so. Raises Mistake."""
-    if not any(word.startswith("trainer.max_") for word in typed):
-        raise Mistake(
-            f"{run} is finished: to train on, raise trainer.max_epochs={config['trainer']['max_epochs']} besides."
-        )
-    if not (last and "optimizer_states" in checkpoints.load(last, mmap=True)):
-        raise Mistake(f"{run} has kept no full last.ckpt to go on from: start a new run with init_from={run}.")
-
-
-def refuse_fewer(run: Path, last: Path, trainer: Config) -> None:
-    """Nothing is left to do where a run has made as many steps or epochs as it shall. Raises Mistake."""
+def check_state(run: Path, last: Path, updated: Config, record: Config) -> None:
+    """Refuse a state that is damaged, not whole, of another model, or with nothing left to do. Raises Mistake."""
+    checkpoints.check(last)
     state = checkpoints.load(last, mmap=True)
+    if "optimizer_states" not in state:
+        raise Mistake(f"{run} has kept no full last.ckpt to go on from: start a new run with init_from={run}.")
+    bases.check_resumable(updated, record["facts"] or {}, last)
+    if record["status"] != "done":
+        return  # also if all steps are made: what comes after them may be missing
+    trainer = updated["trainer"]
     for key, made, unit in (("max_steps", state["global_step"], "steps"), ("max_epochs", state["epoch"], "epochs")):
         if trainer[key] is not None and 0 <= trainer[key] <= made:
             raise Mistake(
-                f"trainer.{key}={trainer[key]} leaves nothing to do: {run} has made {made} {unit}; give more."
+                f"{run} is finished: it has made {made} {unit}, and trainer.{key}={trainer[key]}; to train on, give more."
             )
 
 
@@ -96,12 +104,27 @@ def check_data(run: Path, files: dict[str, str], typed: list[str]) -> None:
             )
 
 
+def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested dictionary."""
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def update(config: Config, words: list[str], chosen: dict[str, str]) -> Config:
     """New values of keys that the config has; another choice of a group is refused. Raises Mistake."""
     merged = OmegaConf.create(config)
     keys = list(dotted(config))
     for override in OverridesParser.create().parse_overrides(quoted(words)):
+        if override.is_sweep_override():
+            raise Mistake(
+                f"{override.input_line} is a list of values to sweep over: give one, or [a list] in brackets."
+            )
         key, value = override.key_or_group, override.value()
+        if key == "data.path" and Path(str(value)).expanduser().exists():
+            value = absolute(str(value))
         if key in groups():
             if value != chosen.get(key):
                 raise Mistake(

@@ -10,7 +10,7 @@ from seqlab.cli.words import is_multirun, runs_folder, take_allow, value_of
 from seqlab.freeze import Composed, freeze
 from seqlab.imports import uncollected
 from seqlab.mistakes import Mistake
-from seqlab.start import command, enter
+from seqlab.start import check_launched, command, enter
 
 
 def run(words: list[str]) -> int:
@@ -28,6 +28,8 @@ def run(words: list[str]) -> int:
         from seqlab.sweeps.local import run_all, write_all
 
         return 1 if (run_all if all(starts) else write_all)(jobs) else 0
+    if all(starts):
+        check_launched(jobs[0].config)
     folder = freeze(jobs[0])
     if all(starts):
         enter(folder)

@@ -126,6 +126,11 @@ class DataModule(LightningDataModule):
         self.order.consume()
         self.consumed = self.order.consumed
 
+    def end_epoch(self) -> None:
+        """The next epoch begins with a new permutation, also where `limit_train_batches` left samples over."""
+        assert self.order is not None, "setup comes first"
+        self.order.consumed = self.consumed = -(-self.consumed // self.order.samples) * self.order.samples
+
     def rewind(self) -> None:
         """Begin the order anew."""
         assert self.order is not None, "setup comes first"

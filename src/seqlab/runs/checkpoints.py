@@ -102,12 +102,14 @@ def remove(path: Path) -> None:
 
 
 def go_back(run: Path) -> None:
-    """Put `previous.ckpt` in the place of a damaged `last.ckpt`."""
+    """Put `previous.ckpt` in the place of a `last.ckpt` that is damaged or gone. Raises Mistake where it is whole."""
     folder = run / "checkpoints"
-    digests = [(digest, LAST) for digest, name in sums(folder) if name == PREVIOUS]
-    write_sums(folder, [*sums(folder), *digests])
+    if (folder / LAST).exists() and is_whole(folder / LAST):
+        raise Mistake(f"{folder / LAST} is whole, and newer than {PREVIOUS}: go on from it with resume={run}.")
+    entry = (sha256(folder / PREVIOUS), LAST)
+    write_sums(folder, [*sums(folder), entry])
     (folder / PREVIOUS).replace(folder / LAST)
-    write_sums(folder, [entry for entry in sums(folder) if entry[1] not in (LAST, PREVIOUS)] + digests)
+    write_sums(folder, [*(known for known in sums(folder) if known[1] not in (LAST, PREVIOUS)), entry])
 
 
 def is_whole(path: Path) -> bool:

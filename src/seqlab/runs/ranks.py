@@ -2,9 +2,8 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
-
-from seqlab.runs.files import write_atomically
 
 VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, Slurm's; in Lightning's own order
 
@@ -14,11 +13,19 @@ def rank() -> int:
     return next((int(os.environ[name]) for name in VARIABLES if name in os.environ), 0)
 
 
+def launched() -> bool:
+    """Whether torchrun or Slurm started this process, which know the ranks of several machines."""
+    return "RANK" in os.environ or "SLURM_PROCID" in os.environ
+
+
 def report(run: Path, number: int, error: str) -> None:
-    """Leave word of why a rank died, unless there is some already."""
+    """Leave word of why a rank died, unless there is some already, or the run is gone."""
     file = run / f"rank-{number}.error"
     if not file.exists():
-        write_atomically(file, lambda partial: partial.write_text(error))
+        with suppress(FileNotFoundError):
+            partial = file.with_suffix(".part")
+            partial.write_text(error)
+            partial.replace(file)
 
 
 def reported(run: Path, patience: float = 0.0) -> str | None:

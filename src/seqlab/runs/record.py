@@ -24,7 +24,7 @@ def pending(**known: Any) -> dict[str, Any]:
     """The first record of a run: all the keys that there are, most of them yet to come."""
     keys = (
         "status command overrides choices seed parameters metrics objective checkpoints steps tokens facts "
-        "started ended process git versions hardware data base error"
+        "started ended process git versions hardware data base resumed error"
     )
     return dict.fromkeys(keys.split()) | {"status": "pending", "metrics": {"last": {}, "best": {}}} | known
 

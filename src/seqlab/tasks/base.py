@@ -158,6 +158,13 @@ class Task(LightningModule):
             self.log("train/loss", self.epoch.compute(), logger=False)
             self.epoch.reset()
 
+    def on_train_epoch_end(self) -> None:
+        """Close the mean where early stopping ended the epoch after a validation, and the order where it was cut short."""
+        if self.epoch.count:
+            self.log("train/loss", self.epoch.compute(), logger=False)
+            self.epoch.reset()
+        self.trainer.datamodule.end_epoch()  # type: ignore[attr-defined]
+
     def configure_optimizers(self) -> Any:
         """Optimizer over what is trained, schedule per step."""
         optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])

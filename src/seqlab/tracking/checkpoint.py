@@ -1,5 +1,6 @@
 """Checkpoints: `last.ckpt` with everything needed to go on, and the best weights alone."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint as LightningCheckpoint
+from safetensors import safe_open
 
 from seqlab.adapters.lora import LoRALinear, save_adapter
 from seqlab.mistakes import Interrupted
@@ -152,24 +154,41 @@ class Checkpoint(LightningCheckpoint):
         """The weights alone: as a checkpoint, or with an adapter in `adapter/`."""
         if not trainer.is_global_zero:
             return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if has_adapter(pl_module):
             partial = self.adapter.with_name("adapter.part")
-            save_adapter(pl_module.model, partial)
+            notes = {"global_step": json.dumps(trainer.global_step), "metrics": json.dumps(metrics)}
+            save_adapter(pl_module.model, partial, notes)
             self.adapter.mkdir(exist_ok=True)
             for file in partial.iterdir():
                 file.replace(self.adapter / file.name)
             shutil.rmtree(partial)
             return
         weights = {f"model.{name}": tensor for name, tensor in pl_module.model.state_dict().items()}
-        checkpoints.save(path, {"state_dict": weights, "global_step": trainer.global_step})
+        checkpoints.save(path, {"state_dict": weights, "global_step": trainer.global_step, "metrics": metrics})
 
     def state_dict(self) -> dict[str, Any]:
         """The best objective so far."""
         return self.objective.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the best objective."""
+        """Go on from the best objective: that of the weights which are there, if the state is older than they are."""
         self.objective.load_state_dict(state_dict)
+        if best := best_there(self.folder.parent):
+            self.objective.best = best[1].get(self.objective.metric, self.objective.best)
+
+
+def best_there(run: Path) -> tuple[int, dict[str, float]] | None:
+    """Step and metrics of the best weights that a run has kept."""
+    adapter, weights = run / "adapter" / "adapter_model.safetensors", run / "checkpoints" / "best.ckpt"
+    if adapter.exists():
+        with safe_open(adapter, "pt") as file:
+            notes = file.metadata() or {}
+        return (json.loads(notes["global_step"]), json.loads(notes["metrics"])) if "metrics" in notes else None
+    if weights.exists():
+        best = checkpoints.load(weights, mmap=True)
+        return (best["global_step"], best["metrics"]) if "metrics" in best else None
+    return None
 
 
 def ends_epoch(trainer: Trainer) -> bool:

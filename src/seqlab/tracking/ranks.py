@@ -52,8 +52,9 @@ class Ranks(Callback):
                 ranks.report(self.run, *dead)  # the main thread asks for it
             time.sleep(PATIENCE)
             said = ranks.reported(self.run) or f"rank {dead[0]}: {dead[1]}"
-            write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
-            print(f"seqlab: {said}", file=sys.stderr, flush=True)
+            if (self.run / "run.json").exists() and read_record(self.run)["status"] == "running":
+                write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
+                print(f"seqlab: {said}", file=sys.stderr, flush=True)
             os._exit(1)
 
         threading.Thread(target=go_on, daemon=True).start()

@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 
 from seqlab.runs.folder import write_record
 from seqlab.runs.objective import Objective
+from seqlab.tracking.checkpoint import best_there
 
 BETWEEN_WRITES = 2.0  # seconds at least
 
@@ -29,6 +30,21 @@ class Record(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Look at the epoch's mean, which belongs to the same step as the validation before it."""
         self.look(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Look at the mean of an epoch that early stopping cut short."""
+        self.look(trainer, pl_module)
+
+    def catch_up(self, trainer: Trainer, pl_module: Any) -> None:
+        """Do what a run that was killed between its last step and its end had left: its epoch's mean, the validation."""
+        if pl_module.epoch.count:
+            loss = {"train/loss": float(pl_module.epoch.compute())}
+            trainer.validate(pl_module, datamodule=trainer.datamodule, verbose=False)  # type: ignore[attr-defined]
+            self.last |= loss
+            if self.best_step == trainer.global_step:
+                self.best |= loss
+        for callback in trainer.checkpoint_callbacks:
+            callback.on_train_end(trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Add the test metrics."""
@@ -79,3 +95,7 @@ class Record(Callback):
         self.last, self.best = dict(state_dict["last_metrics"]), dict(state_dict["best_metrics"])
         self.best_step = state_dict["best_step"]
         self.objective.load_state_dict(state_dict)
+        best = best_there(self.run)
+        if best and best[0] != self.best_step and self.objective.metric in best[1]:  # saved later than this state
+            self.best_step, self.best = best
+            self.objective.best = self.best[self.objective.metric]

@@ -12,11 +12,17 @@ from torch.utils.tensorboard.summary import hparams
 
 
 class TensorBoard(TensorBoardLogger):
-    """Scalars, figures and text of one run. `purge_step` hides what an interrupted run logged beyond its checkpoint."""
+    """Scalars, figures and text of one run.
+
+    `purge_step` hides what an interrupted run logged beyond its checkpoint; what it logged at that very step is not logged
+    again.
+    """
 
     def __init__(self, run: Path, config: dict[str, Any], command: str = "", purge_step: int | None = None) -> None:
         super().__init__(save_dir=run.parent, name=run.name, version="", default_hp_metric=False, purge_step=purge_step)
         self.config, self.command = config, command
+        self.resumed = None if purge_step is None else purge_step - 1
+        self.there = tags_at(run, self.resumed) if self.resumed else set()
         self.begin()
 
     @rank_zero_only
@@ -38,7 +44,8 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Scalars; not the epoch, which Lightning adds to each and which would be a metric of every run."""
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        known = {"epoch"} | (self.there if step == self.resumed else set())
+        super().log_metrics({name: value for name, value in metrics.items() if name not in known}, step)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -47,6 +54,14 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def save(self) -> None:
         """No hparams.yaml: config.yaml says it all."""
+
+
+def tags_at(run: Path, step: int) -> set[str]:
+    """What the event files of a run hold of a step."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # late: only to resume
+
+    events = (event for file in run.glob("events.*") for event in LegacyEventFileLoader(str(file)).Load())
+    return {value.tag for event in events if event.step == step for value in event.summary.value}
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
