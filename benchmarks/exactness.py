@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,47 @@ class Plain(LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=4e-4, weight_decay=0.1, fused=True)
 
 
+def made(config: dict[str, Any]) -> tuple[Any, Any]:
+    """Data and model of a run."""
+    data = build.data(config, build.tokenizer(config, Path(tempfile.mkdtemp())))
+    return data, build.model(config["model"], build.facts_of(data))
+
+
+def plain(words: list[str], shown: bool) -> float:
+    """Lightning by itself, on the same data."""
+    config = compose("train", words)[0].config
+    data, model = made(config)
+    clock = Clock()
+    trainer = Trainer(
+        max_steps=config["trainer"]["max_steps"],
+        accelerator="cpu",
+        log_every_n_steps=10,
+        callbacks=[clock],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=shown,
+        logger=TensorBoardLogger("plain") if shown else False,
+    )
+    trainer.fit(Plain(model), DataLoader(data.splits["train"], 2, shuffle=True, collate_fn=lambda batch: batch))
+    return clock.milliseconds
+
+
+def seqlab(words: list[str], shown: bool) -> float:
+    """A run of seqlab's."""
+    run, clock = freeze(compose("train", words if shown else [*words, *HIDDEN])[0]), Clock()
+    config = read_config(run)
+    data, model = made(config)
+    trainer = build.trainer(config, run, [Record(run, Objective("train/loss", "min")), clock], [])
+    trainer.fit(build.task(config, model), datamodule=data)
+    return clock.milliseconds
+
+
 def main() -> None:
     """Alternate both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--context", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--context", type=int, default=8, help="short, so that the loop is not lost in the products")
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
     quiet()
@@ -77,44 +113,13 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     device.prepare(1)
     Path("text.txt").write_text("".join(f"The mill has ground {number} sacks of flour.\n" for number in range(4000)))
-    sizes = ["data.path=text.txt", f"data.context_length={options.context}", "data.batch_size=2"]
-    words = ["data=text", *sizes, "model=gpt_mini", "model.dropout=0.1", "tokenizer=char", "device=cpu"]
-    words += [f"trainer.max_steps={options.steps}", "trainer.limit_val_batches=0", "callbacks.samples=null"]
-    words += ["callbacks.checkpoint.keep=none"]
-    config = compose("train", words)[0].config
-
-    def made() -> tuple[Any, Any]:
-        data = build.data(config, build.tokenizer(config, Path(tempfile.mkdtemp())))
-        return data, build.model(config["model"], build.facts_of(data))
-
-    def plain(shown: bool) -> float:
-        data, model = made()
-        clock = Clock()
-        trainer = Trainer(
-            max_steps=options.steps,
-            accelerator="cpu",
-            log_every_n_steps=10,
-            callbacks=[clock],
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=shown,
-            logger=TensorBoardLogger("plain") if shown else False,
-        )
-        trainer.fit(Plain(model), DataLoader(data.splits["train"], 2, shuffle=True, collate_fn=lambda batch: batch))
-        return clock.milliseconds
-
-    def seqlab(shown: bool) -> float:
-        data, model = made()
-        clock, run = Clock(), freeze(compose("train", words if shown else [*words, *HIDDEN])[0])
-        frozen = read_config(run)
-        trainer = build.trainer(frozen, run, [Record(run, Objective("train/loss", "min")), clock], [])
-        trainer.fit(build.task(frozen, model), datamodule=data)
-        return clock.milliseconds
-
+    words = "data=text data.path=text.txt data.batch_size=2 tokenizer=char model=gpt_mini model.dropout=0.1 device=cpu".split()
+    words += [f"data.context_length={options.context}", f"trainer.max_steps={options.steps}"]
+    words += ["trainer.limit_val_batches=0", "callbacks.samples=null", "callbacks.checkpoint.keep=none"]
     print(f"gpt_mini, a step of 2 x {options.context} characters; {machine()}")
     for shown in (True, False):
         print("with TensorBoard and bar" if shown else "with neither")
-        contenders = {"seqlab": lambda s=shown: seqlab(s), "plain Lightning": lambda s=shown: plain(s)}
+        contenders = {"seqlab": partial(seqlab, words, shown), "plain Lightning": partial(plain, words, shown)}
         figures = alternate(contenders, options.rounds, "ms/step")
         added = sorted(one - other for one, other in zip(*figures.values(), strict=True))
         middle = added[len(added) // 2]

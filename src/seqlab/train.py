@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab import bases, build
+from seqlab.mistakes import Mistake
 from seqlab.runs import checkpoints
 from seqlab.runs import folder as runs
 from seqlab.runs.objective import Objective
@@ -22,6 +23,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
 
     tokenizer = build.tokenizer(config, run)
     data = build.data(config, tokenizer)
+    check_interval(config["trainer"], data)
     facts = build.facts_of(data)
     model = build.model(config["model"], facts, config["seed"])
     if config["init_from"] and (resumed is None or config["adapter"]):
@@ -45,6 +47,17 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     record.conclude(trainer, task)
     terminal.conclude(run, config["paths"]["runs"], record.last, record.best)
     return record.last
+
+
+def check_interval(trainer: dict[str, Any], data: Any) -> None:
+    """Refuse to validate every so many batches where an epoch has fewer. Raises Mistake."""
+    interval, limit = trainer["val_check_interval"], trainer["limit_train_batches"]
+    batches = len(data.order) if isinstance(limit, float) else min(len(data.order), limit)
+    if isinstance(interval, int) and interval > batches and trainer["check_val_every_n_epoch"] and "val" in data.splits:
+        raise Mistake(
+            f"trainer.val_check_interval={interval} is more than the {batches} batches of an epoch: give fewer, or count on "
+            "from epoch to epoch with trainer.check_val_every_n_epoch=null."
+        )
 
 
 def parameters(model: Any) -> dict[str, int]:

@@ -55,6 +55,11 @@ WRONG = {
     "train device=ddp trainer.devices=two": ["trainer.devices=two", "such as 2"],
     "train device=ddp trainer.accelerator=tpu": ["device=tpu", "device=cpu"],
     "train device=cpu trainer.num_nodes=2": ["trainer.num_nodes=2", "start=false"],
+    "train data.val_fraction=0.2 trainer.val_check_interval=9": [
+        "val_check_interval=9",
+        "1 batches",
+        "every_n_epoch=null",
+    ],
     "train start=maybe": ["start=maybe", "start=false"],
     "reproduce run=nowhere": ["nowhere does not exist"],
     "reproduce": ["run is missing"],
