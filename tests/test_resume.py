@@ -300,6 +300,9 @@ def test_a_run_killed_after_its_last_step_comes_to_its_end(
     assert curves(run) == curves(whole)
     names = [{file.name for file in (each / "checkpoints").iterdir()} for each in (run, whole)]
     assert names[0] == names[1] == {"best.ckpt", "last.ckpt", "SHA256SUMS"}
+    for each in (run, whole):
+        assert seqlab("train", f"resume={each}", "trainer.max_steps=7").status == 0
+    assert_same(weights(run / "checkpoints" / "last.ckpt"), weights(whole / "checkpoints" / "last.ckpt"))
 
 
 def test_a_run_killed_before_its_first_checkpoint_has_one_curve(

@@ -120,6 +120,10 @@ class Checkpoint(LightningCheckpoint):
         self.restore_signals()
         if self.keep == "all" and self.saved_step != trainer.global_step:
             self.save_last(trainer)
+        self.tidy(trainer, pl_module)
+
+    def tidy(self, trainer: Trainer, pl_module: Any) -> None:
+        """Leave what a finished run keeps, and no more."""
         if trainer.is_global_zero:
             checkpoints.remove(self.last.with_name(checkpoints.PREVIOUS))
             if self.keep != "all":

@@ -44,7 +44,7 @@ class Record(Callback):
             if self.best_step == trainer.global_step:
                 self.best |= loss
         for callback in trainer.checkpoint_callbacks:
-            callback.on_train_end(trainer, pl_module)
+            callback.tidy(trainer, pl_module)  # type: ignore[attr-defined]  # there is only our own
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Add the test metrics."""
