@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -91,29 +93,56 @@ def test_two_processes_look_and_count_like_one(story: Path, tmp_path: Path) -> N
         assert [v for _, v in there] == pytest.approx([v for _, v in here], rel=2e-6)
 
 
-RESUME = [2, *(pytest.param(step, marks=pytest.mark.long) for step in (1, 3, 4, 5, 6))]
-
-
-DROPOUT = ["train", *WORDS, *TWO, "model.dropout=0.2", "trainer.max_epochs=2", "callbacks.samples=null"]
+TASKS = {
+    "pretraining": [*WORDS, "model.dropout=0.2", "callbacks.samples=null"],
+    "forecasting": "model=rnn model.num_layers=2 model.dropout=0.2 data.length=220 data.batch_size=32".split(),
+    "instruction": [
+        *"data=instruction data.path=records.json tokenizer=byte data.batch_size=3".split(),
+        *MODEL.split(),
+        "model.dropout=0.2",
+        "callbacks.samples=null",
+    ],
+}
+DEFAULT = ("pretraining", 2)  # the others take minutes
+RESUME = [
+    pytest.param(task, step, marks=() if (task, step) == DEFAULT else pytest.mark.long)
+    for task, steps in {"pretraining": range(1, 7), "forecasting": (1, 3, 5), "instruction": (2, 5, 6)}.items()
+    for step in steps
+]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two processes that was left alone."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Runs of two processes that were left alone, one for each task."""
     folder = tmp_path_factory.mktemp("whole")
+    write_data(folder)
+
+    @cache
+    def run(task: str) -> Path:
+        words = ["train", *TASKS[task], *TWO, "threads=1", "trainer.max_epochs=2", f"paths.runs={task}"]
+        done(folder, *dict.fromkeys(words))
+        return only_run(folder, task)
+
+    return run
+
+
+def write_data(folder: Path) -> None:
+    """A story, and instruction records of different lengths."""
     (folder / "story.txt").write_text(STORY)
-    done(folder, *DROPOUT)
-    return only_run(folder)
+    records = [{"instruction": f"Say {n}.", "output": ("so " * 12)[: 3 + n]} for n in range(20)]
+    (folder / "records.json").write_text(json.dumps(records))
 
 
-@pytest.mark.parametrize("step", RESUME)
-def test_two_processes_resume_bit_for_bit(step: int, whole: Path, story: Path, tmp_path: Path) -> None:
-    done(tmp_path, *DROPOUT, f"trainer.max_steps={step}")
+@pytest.mark.parametrize(("task", "step"), RESUME)
+def test_two_processes_resume_bit_for_bit(task: str, step: int, whole: Callable[[str], Path], tmp_path: Path) -> None:
+    write_data(tmp_path)
+    words = ["train", *TASKS[task], *TWO, "threads=1", "trainer.max_epochs=2"]
+    done(tmp_path, *dict.fromkeys(words), f"trainer.max_steps={step}")
     out, _ = done(tmp_path, "train", "resume=last", "trainer.max_steps=-1")
     assert f"resumed     after step {step}" in out
-    run = only_run(tmp_path)
-    assert losses(run) == losses(whole)
-    one, other = weights(whole), weights(run)
+    run, alone = only_run(tmp_path), whole(task)
+    assert losses(run) == losses(alone)
+    one, other = weights(alone), weights(run)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

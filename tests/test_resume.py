@@ -38,7 +38,8 @@ GPT = (
     "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 device=cpu model.dropout=0.2 callbacks.samples=null"
 )
 TASKS = {
-    "forecasting": "model=rnn data.length=220 data.batch_size=32 data.val_fraction=0.1 device=cpu",
+    "forecasting": "model=rnn model.num_layers=2 model.dropout=0.2 device=cpu "
+    "data.length=220 data.batch_size=32 data.val_fraction=0.1",
     "pretraining": f"data=text data.path=story.txt tokenizer=char data.context_length=16 data.batch_size=24 {GPT}",
     "instruction": f"data=instruction data.path=records.json tokenizer=byte data.batch_size=3 {GPT}",
 }

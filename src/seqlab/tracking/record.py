@@ -62,7 +62,9 @@ class Record(Callback):
         if self.objective.improved(metrics):
             self.best_step = trainer.global_step
         if self.best_step == trainer.global_step:
-            self.best |= metrics
+            self.best = dict(
+                self.last
+            )  # Lightning's own dictionary forgets the last epoch's mean when a run is resumed
         if time.monotonic() - self.written > BETWEEN_WRITES:
             self.write(trainer, pl_module)
 
