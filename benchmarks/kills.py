@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from seqlab.runs import checkpoints
+from seqlab.runs.folder import read_record
 
 WORDS = (
     "train model=gpt_mini model.dropout=0.1 data=text data.path=text.txt data.context_length=64 tokenizer=char device=cpu "
@@ -47,12 +48,15 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def killed(number: int, steps: int, seconds: float) -> tuple[str, dict[str, torch.Tensor]]:
     """Kill a run somewhere and resume it: a row of the table, and the weights at the end."""
-    runs = f"runs-{number}"
-    process, run = train(runs, steps)
-    moment = random.uniform(0, 0.95 * seconds)
-    time.sleep(moment)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    done = True
+    while done:  # a run that was at its end before its moment came was not killed: again, at another moment
+        runs = tempfile.mkdtemp(prefix=f"runs-{number}-", dir=".")
+        process, run = train(runs, steps)
+        moment = random.uniform(0, 0.95 * seconds)
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done = read_record(run)["status"] == "done"
     writing = "yes" if list(run.glob("checkpoints/*.part")) else ""
     found = checkpoints.newest(run)
     whole = all(checkpoints.is_whole(path) for path in run.glob("checkpoints/*.ckpt"))
