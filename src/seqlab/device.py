@@ -30,6 +30,11 @@ def there() -> list[str]:
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
+def gpus() -> int:
+    """How many NVIDIA GPUs this machine has."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def torch_device(name: str) -> torch.device:
     """The torch device for an accelerator's name, `auto` included."""
     return torch.device(accelerator() if name == "auto" else {"gpu": "cuda"}.get(name, name))
@@ -91,8 +96,7 @@ def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
     if chosen == "auto":
         trainer["accelerator"] = "cpu" if parallel and accelerator() == "mps" else accelerator()
     if trainer["devices"] in ("auto", -1):
-        gpus = torch.cuda.device_count() if trainer["accelerator"] == "cuda" else 0
-        trainer["devices"] = gpus or (2 if parallel else 1)
+        trainer["devices"] = (gpus() if trainer["accelerator"] == "cuda" else 0) or (2 if parallel else 1)
     if processes(trainer) > 1 and isinstance(trainer.get("val_check_interval"), str | dict):
         raise Mistake(
             f"trainer.val_check_interval={trainer['val_check_interval']} is a time, and the clocks of "

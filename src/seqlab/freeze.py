@@ -16,12 +16,16 @@ FREE = ("dropout",)  # what may differ from a base's model
 
 @dataclass
 class Composed:
-    """What composition hands out: plain data with everything resolved, the choice of each group, and what was typed."""
+    """What composition hands out: plain data with everything resolved, the choice of each group, and what was typed.
+
+    A job of a sweep that could not be composed has only its words, and says why it was `refused`.
+    """
 
     config: dict[str, Any]
     choices: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     command: str = ""
+    refused: str = ""
 
 
 def check(composed: Composed) -> tuple[bases.Base | None, str | None]:

@@ -6,8 +6,9 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +17,101 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from seqlab import bases
 from seqlab.choices import CONF, groups
-from seqlab.cli.words import config_folders, is_multirun, quoted, take_allow
+from seqlab.cli.words import config_folders, is_multirun, quoted, runs_folder, take_allow, value_of
 from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake, did_you_mean
 
 
-def compose(verb: str, words: list[str]) -> list[Composed]:
-    """What a command composes: one config, a sweep's many, or none where Hydra only shows something (`--cfg job`)."""
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+@dataclass
+class HandOut:
+    """Hydra's task function. It keeps what was composed, to be run once Hydra has returned.
+
+    seqlab's launcher composes nothing: it says what there is to launch. Jobs of another launcher are run as they come.
+    """
+
+    words: list[str]
+    command: str
+    run_now: Callable[[Composed], Any] | None = None
+    jobs: list[Composed] = field(default_factory=list)
+    launch: list[Any] | None = None  # of each job the words; of a search the words and ranges of each block
+    settings: dict[str, Any] = field(default_factory=dict)  # of the launcher
+
+    def __call__(self, config: DictConfig) -> None:
+        """Keep a composed config."""
+        known = HydraConfig.get()
+        multirun = known.mode == RunMode.MULTIRUN
+        words = list(known.overrides.task) if multirun else self.words
+        job = Composed(plain(config), choices_of(known), words, self.command)
+        if multirun and self.run_now:
+            self.run_now(job)
+        else:
+            self.jobs.append(job)
+
+    def receive(self, launch: list[Any], settings: dict[str, Any]) -> None:
+        """Keep what there is to launch."""
+        self.launch, self.settings = launch, settings
+
+
+def compose(verb: str, words: list[str], run_now: Callable[[Composed], Any] | None = None) -> HandOut:
+    """What a command composes: one config, a sweep, or nothing where Hydra only shows something (`--cfg job`)."""
     words = quoted(take_allow(words))
     for word, before in zip(words, ["", *words], strict=False):
         if "=" not in word and not word.startswith(("-", "~")) and not before.startswith("-"):
             raise Mistake(f"{word} is no key=value, and all arguments are: seqlab {verb} --help lists what there is.")
     folders = config_folders(words)
-    handed_out: list[tuple[DictConfig, dict[str, str], list[str]]] = []
-
-    def hand_out(config: DictConfig) -> None:
-        known = HydraConfig.get()
-        chosen = {group: choice for group, choice in known.runtime.choices.items() if "hydra" not in group}
-        handed_out.append((config, chosen, list(known.overrides.task)))
-
+    options = [word for word in words if word.startswith("-") or "=" not in word]
+    overrides = [word for word in words if word not in options]
+    hand_out = HandOut(overrides, typed(), run_now)
     with tempfile.TemporaryDirectory() as nowhere, said_by_hydra(verb, words, folders):
         sweep = [f"hydra.sweep.dir={nowhere}"] if is_multirun(words) else []  # where Hydra writes its multirun.yaml
-        options = [word for word in words if word.startswith("-") or "=" not in word]
-        overrides = [word for word in words if word not in options]
         sys.argv = ["seqlab", *options, *overrides, *sweep]  # argparse wants the options together
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)(hand_out)()
-        return [Composed(plain(config), chosen, overrides, command) for config, chosen, overrides in handed_out]
+    return hand_out
+
+
+def compose_one(verb: str, words: list[str]) -> dict[str, Any] | None:
+    """The config of a command that does one thing; None where Hydra only shows something. Raises Mistake."""
+    if is_multirun(words):
+        raise Mistake(f"{verb} does one thing at a time: leave -m out.")
+    jobs = compose(verb, words).jobs
+    return jobs[0].config if jobs else None
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def compose_jobs(jobs: list[list[str]], folders: list[Path], command: str) -> list[Composed]:
+    """The jobs of a sweep; one that cannot be composed says why in `refused`."""
+    search, found = searched(folders), []
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        for words in jobs:
+            try:
+                with said_by_hydra("train", words, folders, clear=False):
+                    config = hydra.compose("train", [*words, *search], return_hydra_config=True)
+                    chosen = choices_of(config.hydra)
+                    OmegaConf.set_struct(config, False)
+                    del config["hydra"]
+                    found.append(Composed(plain(config), chosen, words, command))
+            except Mistake as mistake:
+                found.append(Composed({}, {}, words, command, refused=str(mistake)))
+                GlobalHydra.instance().clear()
+                hydra.initialize_config_dir(str(CONF), version_base="1.3")
+    GlobalHydra.instance().clear()
+    return found
+
+
+def choices_of(known: Any) -> dict[str, str]:
+    """The choice of each group."""
+    return {group: choice for group, choice in known.runtime.choices.items() if "hydra" not in group}
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -76,10 +141,14 @@ def compose_data(words: list[str], folders: list[Path]) -> dict[str, Any]:
 
 def composed(verb: str, words: list[str], folders: list[Path]) -> DictConfig:
     """A config composed without a Hydra application around it."""
-    search = [f"hydra.searchpath=[{','.join(f'file://{folder.resolve()}' for folder in folders)}]"] if folders else []
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(verb, [*words, *search])
+        return hydra.compose(verb, [*words, *searched(folders)])
+
+
+def searched(folders: list[Path]) -> list[str]:
+    """The word that adds folders of configs, where there are any."""
+    return [f"hydra.searchpath=[{','.join(f'file://{folder.resolve()}' for folder in folders)}]"] if folders else []
 
 
 def offer(group: str, name: str, node: dict[str, Any]) -> None:
@@ -87,8 +156,23 @@ def offer(group: str, name: str, node: dict[str, Any]) -> None:
     ConfigStore.instance().store(group=group, name=name, node=node)
 
 
+def with_base(words: list[str]) -> list[str]:
+    """With `init_from`, the base's model and tokenizer become choices, and are chosen unless others are typed."""
+    init_from = value_of(words, "init_from")
+    if not init_from:
+        return words
+    base = bases.find(init_from, runs_folder(words))
+    words = [word for word in words if not word.startswith("init_from=")] + [f"init_from={base.path}"]
+    for group, node in (("model", base.model), ("tokenizer", base.tokenizer)):
+        if node:
+            offer(group, "base", node)
+            if not any(word.startswith(f"{group}=") for word in words):
+                words.append(f"{group}=base")
+    return words
+
+
 @contextmanager
-def said_by_hydra(verb: str, words: list[str], folders: list[Path]) -> Iterator[None]:
+def said_by_hydra(verb: str, words: list[str], folders: list[Path], clear: bool = True) -> Iterator[None]:
     """Turn Hydra's errors into Mistakes with the nearest choices and keys."""
     before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing
@@ -99,7 +183,8 @@ def said_by_hydra(verb: str, words: list[str], folders: list[Path]) -> Iterator[
         raise Mistake(explain(error, verb, words, folders)) from error
     finally:
         sys.argv = argv
-        GlobalHydra.instance().clear()
+        if clear:
+            GlobalHydra.instance().clear()
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:

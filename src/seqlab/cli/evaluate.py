@@ -5,7 +5,7 @@ import re
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.cli.composing import compose, compose_data
+from seqlab.cli.composing import compose_data, compose_one
 from seqlab.cli.resume import update
 from seqlab.cli.words import config_folders, quoted, runs_folder, take_allow, value_of
 from seqlab.evaluate import evaluate
@@ -17,10 +17,9 @@ def run(words: list[str]) -> int:
     """Other data are composed from train.yaml and only their node kept; `data.*` alone updates the run's own."""
     words = take_allow(words)
     about_data = [word for word in words if re.match(r"\+*(data[.=]|paths\.data=)", word)]
-    jobs = compose("evaluate", [word for word in words if word not in about_data])
-    if not jobs:
+    config = compose_one("evaluate", [word for word in words if word not in about_data])
+    if not config:
         return 0
-    config = jobs[0].config
     folder = runs.find(str(config["run"]), runs_folder(words))
     chosen = runs.read_record(folder)["choices"]
     data_name = value_of(about_data, "data")

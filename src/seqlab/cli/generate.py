@@ -1,9 +1,8 @@
 """The verb generate."""
 
 import sys
-from typing import Any
 
-from seqlab.cli.composing import compose
+from seqlab.cli.composing import compose_one
 from seqlab.cli.words import runs_folder
 from seqlab.generate import continuation, show
 from seqlab.limits import check_ranges
@@ -14,10 +13,9 @@ OPTIONS = ("input", "checkpoint", "dtype", "max_new_tokens", "temperature", "top
 
 def run(words: list[str]) -> int:
     """Write the prompt and its continuation."""
-    jobs = compose("generate", words)
-    if not jobs:
+    config = compose_one("generate", words)
+    if not config:
         return 0
-    config: dict[str, Any] = jobs[0].config
     check_ranges(config)
     prompt = sys.stdin.read() if config["prompt"] == "-" else str(config["prompt"])
     options = {key: config[key] for key in OPTIONS}

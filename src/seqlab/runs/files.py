@@ -25,6 +25,11 @@ def write_json(path: Path, value: Any, indent: int = 2) -> None:
     write_atomically(path, lambda partial: partial.write_text(json.dumps(value, indent=indent) + "\n"))
 
 
+def read_json(path: Path) -> Any:
+    """Plain data from JSON."""
+    return json.loads(path.read_text())
+
+
 def sync(folder: Path) -> None:
     """Make renames in a folder last through a power cut, where the system can."""
     try:

@@ -1,7 +1,6 @@
 """Run folders: how they are named, made and found."""
 
 import datetime
-import json
 import re
 import shutil
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import Any
 import yaml
 
 from seqlab.mistakes import Mistake
-from seqlab.runs.files import write_atomically, write_json
+from seqlab.runs.files import read_json, write_atomically, write_json
 from seqlab.runs.ranks import rank
 
 
 def make(parent: Path, name: str) -> Path:
     """Make a folder exclusively: two that start in the same second get two."""
     parent.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:76].strip("-.")
+    name = plain_name(name)
     for number in range(1, 1000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
@@ -26,6 +25,11 @@ def make(parent: Path, name: str) -> Path:
         except FileExistsError:
             continue
     raise Mistake(f"{parent / name} exists a thousand times over; tidy up {parent}.")
+
+
+def plain_name(name: str) -> str:
+    """A name as folders have them: of letters, digits and `._-`, not too long."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:76].strip("-.")
 
 
 def dated(runs: Path, name: str) -> Path:
@@ -75,7 +79,7 @@ def write_config(run: Path, config: dict[str, Any]) -> None:
 
 def read_record(run: Path) -> dict[str, Any]:
     """run.json."""
-    return json.loads((run / "run.json").read_text())
+    return read_json(run / "run.json")
 
 
 def write_record(run: Path, everyone: bool = False, **changes: Any) -> dict[str, Any]:
@@ -90,3 +94,8 @@ def write_record(run: Path, everyone: bool = False, **changes: Any) -> dict[str,
 def in_sweep(run: Path) -> bool:
     """Whether a run is a job of a sweep."""
     return "-sweep-" in run.resolve().parent.name
+
+
+def short(path: Path) -> Path:
+    """The path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

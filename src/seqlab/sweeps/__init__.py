@@ -1,1 +1,1 @@
-"""Many times through the one door."""
+"""Many runs through the one door: what a sweep writes, how its jobs are started and watched, how it is resumed."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
+from seqlab.runs.curve import append
 from seqlab.runs.folder import write_record
 from seqlab.runs.objective import Objective
 from seqlab.tracking.checkpoint import best_there
@@ -61,6 +62,8 @@ class Record(Callback):
         self.last |= metrics
         if self.objective.improved(metrics):
             self.best_step = trainer.global_step
+        if trainer.is_global_zero:
+            append(self.run, trainer.global_step, metrics)
         if self.best_step == trainer.global_step:
             self.best = dict(
                 self.last

@@ -7,6 +7,8 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.table import Table
 
+from seqlab.runs.folder import short
+
 
 def announce(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer, resumed: int | None) -> None:
     """Folder, sizes, and where a resumed run goes on."""
@@ -35,8 +37,3 @@ def conclude(run: Path, runs: str, last: dict[str, float], best: dict[str, float
     console.print(table)
     console.print(f"run         {short(run)}", markup=False)
     console.print(f"look        tensorboard --logdir {short(Path(runs))}", markup=False)
-
-
-def short(path: Path) -> Path:
-    """The path as one would type it here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,163 @@
+"""Hands seqlab's sweeper and launchers to Hydra, which loads this at every start: nothing heavy is imported here.
+
+Both run nothing. What a command comes down to, the words of each job or what a search draws from, goes to the task function,
+`seqlab.cli.composing.HandOut`, and runs once Hydra has returned.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf
+
+
+@dataclass
+class SweeperConf:
+    """Grids, blocks, seeds, searches: what is swept stands under `sweep:` of the config."""
+
+    _target_: str = "hydra_plugins.seqlab_sweeps.SeqlabSweeper"
+
+
+@dataclass
+class LocalConf:
+    """Jobs on this machine."""
+
+    _target_: str = "hydra_plugins.seqlab_sweeps.SeqlabLauncher"
+    jobs: int | None = None  # at once; null: one a GPU, else as many as the cores have threads for
+    timeout_minutes: float | None = None  # of a job
+
+
+@dataclass
+class SlurmConf:
+    """Jobs on a cluster, by submitit; `cluster: local` tries the same on this machine."""
+
+    _target_: str = "hydra_plugins.seqlab_sweeps.SeqlabLauncher"
+    cluster: str = "slurm"
+    jobs: int | None = None  # at once; null: all
+    timeout_minutes: float = 60  # of a job, as Slurm's limit
+    partition: str | None = None
+    cpus_per_task: int = 2
+    mem_gb: float | None = None
+    setup: list[str] | None = None  # shell lines before a job, such as module load cuda
+
+
+for group, node in (("sweeper", SweeperConf), ("launcher", LocalConf)):
+    ConfigStore.instance().store(group=f"hydra/{group}", name="seqlab", node=node, provider="seqlab")
+ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SlurmConf, provider="seqlab")
+
+
+class SeqlabLauncher(Launcher):
+    """Passes on what there is to launch, with its own settings."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        """Remember where to pass it."""
+        self.receive = task_function.receive
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
+        """Pass on the words of each job."""
+        self.receive([list(words) for words in job_overrides], self.settings)
+        return []
+
+
+class SeqlabSweeper(Sweeper):
+    """Words, and the blocks of a `sweep=` file -> the words of each job."""
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        """Make the launcher."""
+        plugins = Plugins.instance()
+        self.launches = plugins.instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self.node, self.receive = config.sweep, task_function.receive
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch a grid; of a search, pass on fixed words and ranges, block by block."""
+        sweep: Any = OmegaConf.to_container(self.node, resolve=True)
+        blocks = [varied(parsed(arguments), block or {}) for block in sweep["blocks"] or [{}]]
+        if sweep["sampler"] is None:
+            return self.launches.launch([words for block in blocks for words in grid(block, sweep["seeds"])], 0)
+        if not isinstance(self.launches, SeqlabLauncher):
+            raise HydraException("sweep.sampler needs hydra/launcher=seqlab or slurm")
+        self.receive([search_space(block) for block in blocks], self.launches.settings)
+        return []
+
+
+def parsed(words: list[str]) -> dict[str, Override]:
+    """Key -> override, the last one of a key; `sweep` is not for the jobs."""
+    found = OverridesParser.create().parse_overrides(words)
+    return {
+        word.get_key_element(): word
+        for word in found
+        if word.key_or_group != "sweep" and not word.key_or_group.startswith("sweep.")
+    }
+
+
+def varied(typed: dict[str, Override], block: dict[str, Any]) -> dict[str, Override]:
+    """What a block and the command line set together; the command line wins."""
+    written = {key: value if isinstance(value, str) else written_out(value) for key, value in block.items()}
+    return parsed([f"{key}={value}" for key, value in written.items()]) | typed
+
+
+def written_out(value: Any) -> str:
+    """A value of a yaml in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value).replace("'", "") if isinstance(value, list) else str(value)
+
+
+def grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
+    """All combinations of a block; with `seeds` each of them so many times, which counts up from `seed`."""
+    choices = {key: values(override) for key, override in block.items()}
+    if seeds is not None:
+        first = choices.pop("seed", ["0"])
+        if len(first) > 1 or not first[0].lstrip("-").isdigit() or type(seeds) is not int or seeds < 1:
+            raise HydraException(
+                f"sweep.seeds={seeds} counts up from one seed=<number>: give a number of 1 or more, and no list of seeds"
+            )
+        choices["seed"] = [str(int(first[0]) + number) for number in range(seeds)]
+    return [[f"{key}={value}" for key, value in zip(choices, job, strict=True)] for job in product(choices)]
+
+
+def product(choices: dict[str, list[str]]) -> list[tuple[str, ...]]:
+    """All combinations, the last key fastest."""
+    return list(itertools.product(*choices.values()))
+
+
+def values(override: Override) -> list[str]:
+    """The values that an override goes through."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise HydraException(
+            f"{override.input_line} has no end of values: draw from it with sweep.sampler=random or tpe"
+        )
+    return list(override.sweep_string_iterator())
+
+
+def search_space(block: dict[str, Override]) -> dict[str, Any]:
+    """`{"words": fixed ones, "ranges": key -> what a sampler draws from}`, as plain data."""
+    ranges = {key: drawn(override) for key, override in block.items() if override.is_sweep_override()}
+    words = [f"{key}={values(override)[0]}" for key, override in block.items() if key not in ranges]
+    return {"words": words, "ranges": ranges}
+
+
+def drawn(override: Override) -> dict[str, Any]:
+    """What a sampler draws from: choices, or the ends of a range with its step, or on a logarithmic scale."""
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        return {"low": value.start, "high": value.end, "log": "log" in value.tags}
+    if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
+        last = list(value.range())[-1]
+        return {"low": value.start, "high": last, "step": value.step}
+    return {"choices": values(override)}

@@ -1,0 +1,93 @@
+"""The verb train with -m or sweep.resume: what Hydra makes of the words, handed to the sweep."""
+
+import contextlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from seqlab.cli.composing import HandOut, compose_jobs, with_base
+from seqlab.cli.words import config_folders, is_multirun, runs_folder, take_allow, value_of
+from seqlab.freeze import Composed, freeze
+from seqlab.mistakes import Mistake, did_you_mean
+from seqlab.start import command, several, start
+from seqlab.sweeps import manifest
+from seqlab.sweeps.manifest import Sweep
+
+SWITCHES = ("start", "plan", "explain", "sweep")  # for the command, and not for the run
+AGAIN = ("sweep.resume", "sweep.frozen", "paths.runs", "hydra.launcher.jobs", "hydra.launcher.timeout_minutes")
+
+
+def taken(job: Composed) -> dict[str, Any]:
+    """What is for the command and not for the run leaves the config. Raises Mistake for a switch of another value."""
+    found = {key: job.config.pop(key) for key in SWITCHES if key in job.config}
+    for key, value in found.items():
+        if key != "sweep" and not isinstance(value, bool):
+            raise Mistake(f"{key}={value} is neither true nor false: type {key}=true or {key}=false.")
+    return found
+
+
+def sweep(handed: HandOut, words: list[str]) -> int:
+    """Run what a command with -m comes down to; exit status."""
+    from seqlab.sweeps import run
+
+    options = options_of(words)
+    jobs = jobs_of(handed.launch or [], options, handed.command)
+    return run.new(jobs, options, handed.settings, True)
+
+
+def again(words: list[str]) -> int:
+    """Go on with a sweep, of which nothing is restated; exit status. Raises Mistake for words that have no place here."""
+    from seqlab.sweeps import run
+
+    words = [word for word in take_allow(words) if not is_multirun([word])]
+    for word in words:
+        if (key := word.split("=")[0]) not in AGAIN:
+            raise Mistake(
+                f"{word} has no place here: sweep.resume= goes on with the jobs as they were typed.{did_you_mean(key, AGAIN)}"
+            )
+    given = {override.key_or_group: override.value() for override in OverridesParser.create().parse_overrides(words[:])}
+    settings = {key.rpartition(".")[2]: value for key, value in given.items() if key.startswith("hydra.")}
+    folder = manifest.find(value_of(words, "sweep.resume") or "last", runs_folder(words))
+    return run.again(folder, settings, composed_again, given.get("sweep.frozen") is True)
+
+
+def run_now(job: Composed) -> None:
+    """A job of a launcher that is not ours, here and now."""
+    taken(job)
+    folder = freeze(job)
+    if several(job.config):
+        subprocess.run(command(folder), check=True)
+    else:
+        start(folder)
+
+
+def options_of(words: list[str]) -> list[str]:
+    """The words that composing a job needs besides its own: folders of configs."""
+    flags = ("--config-dir", "-cd")
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return [
+        part
+        for word, after in pairs
+        if word.split("=")[0] in flags
+        for part in ((word,) if "=" in word else (word, after))
+    ]
+
+
+def composed_again(sweep: Sweep, jobs: list[list[str]]) -> list[Composed]:
+    """What would be composed today, typed where the sweep was typed."""
+    there = sweep.cwd if Path(sweep.cwd).is_dir() else "."
+    with contextlib.chdir(there):
+        for word in {word for job in jobs for word in job if word.startswith("init_from=")}:
+            with_base([word])  # offers the base's model and tokenizer
+        return jobs_of(jobs, sweep.options, sweep.command)
+
+
+def jobs_of(jobs: list[list[str]], options: list[str], command: str) -> list[Composed]:
+    """Composed jobs without the switches."""
+    found = compose_jobs(jobs, config_folders(options), command)
+    for job in found:
+        if not job.refused:
+            taken(job)
+    return found

@@ -1,0 +1,89 @@
+"""Figures of a report: the objective against each parameter that was swept, and the learning curves overlaid."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from seqlab.report import Report, Row
+from seqlab.runs.curve import read_curve
+
+COLOURS = 10  # of matplotlib's cycle; more curves than these are told apart by what is varied first
+
+
+def draw(report: Report) -> list[Path]:
+    """Draw all as PNG below `figures/`; their paths."""
+    folder = report.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    done = [row for row in report.rows if row.status == "done" and row.best is not None]
+    drawn = [save(curves(report, done), folder / "learning_curves.png")] if done else []
+    for key in report.varied:
+        if any(row.values.get(key) not in (None, "") for row in done):
+            drawn.append(save(against(report, done, key), folder / f"{key}.png"))
+    return drawn
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure."""
+    figure.savefig(path, dpi=120)
+    return path
+
+
+def axes_of(figure: Figure) -> Axes:
+    """The one pair of axes."""
+    axes = figure.subplots()
+    axes.grid(alpha=0.3)
+    return axes
+
+
+def against(report: Report, rows: list[Row], key: str) -> Figure:
+    """The best objective of each run against a parameter: a scale of numbers, or places for names."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = axes_of(figure)
+    rows = [row for row in rows if row.values.get(key) not in (None, "")]
+    numbers = [number(row.values[key]) for row in rows]
+    if all(value is not None for value in numbers):
+        places: list[float] = [value for value in numbers if value is not None]
+        if min(places) > 0 and max(places) / min(places) > 20:
+            axes.set_xscale("log")
+    else:
+        names = sorted({str(row.values[key]) for row in rows})
+        places = [float(names.index(str(row.values[key]))) for row in rows]
+        axes.set_xticks(range(len(names)), names)
+    axes.plot(places, [row.best or math.nan for row in rows], "o", alpha=0.7)
+    axes.set(xlabel=key, ylabel=f"best {report.metric}")
+    return figure
+
+
+def number(value: Any) -> float | None:
+    """A value as a number, if it is one."""
+    try:
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def curves(report: Report, rows: list[Row]) -> Figure:
+    """The objective of each run over its steps, coloured by what is varied first."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = axes_of(figure)
+    key = report.varied[0] if report.varied and len(rows) > COLOURS else None
+    names = {row.name: str(row.values[key]) if key else row.name for row in rows}
+    colours = {name: f"C{place % COLOURS}" for place, name in enumerate(dict.fromkeys(sorted(names.values())))}
+    labelled: set[str] = set()
+    heights: list[float] = []
+    for row in sorted(rows, key=lambda row: row.name):
+        points = [p for p in read_curve(report.folder / row.name) if report.metric in p]
+        name = names[row.name]
+        label = None if name in labelled else f"{key} {name}" if key else name
+        labelled.add(name)
+        xs, ys = [p["step"] for p in points], [p[report.metric] for p in points]
+        heights += filter(math.isfinite, ys)
+        axes.plot(xs, ys, "." if len(xs) == 1 else "-", color=colours[name], alpha=0.7, lw=1.2, label=label)
+    axes.set(xlabel="step", ylabel=report.metric)
+    if heights and max(heights) > 20 * min(heights) > 0:
+        axes.set_yscale("log")
+    axes.legend(fontsize=7)
+    return figure

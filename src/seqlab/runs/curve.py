@@ -1,0 +1,28 @@
+"""metrics.jsonl: the metrics of a run at each step where all of them were looked at, a line each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+FILE = "metrics.jsonl"
+
+
+def append(run: Path, step: int, metrics: dict[str, float]) -> None:
+    """Add the metrics of a step. What a resumed run measures again replaces what stands there."""
+    with open(run / FILE, "a") as file:
+        file.write(json.dumps({"step": step} | metrics) + "\n")
+
+
+def read_curve(run: Path) -> list[dict[str, Any]]:
+    """The metrics by step; of a line that a kill left unfinished, nothing."""
+    file = run / FILE
+    found: dict[int, dict[str, Any]] = {}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            point = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        found = {step: known for step, known in found.items() if step < point["step"]} | {
+            point["step"]: found.get(point["step"], {}) | point
+        }
+    return list(found.values())

@@ -1,0 +1,77 @@
+"""One display for a whole sweep: what is done, runs and has failed, the time left, the best so far."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from seqlab.runs import folder as runs
+from seqlab.sweeps.manifest import Job, Sweep
+
+ENDED = ("done", "failed", "interrupted", "pruned")
+
+
+class Display:
+    """A bar on a terminal, and a line for each job that has ended."""
+
+    def __init__(self, sweep: Sweep, total: int, slots: int) -> None:
+        self.sweep, self.slots = sweep, slots
+        self.total, self.count = total, 0
+        self.best: tuple[float, str] | None = None
+        self.seconds: list[float] = []
+        self.began: dict[int, float] = {}
+        self.console = Console(highlight=False)
+        columns = (
+            TextColumn("{task.completed}/{task.total}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[line]}"),
+        )
+        self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+        self.task = self.bar.add_task("jobs", total=total, line="")
+
+    def __enter__(self) -> "Display":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.stop()
+
+    def show(self, running: list[Job]) -> None:
+        """Draw the bar."""
+        failed = self.sweep.count("failed")
+        best = f"best {self.best[0]:.4g} ({self.best[1][:3]})" if self.best else ""
+        left = self.left(running)
+        parts = [f"{len(running)} running", f"{failed} failed" if failed else "", left, best]
+        self.bar.update(self.task, completed=self.count, line="  ".join(filter(None, parts)))
+
+    def left(self, running: list[Job]) -> str:
+        """The time left, as the jobs so far took on average."""
+        now = time.monotonic()
+        self.began = {job.number: self.began.get(job.number, now) for job in running}
+        if not self.seconds:
+            return ""
+        each = sum(self.seconds) / len(self.seconds)
+        ahead = (self.total - self.count) * each - sum(min(now - since, each) for since in self.began.values())
+        minutes, seconds = divmod(int(ahead / self.slots), 60)
+        return f"{minutes}:{seconds:02d} left"
+
+    def ended(self, job: Job) -> None:
+        """A line for a job."""
+        self.count += 1
+        self.seconds.append(job.seconds)
+        record = runs.read_record(self.sweep.path(job))
+        objective, value = record["objective"], None
+        if objective:
+            value = record["metrics"]["best"].get(objective["metric"])
+        if value is not None and job.state == "done":
+            sign = 1 if objective["mode"] == "min" else -1
+            if self.best is None or sign * value < sign * self.best[0]:
+                self.best = (value, job.name)
+        if job.state == "done":
+            told = f"{objective['metric']} {value:.5g}" if value is not None else ""
+        else:
+            told = job.error or ""
+        width = len(str(self.total))
+        line = f"[{self.count:>{width}}/{self.total}] {job.name}  {job.state}  {told}  {job.seconds:.1f} s"
+        self.bar.console.print(line, markup=False, soft_wrap=True)

@@ -1,0 +1,115 @@
+"""sweep.json: every job of a sweep, the words that compose it, and its state."""
+
+import fcntl
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seqlab.mistakes import Mistake
+from seqlab.runs import folder as runs
+from seqlab.runs.files import read_json, write_json
+
+FILE = "sweep.json"
+
+
+@dataclass
+class Job:
+    """One run of a sweep; `state` is a run's status, or `pruned`."""
+
+    number: int
+    name: str  # of its folder in the sweep's
+    words: list[str]
+    state: str = "pending"
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass
+class Sweep:
+    """A sweep, as `sweep.json` in its folder says it."""
+
+    folder: Path
+    command: str
+    options: list[str]  # such as --config-dir: what composing its jobs needs besides their words
+    cwd: str  # where it was typed, which relative paths start from
+    settings: dict[str, Any]  # of the launcher
+    source: dict[str, str]  # file -> sha256 of the code that the jobs import
+    created: str
+    search: dict[str, Any] | None = None
+    jobs: list[Job] = field(default_factory=list)
+
+    def path(self, job: Job) -> Path:
+        """A job's run folder."""
+        return self.folder / job.name
+
+    def write(self) -> None:
+        """Write sweep.json, atomically."""
+        content = asdict(self)
+        del content["folder"]
+        write_json(self.folder / FILE, content)
+
+    def set(self, job: Job, state: str, error: str | None = None) -> None:
+        """Note a job's state, here and where its own process can no longer do it in its run.json."""
+        job.state, job.error = state, error
+        self.write()
+
+    def count(self, *states: str) -> int:
+        """How many jobs are in these states."""
+        return sum(job.state in states for job in self.jobs)
+
+
+def read(folder: Path) -> Sweep:
+    """The sweep of a folder. Raises Mistake where there is none."""
+    if not (folder / FILE).is_file():
+        why = f"is no sweep (it has no {FILE})" if folder.is_dir() else "does not exist"
+        raise Mistake(
+            f"{folder} {why}: give the folder of a sweep, <date>/<time>-sweep-<name> below paths.runs, or last."
+        )
+    content = read_json(folder / FILE)
+    jobs = [Job(**job) for job in content.pop("jobs")]
+    return Sweep(folder=folder.resolve(), jobs=jobs, **content)
+
+
+def find(name: str, below: Path) -> Path:
+    """The folder of the sweep that `name` names; `last` is the one begun last. Raises Mistake."""
+    if name != "last":
+        return Path(name).expanduser()
+    found = {file.parent: read(file.parent).created for file in below.glob(f"*/*/{FILE}")}
+    if not found:
+        raise Mistake(
+            f"There is no sweep below {below} yet: start one with seqlab train -m …, or say paths.runs=<folder>."
+        )
+    return max(found, key=lambda folder: found[folder])
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a sweep's folder against a second sweep on it, which is refused; let go with the process."""
+    with open(folder / "sweep.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Mistake(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
+        yield
+
+
+def names(jobs: list[list[str]]) -> list[str]:
+    """A folder's name for each job: its number and what differs among the jobs, in the form `000-lr_1e-3-seed_1`."""
+    words = [dict(word.lstrip("+").split("=", 1) for word in job if "=" in word) for job in jobs]
+    union = dict.fromkeys(key for word in words for key in word)
+    keys = [key for key in union if len({word.get(key) for word in words}) > 1] or list(words[0])
+    return [
+        runs.plain_name(
+            f"{number:03d}-"
+            + ("-".join(f"{key.rsplit('.', 1)[-1]}_{word[key]}" for key in keys if key in word) or "run")
+        )
+        for number, word in enumerate(words)
+    ]
+
+
+def said(name: str) -> str:
+    """What is left of a job's name without its number."""
+    return re.sub(r"^\d+-", "", name)

@@ -1,0 +1,29 @@
+"""Imported by the fork server, once and for all jobs: everything that a run may import, and nothing is done with it.
+
+So a job starts in some hundredths of a second, and one that starts after a source file was edited does not see that.
+"""
+
+import importlib
+import os
+import pkgutil
+
+import matplotlib.figure  # noqa: F401  # half a second in every run that draws
+import tensorboard.compat.proto.summary_pb2  # noqa: F401
+
+import seqlab
+import seqlab.sweeps.process
+from seqlab.imports import uncollected
+from seqlab.targets import known_targets
+
+LEFT_OUT = ("seqlab.__main__", "seqlab.cli", "seqlab.sweeps", "seqlab.conf")  # no run imports them
+
+with uncollected():
+    importlib.import_module("seqlab.train")  # Lightning first, as a run does it
+    for package in ["seqlab", *filter(None, os.environ.get("SEQLAB_ALLOW", "").split(","))]:
+        module = importlib.import_module(package)
+        for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{package}."):
+            if not found.name.startswith(LEFT_OUT):
+                importlib.import_module(found.name)
+    known_targets()
+
+version = seqlab.__version__

@@ -1,0 +1,122 @@
+"""A job in a process of its own, on this machine."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import threading
+from collections import deque
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+OUTPUT = "output.log"  # in the run folder
+FIRST, LAST = 4_000_000, 100_000  # bytes of a job's output that are kept
+
+
+def fork_server() -> ForkServerContext:
+    """Start the server that jobs are forked from: it imports what they need meanwhile."""
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["seqlab.sweeps.preload"])
+    forkserver.ensure_running()
+    return context
+
+
+class JobProcess:
+    """One run folder through the one door, in a process group of its own that dies with this process."""
+
+    def __init__(self, context: ForkServerContext, run: Path, threads: int | None, gpu: int | None) -> None:
+        reader, writer = context.Pipe(duplex=False)
+        self.process = context.Process(target=job_process, args=(run, writer, threads, gpu))
+        self.process.start()
+        writer.close()
+        self.sentinel = self.process.sentinel
+        self.copying = threading.Thread(target=copy, args=(reader, run / OUTPUT), daemon=True)
+        self.copying.start()
+
+    def ended(self) -> bool:
+        """Whether it has."""
+        return self.process.exitcode is not None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all processes of the job: SIGINT asks it to save, SIGKILL does not ask."""
+        try:
+            os.killpg(self.process.pid or 0, number)
+        except ProcessLookupError:
+            if self.process.pid and number == signal.SIGKILL:  # it had not come to have a group
+                self.process.kill()
+
+    def how(self) -> str:
+        """How it ended, for one that could not say so itself."""
+        self.process.join()
+        self.copying.join(5)
+        code = self.process.exitcode or 0
+        if code == -signal.SIGKILL:
+            return "was killed by SIGKILL, as the system does where memory runs out"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+
+
+def copy(reader: Connection, file: Path) -> None:
+    """Copy a job's output to a file, the middle of gigabytes left out."""
+    left, tail, dropped = FIRST, deque[bytes](), 0
+    with reader, open(file, "ab", buffering=0) as log:
+        while block := read(reader):
+            head, block = block[:left], block[left:]
+            left -= len(head)
+            try:
+                log.write(head)
+            except OSError:  # the disk is full: the job shall go on
+                left = 0
+            if block:
+                tail.append(block)
+                while sum(map(len, tail)) > LAST:
+                    dropped += len(tail.popleft())
+        if tail:
+            log.write(b"\n... %d bytes left out ...\n" % dropped + b"".join(tail))
+
+
+def read(reader: Connection) -> bytes:
+    """What a job has printed, or nothing once it has ended."""
+    try:
+        return os.read(reader.fileno(), 65536)
+    except OSError:
+        return b""
+
+
+def job_process(run: Path, writer: Connection, threads: int | None, gpu: int | None) -> None:
+    """In the job's process: go through the door, with the output in a file and this process's parent watched."""
+    os.setpgrp()
+    for number in (1, 2):
+        os.dup2(writer.fileno(), number)
+    threading.Thread(target=die_with_parent, daemon=True).start()
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    raise SystemExit(through_the_door(run, threads))
+
+
+def through_the_door(run: Path, threads: int | None) -> int:
+    """Run it here or, where it wants several processes, as the command that Lightning repeats for each; exit status."""
+    import torch
+
+    from seqlab.mistakes import exit_status
+    from seqlab.runs.folder import read_config
+    from seqlab.start import command, several, start
+
+    if several(read_config(run)):
+        if threads:
+            os.environ["OMP_NUM_THREADS"] = str(threads)
+        signal.signal(signal.SIGINT, lambda *_: None)  # the command gets it too, and ends by itself
+        return subprocess.Popen(command(run)).wait()
+    if threads:
+        torch.set_num_threads(threads)
+    return exit_status(lambda: start(run))
+
+
+def die_with_parent() -> None:
+    """Once the sweep's process is gone, end this job's group at once: nothing writes on."""
+    parent: Any = multiprocessing.parent_process()
+    parent.join()
+    os.killpg(0, signal.SIGKILL)

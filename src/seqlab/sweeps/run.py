@@ -1,0 +1,146 @@
+"""A sweep from its beginning, or again from where it stopped, to its table."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from seqlab import report
+from seqlab.freeze import Composed
+from seqlab.mistakes import Mistake
+from seqlab.runs import folder as runs
+from seqlab.runs.folder import short
+from seqlab.sweeps import freezing, manifest, source
+from seqlab.sweeps.display import Display
+from seqlab.sweeps.local import Local
+from seqlab.sweeps.manifest import Job, Sweep
+from seqlab.sweeps.process import fork_server
+from seqlab.sweeps.scheduler import Launcher, Scheduler
+
+Compose = Callable[[Sweep, list[list[str]]], list[Composed]]
+
+
+def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], start: bool) -> int:
+    """Check and freeze all jobs, then run them unless they are only to be written; exit status."""
+    context = fork_server() if start and is_local(settings) else None  # imports what the jobs need meanwhile
+    bases = freezing.checked(jobs)
+    sweep = freezing.begin(next(job for job in jobs if not job.refused), options, settings)
+    freezing.add(sweep, jobs, bases)
+    if not start:
+        print(
+            f"{len(jobs)} runs written to {short(sweep.folder)}; start them with: seqlab train sweep.resume={short(sweep.folder)}"
+        )
+        return 1 if sweep.count("failed") else 0
+    with manifest.held(sweep.folder):
+        return run_all(sweep, context)
+
+
+def run_all(sweep: Sweep, context: Any) -> int:
+    """Run what is pending of a grid, and report; exit status."""
+    todo = [job for job in sweep.jobs if job.state == "pending"]
+    configs = [runs.read_config(sweep.path(job)) for job in todo]
+    if todo:
+        launcher = launcher_of(sweep, context, configs)
+        print(
+            f"sweep       {short(sweep.folder)}: {len(todo)} jobs, {min(launcher.slots, len(todo))} at once", flush=True
+        )
+        with Display(sweep, len(todo), launcher.slots) as display:
+            Scheduler(sweep, launcher, display).run(lambda: todo.pop(0) if todo else None)
+    return conclude(sweep)
+
+
+def is_local(settings: dict[str, Any]) -> bool:
+    """Whether jobs run on this machine, without submitit."""
+    return "cluster" not in settings
+
+
+def launcher_of(sweep: Sweep, context: Any, configs: list[dict[str, Any]]) -> Launcher:
+    """Where the sweep's jobs run."""
+    if is_local(sweep.settings):
+        return Local(context or fork_server(), sweep.settings, configs)
+    from seqlab.sweeps.slurm import Slurm
+
+    return Slurm(sweep.settings)
+
+
+def conclude(sweep: Sweep) -> int:
+    """The table at the end, and the exit status: 0 where every job is done, or was pruned."""
+    report.show(report.make(sweep.folder))
+    bad = sweep.count("failed", "interrupted")
+    print(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {short(sweep.folder)}", flush=True)
+    if bad:
+        print(
+            f"{bad} failed; once that is mended, run them again with: seqlab train sweep.resume={short(sweep.folder)}"
+        )
+    return 1 if bad else 0
+
+
+def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool) -> int:
+    """Run what is missing, failed or interrupted; exit status.
+
+    Raises Mistake where what would be composed today is not what was frozen, unless `frozen`.
+    """
+    sweep = manifest.read(folder)
+    with manifest.held(sweep.folder):
+        sweep = manifest.read(folder)
+        sweep.settings |= settings
+        context = fork_server() if is_local(sweep.settings) else None
+        look_again(sweep)
+        todo = [job for job in sweep.jobs if job.state not in ("done", "pruned")]
+        composed = compose(sweep, [job.words for job in todo])
+        refreeze(sweep, todo, composed, frozen)
+        if edited := source.edited(sweep.source):
+            print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
+            sweep.source = source.checksums()
+        if sweep.search:
+            from seqlab.sweeps.search import go_on
+
+            return go_on(sweep, context, compose)
+        sweep.write()
+        return run_all(sweep, context)
+
+
+def look_again(sweep: Sweep) -> None:
+    """What each run itself says of its state, for a sweep that was killed before it could note it."""
+    for job in sweep.jobs:
+        file = sweep.path(job) / "run.json"
+        status = runs.read_record(sweep.path(job))["status"] if file.exists() else "pending"
+        if job.state != "pruned":
+            job.state = {"running": "interrupted"}.get(status, status)
+
+
+def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bool) -> None:
+    """Make jobs ready to run; one that was refused is written now, if it can be. Raises Mistake for a difference."""
+    lines: list[str] = []
+    bases = {}
+    for job, today in zip(todo, composed, strict=True):
+        written = (sweep.path(job) / "config.yaml").exists()
+        if frozen and written:
+            continue
+        bases[job.number], _ = freezing.check_one(today)
+        if written and not today.refused:
+            lines += [f"{job.name[:3]} {line}" for line in differing(runs.read_config(sweep.path(job)), today.config)]
+        elif written:
+            lines.append(f"{job.name[:3]} is refused today: {today.refused}")
+    if lines:
+        more = f"\n  … and {len(lines) - 12} more" if len(lines) > 12 else ""
+        raise Mistake(
+            "What would be composed today is not what this sweep was begun with:\n  "
+            + "\n  ".join(lines[:12])
+            + more
+            + "\nChange the configs back, or run those that were written with sweep.frozen=true."
+        )
+    for job, today in zip(todo, composed, strict=True):
+        folder = sweep.path(job)
+        if (folder / "config.yaml").exists():
+            job.state, job.error = "pending", None
+        else:
+            freezing.fill(folder, today, bases.get(job.number), job)
+    sweep.write()
+
+
+def differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """`key: before -> now` of what differs between two configs."""
+    one, other = report.flat(before), report.flat(now)
+    for key in dict.fromkeys([*one, *other]):
+        if one.get(key) != other.get(key):
+            yield f"{key}: {one.get(key)} -> {other.get(key)}"

@@ -1,0 +1,167 @@
+"""Jobs one after another or side by side, until there are no more: watched, limited in time, stopped by Ctrl-C."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from seqlab.mistakes import Interrupted
+from seqlab.runs import folder as runs
+from seqlab.runs.record import now
+from seqlab.sweeps.display import Display
+from seqlab.sweeps.manifest import Job, Sweep
+
+GRACE = 60.0  # seconds that a job may take to save after it was asked to stop
+LOOK = 0.1  # seconds between two looks at what runs
+
+
+class Handle(Protocol):
+    """A job that was started."""
+
+    def ended(self) -> bool:
+        """Whether it has."""
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+
+    def how(self) -> str:
+        """How it ended, for one that could not say so itself."""
+
+
+class Launcher(Protocol):
+    """Where jobs run."""
+
+    slots: int
+    timeout: float | None  # seconds of a job
+
+    def start(self, sweep: Sweep, job: Job) -> Handle:
+        """Start a job. Raises Mistake for one that may not be started."""
+
+    def wait(self, handles: list[Any], seconds: float) -> None:
+        """Until one of them ends, or for so long."""
+
+
+@dataclass
+class Running:
+    """A job that runs, since when, and whether and why it was asked to stop."""
+
+    job: Job
+    handle: Handle
+    since: float
+    asked: float | None = None
+    why: str | None = None
+
+
+class Scheduler:
+    """Runs what `ask` gives, which is None where nothing is left, and passes on to `tell` what has ended.
+
+    `hopeless` is asked of every running job whether to prune it.
+    """
+
+    def __init__(self, sweep: Sweep, launcher: Launcher, display: Display) -> None:
+        self.sweep, self.launcher, self.display = sweep, launcher, display
+        self.running: list[Running] = []
+        self.stops = 0  # how often the user has asked
+
+    def run(
+        self,
+        ask: Callable[[], Job | None],
+        tell: Callable[[Job], None] = lambda job: None,
+        hopeless: Callable[[Job], bool] = lambda job: False,
+    ) -> None:
+        """Run all. Raises Interrupted once what runs has saved after Ctrl-C, and at once after a second one."""
+        before = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        left = True
+        try:
+            while self.running or (left and not self.stops):
+                while left and not self.stops and len(self.running) < self.launcher.slots:
+                    left = self.start(ask, tell)
+                if self.running:
+                    self.launcher.wait([running.handle for running in self.running], LOOK)
+                for running in list(self.running):
+                    self.look(running, tell, hopeless)
+                self.display.show([running.job for running in self.running])
+        finally:
+            for running in self.running:  # only where something went wrong here
+                running.handle.signal(signal.SIGKILL)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.stops:
+            done, interrupted, pending = (self.sweep.count(state) for state in ("done", "interrupted", "pending"))
+            raise Interrupted(
+                f"The sweep was stopped: {done} done, {interrupted} interrupted, {pending} not begun; go on with "
+                f"sweep.resume={self.sweep.folder}."
+            )
+
+    def start(self, ask: Callable[[], Job | None], tell: Callable[[Job], None]) -> bool:
+        """Start the next job; whether there was one."""
+        job = ask()
+        if job is None:
+            return False
+        try:
+            self.sweep.set(job, "running")
+            handle = self.launcher.start(self.sweep, job)
+        except ValueError as mistake:
+            self.fail(job, str(mistake))
+            tell(job)
+            return True
+        self.running.append(Running(job, handle, time.monotonic()))
+        return True
+
+    def look(self, running: Running, tell: Callable[[Job], None], hopeless: Callable[[Job], bool]) -> None:
+        """Take note of an end, and of a time limit that is over."""
+        took = time.monotonic() - running.since
+        if running.handle.ended():
+            self.running.remove(running)
+            running.job.seconds += took
+            self.conclude(running)
+            tell(running.job)
+        elif running.asked is None:
+            if self.launcher.timeout and took > self.launcher.timeout:
+                limit = self.launcher.timeout / 60
+                self.interrupt(running, f"took longer than hydra.launcher.timeout_minutes={limit:g}")
+            elif hopeless(running.job):
+                self.interrupt(running, "pruned")
+        elif time.monotonic() - running.asked > GRACE:
+            running.handle.signal(signal.SIGKILL)
+
+    def interrupt(self, running: Running, why: str | None) -> None:
+        """Ask a job to save and stop."""
+        running.asked, running.why = time.monotonic(), why
+        running.handle.signal(signal.SIGINT)
+
+    def conclude(self, running: Running) -> None:
+        """Say in run.json and in the manifest how a job ended, where it could not say so itself."""
+        job, folder = running.job, self.sweep.path(running.job)
+        record = runs.read_record(folder)
+        if record["status"] == "done":
+            self.sweep.set(job, "done")
+        elif running.why == "pruned":
+            self.sweep.set(job, "pruned")
+        elif running.why:
+            self.fail(job, running.why)
+        elif record["status"] in ("pending", "running"):
+            self.fail(job, running.handle.how(), "interrupted" if self.stops else "failed")
+        else:
+            self.sweep.set(job, record["status"], record["error"])
+        self.display.ended(job)
+
+    def fail(self, job: Job, why: str, status: str = "failed") -> None:
+        """Record what a job could not."""
+        runs.write_record(self.sweep.path(job), status=status, error=why, ended=now())
+        self.sweep.set(job, status, why)
+
+    def stop(self, *_: Any) -> None:
+        """The first Ctrl-C lets the running jobs save, the second ends them at once."""
+        self.stops += 1
+        for running in self.running:
+            if self.stops == 1:
+                self.interrupt(running, running.why)
+            else:
+                running.handle.signal(signal.SIGKILL)
+        said = (
+            "stopping: the running jobs save; Ctrl-C again ends them at once" if self.stops == 1 else "stopped at once"
+        )
+        os.write(2, f"seqlab: {said}\n".encode())  # a signal handler must not wait for the display's lock

@@ -1,0 +1,31 @@
+"""The code that the jobs of a sweep import, by its checksums: was it edited since?"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from seqlab.fetching import sha256
+
+
+def files() -> list[Path]:
+    """The Python files of seqlab and of the packages that the user allows."""
+    packages = ["seqlab", *filter(None, os.environ.get("SEQLAB_ALLOW", "").split(","))]
+    found: list[Path] = []
+    for name in packages:
+        spec = importlib.util.find_spec(name)
+        for folder in (spec and spec.submodule_search_locations) or []:
+            found += Path(folder).rglob("*.py")
+        if spec and spec.origin and not spec.submodule_search_locations:
+            found.append(Path(spec.origin))
+    return sorted(found)
+
+
+def checksums() -> dict[str, str]:
+    """File -> sha256."""
+    return {str(file): sha256(file) for file in files()}
+
+
+def edited(then: dict[str, str]) -> list[str]:
+    """The files that are not what they were, or were not there, or no longer are."""
+    now = checksums()
+    return sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))
