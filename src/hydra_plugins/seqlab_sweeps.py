@@ -13,10 +13,11 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
+
+from seqlab.mistakes import Mistake
 
 
 @dataclass
@@ -88,8 +89,8 @@ class SeqlabSweeper(Sweeper):
         if sweep["sampler"] is None:
             return self.launches.launch([words for block in blocks for words in grid(block, sweep["seeds"])], 0)
         if not isinstance(self.launches, SeqlabLauncher):
-            raise HydraException("sweep.sampler needs hydra/launcher=seqlab or slurm")
-        self.receive([search_space(block) for block in blocks], self.launches.settings)
+            raise Mistake("sweep.sampler needs hydra/launcher=seqlab or slurm: leave the other launcher out.")
+        self.receive([search_space(block) for block in blocks], self.launches.settings, sweep)
         return []
 
 
@@ -122,8 +123,8 @@ def grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
     if seeds is not None:
         first = choices.pop("seed", ["0"])
         if len(first) > 1 or not first[0].lstrip("-").isdigit() or type(seeds) is not int or seeds < 1:
-            raise HydraException(
-                f"sweep.seeds={seeds} counts up from one seed=<number>: give a number of 1 or more, and no list of seeds"
+            raise Mistake(
+                f"sweep.seeds={seeds} counts up from one seed=<number>: give a number of 1 or more, and no list of seeds."
             )
         choices["seed"] = [str(int(first[0]) + number) for number in range(seeds)]
     return [[f"{key}={value}" for key, value in zip(choices, job, strict=True)] for job in product(choices)]
@@ -139,9 +140,7 @@ def values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
     if not override.is_discrete_sweep():
-        raise HydraException(
-            f"{override.input_line} has no end of values: draw from it with sweep.sampler=random or tpe"
-        )
+        raise Mistake(f"{override.input_line} has no end of values: draw from it with sweep.sampler=random or tpe.")
     return list(override.sweep_string_iterator())
 
 

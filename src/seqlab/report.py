@@ -157,7 +157,7 @@ def spread(values: list[float]) -> str:
 def table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Titles and cells of the ranked table."""
     test, folded = report.test(), bool(report.seeds)
-    titles = ["", *report.varied, *(["n"] if folded else []), f"best {report.metric}"]
+    titles = ["", *short_names(report.varied), *(["n"] if folded else []), f"best {report.metric}"]
     titles += ["step", *([test] if test else []), "seconds"]
     cells = []
     for rank, (values, rows) in enumerate(report.groups(), 1):
@@ -165,7 +165,7 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
         cells.append(
             [
                 str(rank),
-                *(str(value) for value in values.values()),
+                *(shown(value) for value in values.values()),
                 *([str(len(rows))] if folded else []),
                 spread([row.best for row in rows if row.best is not None]),
                 f"{statistics.fmean(steps):.0f}" if steps else "",
@@ -174,6 +174,17 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return titles, cells
+
+
+def short_names(keys: list[str]) -> list[str]:
+    """The last parts of dotted keys, where that is enough to tell them apart."""
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return [name if last.count(name) == 1 else key for key, name in zip(keys, last, strict=True)]
+
+
+def shown(value: Any) -> str:
+    """A value in a table."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def others(report: Report) -> list[Row]:

@@ -41,6 +41,7 @@ class HandOut:
     jobs: list[Composed] = field(default_factory=list)
     launch: list[Any] | None = None  # of each job the words; of a search the words and ranges of each block
     settings: dict[str, Any] = field(default_factory=dict)  # of the launcher
+    search: dict[str, Any] | None = None  # the node `sweep` of one that draws
 
     def __call__(self, config: DictConfig) -> None:
         """Keep a composed config."""
@@ -53,9 +54,9 @@ class HandOut:
         else:
             self.jobs.append(job)
 
-    def receive(self, launch: list[Any], settings: dict[str, Any]) -> None:
+    def receive(self, launch: list[Any], settings: dict[str, Any], search: dict[str, Any] | None = None) -> None:
         """Keep what there is to launch."""
-        self.launch, self.settings = launch, settings
+        self.launch, self.settings, self.search = launch, settings, search
 
 
 def compose(verb: str, words: list[str], run_now: Callable[[Composed], Any] | None = None) -> HandOut:

@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from seqlab.cli.composing import HandOut, compose_jobs, with_base
+from seqlab.cli.planning import show_plan
 from seqlab.cli.words import config_folders, is_multirun, runs_folder, take_allow, value_of
 from seqlab.freeze import Composed, freeze
 from seqlab.mistakes import Mistake, did_you_mean
@@ -32,9 +33,17 @@ def sweep(handed: HandOut, words: list[str]) -> int:
     """Run what a command with -m comes down to; exit status."""
     from seqlab.sweeps import run
 
-    options = options_of(words)
-    jobs = jobs_of(handed.launch or [], options, handed.command)
-    return run.new(jobs, options, handed.settings, True)
+    options, launch = options_of(words), handed.launch or []
+    if handed.search:
+        search = {"blocks": launch, "sweep": handed.search}
+        return run.new_search(search, lambda jobs: jobs_of(jobs, options, handed.command), options, handed.settings)
+    jobs = compose_jobs(launch, config_folders(options), handed.command)
+    switches = [taken(job) for job in jobs if not job.refused]
+    if any(found["explain"] for found in switches):
+        raise Mistake("explain=true explains one config: give one value of each instead of lists, and no -m.")
+    if any(found["plan"] for found in switches):
+        return show_plan(jobs)
+    return run.new(jobs, options, handed.settings, start=all(found["start"] for found in switches))
 
 
 def again(words: list[str]) -> int:

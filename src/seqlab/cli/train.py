@@ -4,9 +4,11 @@ import shlex
 from importlib import import_module
 
 from seqlab.cli.composing import compose, with_base
+from seqlab.cli.explaining import explain
+from seqlab.cli.planning import show_plan
 from seqlab.cli.resume import resumed
 from seqlab.cli.sweep import again, run_now, sweep, taken
-from seqlab.cli.words import is_multirun, take_allow, value_of
+from seqlab.cli.words import config_folders, is_multirun, take_allow, value_of
 from seqlab.freeze import freeze
 from seqlab.imports import uncollected
 from seqlab.mistakes import Mistake
@@ -31,6 +33,11 @@ def run(words: list[str]) -> int:
         import_module("seqlab.train")
     (job,) = handed.jobs
     switches = taken(job)
+    if switches["explain"]:
+        explain(job, config_folders(words))
+        return 0
+    if switches["plan"]:
+        return show_plan([job])
     if switches["start"]:
         check_launched(job.config)
     folder = freeze(job)

@@ -11,14 +11,14 @@ from seqlab.runs import folder as runs
 from seqlab.runs.files import write_json
 from seqlab.runs.record import now, pending
 from seqlab.sweeps import source
-from seqlab.sweeps.manifest import Job, Sweep, names
+from seqlab.sweeps.manifest import Job, Sweep, name, names
 
 
 def begin(first: Composed, options: list[str], settings: dict[str, Any], search: dict[str, Any] | None = None) -> Sweep:
     """Make the folder of a sweep, which has no jobs yet. It is called by its `sweep=` or `experiment=`."""
     called = [first.choices.get(group, "none") for group in ("sweep", "experiment")]
-    name = next((name for name in called if name != "none"), "multirun")
-    folder = runs.dated(Path(first.config["paths"]["runs"]), f"sweep-{name}")
+    title = next((title for title in called if title != "none"), "multirun")
+    folder = runs.dated(Path(first.config["paths"]["runs"]), f"sweep-{title}")
     sweep = Sweep(folder, first.command, options, os.getcwd(), settings, source.checksums(), now(), search)
     sweep.write()
     return sweep
@@ -31,8 +31,7 @@ def checked(jobs: list[Composed]) -> list[Any]:
         raise Mistake("This sweep is empty: give at least one value to sweep over, or one block in sweep.blocks.")
     refused = [job for job in jobs if job.refused]
     if len(refused) == len(jobs):
-        others = f" (and so are the {len(jobs) - 1} other jobs)" if len(jobs) > 1 else ""
-        raise Mistake(refused[0].refused + others)
+        raise Mistake(refused[0].refused)
     for line in dict.fromkeys(taken for _, taken in both if taken):
         print(line, flush=True)
     return [base for base, _ in both]
@@ -51,12 +50,24 @@ def check_one(job: Composed) -> tuple[Any, str | None]:
 def add(sweep: Sweep, jobs: list[Composed], bases: list[Any]) -> None:
     """Make and fill the folders of jobs; of one that was refused only run.json, as failed."""
     called = names([job.overrides for job in jobs])
-    for number, (job, base, name) in enumerate(zip(jobs, bases, called, strict=True)):
-        folder = runs.make(sweep.folder, name)
+    for number, (job, base, title) in enumerate(zip(jobs, bases, called, strict=True)):
+        folder = runs.make(sweep.folder, title)
         entry = Job(number, folder.name, job.overrides)
         fill(folder, job, base, entry)
         sweep.jobs.append(entry)
     sweep.write()
+
+
+def add_trial(sweep: Sweep, job: Composed, base: Any, drawn: list[str], trial: list[int]) -> Job:
+    """Make and fill the folder of a search's next job, which is named by what was drawn."""
+    number = len(sweep.jobs)
+    words = dict(word.split("=", 1) for word in job.overrides)
+    folder = runs.make(sweep.folder, name(number, {key: words[key] for key in drawn}))
+    entry = Job(number, folder.name, job.overrides, trial=trial)
+    fill(folder, job, base, entry)
+    sweep.jobs.append(entry)
+    sweep.write()
+    return entry
 
 
 def fill(folder: Path, job: Composed, base: Any, entry: Job) -> None:

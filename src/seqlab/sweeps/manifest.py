@@ -25,6 +25,7 @@ class Job:
     state: str = "pending"
     error: str | None = None
     seconds: float = 0.0
+    trial: list[int] | None = None  # of a search: number of its block, and of its trial there
 
 
 @dataclass
@@ -101,15 +102,15 @@ def names(jobs: list[list[str]]) -> list[str]:
     words = [dict(word.lstrip("+").split("=", 1) for word in job if "=" in word) for job in jobs]
     union = dict.fromkeys(key for word in words for key in word)
     keys = [key for key in union if len({word.get(key) for word in words}) > 1] or list(words[0])
-    return [
-        runs.plain_name(
-            f"{number:03d}-"
-            + ("-".join(f"{key.rsplit('.', 1)[-1]}_{word[key]}" for key in keys if key in word) or "run")
-        )
-        for number, word in enumerate(words)
-    ]
+    return [name(number, {key: word[key] for key in keys if key in word}) for number, word in enumerate(words)]
 
 
-def said(name: str) -> str:
-    """What is left of a job's name without its number."""
-    return re.sub(r"^\d+-", "", name)
+def name(number: int, differing: dict[str, Any]) -> str:
+    """The name of one job."""
+    parts = (f"{key.rsplit('.', 1)[-1]}_{rounded(str(value))}" for key, value in differing.items())
+    return runs.plain_name(f"{number:03d}-{'-'.join(parts) or 'run'}")
+
+
+def rounded(value: str) -> str:
+    """A drawn number in four digits; anything else as it is."""
+    return f"{float(value):.4g}" if re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?", value) else value

@@ -41,11 +41,51 @@ def run_all(sweep: Sweep, context: Any) -> int:
     if todo:
         launcher = launcher_of(sweep, context, configs)
         print(
-            f"sweep       {short(sweep.folder)}: {len(todo)} jobs, {min(launcher.slots, len(todo))} at once", flush=True
+            f"sweep       {short(sweep.folder)}: {len(todo)} job{'s' * (len(todo) > 1)}, {min(launcher.slots, len(todo))} at once",
+            flush=True,
         )
         with Display(sweep, len(todo), launcher.slots) as display:
             Scheduler(sweep, launcher, display).run(lambda: todo.pop(0) if todo else None)
     return conclude(sweep)
+
+
+def new_search(
+    search: dict[str, Any],
+    compose: Callable[[list[list[str]]], list[Composed]],
+    options: list[str],
+    settings: dict[str, Any],
+) -> int:
+    """Begin a search: `search` is `{"blocks": words and ranges of each, "sweep": the config's node}`; exit status.
+
+    Raises Mistake where a search cannot be, or a trial at the lower ends of all ranges is refused.
+    """
+    from seqlab.sweeps import search as searching
+
+    context = fork_server() if is_local(settings) else None
+    searching.check(search["sweep"], search["blocks"])
+    samples = compose([[*block["words"], *searching.sample(block["ranges"])] for block in search["blocks"]])
+    freezing.checked(samples)
+    config = samples[0].config
+    search |= {"objective": config["objective"], "seed": config["seed"]}
+    sweep = freezing.begin(samples[0], options, settings, search)
+    with manifest.held(sweep.folder):
+        return search_all(sweep, context, lambda _, jobs: compose(jobs), [sample.config for sample in samples])
+
+
+def search_all(sweep: Sweep, context: Any, compose: Compose, configs: list[dict[str, Any]] | None = None) -> int:
+    """Run what a search has left, and report; exit status: 0 where at least one trial is done."""
+    from seqlab.sweeps.search import Search
+
+    search = Search(sweep, compose)
+    search.catch_up()
+    configs = configs or [runs.read_config(sweep.path(job)) for job in sweep.jobs if job.state != "failed"]
+    launcher = launcher_of(sweep, context, configs)
+    total = search.node["trials"] * len(search.blocks)
+    print(f"search      {short(sweep.folder)}: {total} trials, {min(launcher.slots, total)} at once", flush=True)
+    with Display(sweep, total, launcher.slots) as display:
+        Scheduler(sweep, launcher, display).run(search.ask, search.tell, search.hopeless)
+    conclude(sweep)
+    return 0 if sweep.count("done") else 1
 
 
 def is_local(settings: dict[str, Any]) -> bool:
@@ -85,18 +125,15 @@ def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool
         sweep.settings |= settings
         context = fork_server() if is_local(sweep.settings) else None
         look_again(sweep)
-        todo = [job for job in sweep.jobs if job.state not in ("done", "pruned")]
+        over = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
+        todo = [job for job in sweep.jobs if job.state not in over]
         composed = compose(sweep, [job.words for job in todo])
         refreeze(sweep, todo, composed, frozen)
         if edited := source.edited(sweep.source):
             print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
             sweep.source = source.checksums()
-        if sweep.search:
-            from seqlab.sweeps.search import go_on
-
-            return go_on(sweep, context, compose)
         sweep.write()
-        return run_all(sweep, context)
+        return search_all(sweep, context, compose) if sweep.search else run_all(sweep, context)
 
 
 def look_again(sweep: Sweep) -> None:

@@ -1,0 +1,72 @@
+"""plan=true: what a command would run, without writing anything."""
+
+from rich.console import Console
+from rich.table import Table
+
+from seqlab import report
+from seqlab.freeze import Composed, check
+from seqlab.mistakes import Mistake
+from seqlab.plan import Plan, Planner
+
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def show_plan(jobs: list[Composed]) -> int:
+    """Print the jobs with the keys that differ, and their sizes; exit status 1 where one of them is refused."""
+    planner, plans, refused = Planner(), [], []
+    for number, job in enumerate(jobs):
+        try:
+            if job.refused:
+                raise Mistake(job.refused)
+            base, _ = check(job)
+            plans.append((number, job, planner.plan(job, base)))
+        except Mistake as mistake:
+            refused.append((number, str(mistake)))
+    if plans:
+        print_table(plans, len(jobs))
+    for number, reason in refused:
+        print(f"{number:03d} is refused: {reason}")
+    if len(jobs) > 1:
+        disk = readable(sum(plan.disk for _, _, plan in plans))
+        print(
+            f"{len(plans)} of {len(jobs)} jobs can run; together they keep {disk} of checkpoints; nothing was written"
+        )
+    return 1 if refused else 0
+
+
+def print_table(plans: list[tuple[int, Composed, Plan]], jobs: int) -> None:
+    """A row a job."""
+    words = [dict(word.split("=", 1) for word in job.overrides if "=" in word) for _, job, _ in plans]
+    keys = report.differing(words) if len(plans) > 1 else []
+    devices = {plan.device for _, _, plan in plans}
+    console = Console(highlight=False, soft_wrap=True)
+    if len(devices) == 1:
+        console.print(f"device      {devices.pop()}")
+    table = Table(box=None, pad_edge=False)
+    titles = [
+        *report.short_names(keys),
+        *(["device"] if devices else []),
+        "parameters",
+        "steps",
+        "tokens",
+        "memory",
+        "disk",
+    ]
+    for number, title in enumerate(["", *titles] if jobs > 1 else titles):
+        table.add_column(title, justify="left" if number <= len(keys) and jobs > 1 else "right")
+    for (number, _, plan), word in zip(plans, words, strict=True):
+        trained = f" ({plan.trainable:,} trained)" if plan.trainable != plan.parameters else ""
+        cells = [word.get(key, "") for key in keys] + ([plan.device] if devices else [])
+        cells += [f"{plan.parameters:,}{trained}", f"{plan.steps:,}", "" if plan.tokens is None else f"{plan.tokens:,}"]
+        cells += [readable(plan.memory), readable(plan.disk)]
+        table.add_row(*([f"{number:03d}"] if jobs > 1 else []), *cells)
+    console.print(table)
+
+
+def readable(size: float) -> str:
+    """Bytes in a unit that fits."""
+    for unit in UNITS:
+        if size < 1000 or unit == UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"

@@ -1,0 +1,105 @@
+"""Jobs on a cluster, by submitit: each is the door's command on a run folder. They live on where this process dies."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from seqlab import device
+from seqlab.mistakes import Mistake
+from seqlab.runs import folder as runs
+from seqlab.start import command
+from seqlab.sweeps.manifest import Job, Sweep
+
+STOP = "stop"  # a file in the run folder: the job shall save and end
+LOGS = "submitit"  # folder of submitit's own files, in the sweep's
+
+
+class ClusterJob:
+    """A job that was submitted."""
+
+    def __init__(self, job: Any, run: Path) -> None:
+        self.job, self.run = job, run
+
+    def ended(self) -> bool:
+        """Whether it has, as the cluster says."""
+        return self.job.done()
+
+    def signal(self, number: int) -> None:
+        """Ask it to save by a file that its node sees, which works wherever it runs; or cancel it."""
+        if number == signal.SIGKILL:
+            self.job.cancel()
+        else:
+            (self.run / STOP).touch()
+
+    def how(self) -> str:
+        """How it ended: what the cluster calls it."""
+        state = self.job.get_info(mode="force").get("State", self.job.state)
+        return f"ended as {state} on the cluster; its output is {self.job.paths.stderr}"
+
+
+class Slurm:
+    """Submits jobs. Slurm limits their time; half a minute before, they save."""
+
+    timeout: float | None = None
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        try:
+            import submitit  # noqa: F401
+        except ModuleNotFoundError:
+            raise Mistake("hydra/launcher=slurm needs submitit: pip install 'seqlab[slurm]'.") from None
+        self.settings = settings
+        self.slots = settings["jobs"] or sys.maxsize
+
+    def start(self, sweep: Sweep, job: Job) -> ClusterJob:
+        """Submit it: on Slurm a task for each process of a data-parallel run."""
+        import submitit
+
+        run = sweep.path(job)
+        trainer = runs.read_config(run)["trainer"]
+        cluster = self.settings["cluster"]
+        tasks = device.processes(trainer) if cluster == "slurm" else 1  # elsewhere Lightning starts the ranks
+        wanted = {
+            "name": "seqlab",
+            "timeout_min": math.ceil(self.settings["timeout_minutes"]),
+            "nodes": trainer.get("num_nodes", 1),
+            "tasks_per_node": tasks,
+            "cpus_per_task": self.settings["cpus_per_task"],
+            "gpus_per_node": device.processes(trainer) if trainer["accelerator"] == "cuda" else None,
+            "mem_gb": self.settings["mem_gb"],
+            "slurm_partition": self.settings["partition"],
+            "slurm_setup": self.settings["setup"],
+        }
+        try:
+            executor = submitit.AutoExecutor(folder=sweep.folder / LOGS, cluster=cluster)
+            executor.update_parameters(**{key: value for key, value in wanted.items() if value is not None})
+            (run / STOP).unlink(missing_ok=True)
+            submitted = executor.submit(through_the_door, run, self.settings["cpus_per_task"])
+        except (RuntimeError, ValueError, OSError, submitit.core.utils.FailedJobError) as error:
+            raise Mistake(f"The cluster ({cluster}) took no job: {str(error).splitlines()[0]}") from error
+        return ClusterJob(submitted, run)
+
+    def wait(self, handles: list[Any], seconds: float) -> None:
+        """A cluster is asked less often than a process."""
+        time.sleep(seconds if self.settings["cluster"] == "local" else 50 * seconds)
+
+
+def through_the_door(run: Path, threads: int) -> int:
+    """On the node: run a folder; asked by a file, or by Slurm's signal before the time limit, let it save. Exit status."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
+    def ignoring() -> None:
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm sends it to every process; the door saves on SIGTERM
+
+    door = subprocess.Popen(command(run), preexec_fn=ignoring)  # no threads here
+    signal.signal(signal.SIGUSR2, lambda *_: door.terminate())
+    while door.poll() is None:
+        if (run / STOP).exists():
+            (run / STOP).unlink(missing_ok=True)
+            door.terminate()
+        time.sleep(0.2)
+    return door.returncode
