@@ -16,12 +16,12 @@ class Mistake(ValueError):
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """' Did you mean …?' with the options nearest to a misspelt word, or else a list of all options."""
+    """' Did you mean …?' with the options nearest to a misspelt word, or else a list of all options, if it is short."""
     options = sorted(set(options))
     near = difflib.get_close_matches(word, options, n=3, cutoff=0.6)
     if near:
         return f" Did you mean {' or '.join(near)}?"
-    return f" There are: {', '.join(options)}." if options else ""
+    return f" There are: {', '.join(options)}." if 0 < len(options) < 40 else ""
 
 
 class Interrupted(Exception):

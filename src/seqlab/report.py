@@ -17,6 +17,7 @@ from seqlab.runs import folder as runs
 from seqlab.runs.curve import read_curve
 from seqlab.runs.files import write_atomically
 
+WIDTH = 1000  # of tables: no column is cut, and a narrow terminal wraps the line
 TESTS = ("test/mse", "test/loss")  # the first of them that there is, is a column
 
 
@@ -115,7 +116,7 @@ def differing(words: list[dict[str, str]]) -> list[str]:
 
 def row(run: Path, record: dict[str, Any], keys: list[str], metric: str) -> Row:
     """A run's row."""
-    config = flat(runs.read_config(run)) if (run / "config.yaml").exists() else {}
+    config = runs.flat(runs.read_config(run)) if (run / "config.yaml").exists() else {}
     known = config | words_of(record) | {k: v for k, v in config.items() if k in keys} | (record["choices"] or {})
     best = record["metrics"]["best"].get(metric)
     step = next((point["step"] for point in read_curve(run) if point.get(metric) == best), None)
@@ -137,14 +138,6 @@ def seconds(record: dict[str, Any]) -> float | None:
         return None
     start, end = (datetime.datetime.fromisoformat(record[key]) for key in ("started", "ended"))
     return (end - start).total_seconds()
-
-
-def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of a nested dictionary."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def spread(values: list[float]) -> str:
@@ -194,7 +187,7 @@ def others(report: Report) -> list[Row]:
 
 def show(report: Report) -> None:
     """The table on the terminal, and what is not done."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=WIDTH)
     titles, cells = table(report)
     drawn = Table(box=None, pad_edge=False)
     for number, title in enumerate(titles):

@@ -12,6 +12,7 @@ from seqlab import bases
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.runs.files import write_json
+from seqlab.runs.folder import flat
 from seqlab.runs.record import pending
 from seqlab.start import command
 
@@ -32,20 +33,24 @@ def reproduce(run: Path, below: Path) -> bool:
     if status:
         raise Mistake(f"The new run did not come to its end, as said above: mend that, and reproduce {run} once more.")
     new = runs.read_record(again)
-    differing = list(differences(flat(record["metrics"]), flat(new["metrics"])))
+    differing = list(differences(flat(record["metrics"], between=" "), flat(new["metrics"], between=" ")))
     console = Console(highlight=False, soft_wrap=True)
     if any(record.get("resumed") or []):
         console.print(f"because of? it was resumed with {record['resumed']}, and ran now in one piece", markup=False)
     for name, before, now in differing:
         by = f"  ({now - before:+.3g})" if isinstance(before, float) and isinstance(now, float) else ""
         console.print(f"differs     {name}: {before} -> {now}{by}", markup=False)
-    around = [line for key in SURROUNDINGS for line in differences(flat({key: record[key]}), flat({key: new[key]}))]
+    around = [
+        line
+        for key in SURROUNDINGS
+        for line in differences(flat({key: record[key]}, between=" "), flat({key: new[key]}, between=" "))
+    ]
     for name, before, now in around:
         console.print(f"{'because of?' if differing else 'and yet'} {name}: {before} -> {now}", markup=False)
     if differing and not around and not any(record.get("resumed") or []):
         console.print("Code, data, versions and hardware are the same: something in this run is not deterministic.")
     if not differing:
-        console.print(f"reproduced  {len(flat(new['metrics']))} metrics, equal bit for bit")
+        console.print(f"reproduced  {len(flat(new['metrics'], between=' '))} metrics, equal bit for bit")
     return not differing
 
 
@@ -60,14 +65,6 @@ def copied(run: Path, record: dict[str, Any], below: Path) -> Path:
     now = {"base": bases.described(base) if base else None}
     write_json(again / "run.json", pending(**{key: record[key] for key in KEPT}, **now))
     return again
-
-
-def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by blanks."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= flat(value, f"{prefix}{key} ") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:

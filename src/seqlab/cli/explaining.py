@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from seqlab.choices import CONF
 from seqlab.cli.composing import searched
 from seqlab.freeze import Composed, check
-from seqlab.report import flat
+from seqlab.runs.folder import flat
 
 History = dict[str, list[tuple[str, Any]]]  # key -> (where from, value), the last one holds
 
@@ -80,6 +80,8 @@ def lines(node: dict[str, Any], history: History, prefix: str = "", depth: int =
 
 def origin(steps: list[tuple[str, Any]], value: Any) -> str:
     """Where a value is from, and what it replaced."""
+    if not steps and value == {}:
+        return "the choice none"
     if not steps:
         return "the base, or a default that follows another value"
     *before, (where, written) = steps

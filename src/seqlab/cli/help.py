@@ -37,7 +37,7 @@ def print_keys(verb: str) -> None:
 
 def print_groups(verb: str) -> None:
     """The groups that a verb composes, and their choices."""
-    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text())["defaults"]
+    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text()).get("defaults", [])
     used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
     for group, options in groups().items():
         if group not in used:
@@ -46,7 +46,8 @@ def print_groups(verb: str) -> None:
         for choice in options:
             text = comment(CONF / group / f"{choice}.yaml")[0]
             print(row(choice, text, 18))
-    print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
+    if used:
+        print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
 
 
 def row(name: str, text: str, width: int) -> str:

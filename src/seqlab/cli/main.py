@@ -10,6 +10,9 @@ from seqlab.mistakes import Mistake, did_you_mean, exit_status
 VERBS = {
     "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),
     "evaluate": ("measure a run on a split of its data, or of other data", "seqlab.cli.evaluate"),
+    "report": ("rank the runs of a sweep: a table, results.csv, results.md, figures", "seqlab.cli.report"),
+    "runs": ("list runs; filter and sort them by key=value", "seqlab.cli.runs"),
+    "diff": ("what two runs have different: config, code, data, versions, metrics", "seqlab.cli.diff"),
     "reproduce": ("run a finished run again, and compare the metrics bit for bit", "seqlab.cli.reproduce"),
     "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
 }

@@ -39,7 +39,7 @@ def print_table(plans: list[tuple[int, Composed, Plan]], jobs: int) -> None:
     words = [dict(word.split("=", 1) for word in job.overrides if "=" in word) for _, job, _ in plans]
     keys = report.differing(words) if len(plans) > 1 else []
     devices = {plan.device for _, _, plan in plans}
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=report.WIDTH)
     if len(devices) == 1:
         console.print(f"device      {devices.pop()}")
     table = Table(box=None, pad_edge=False)

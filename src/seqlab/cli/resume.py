@@ -1,7 +1,6 @@
 """Going on with a stopped run: in its own folder, with its own config."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def resumed(words: list[str]) -> Path:
             f"{run} is being trained by process {record['process']['pid']}: wait for it, or stop it with Ctrl-C."
         )
     updated = update(config, typed, record["choices"])
-    before, now = dict(leaves(config)), dict(leaves(updated))
+    before, now = runs.flat(config), runs.flat(updated)
     new = [key for key in now if now[key] != before.get(key)]
     for key in new:
         if BEGUN.fullmatch(key):
@@ -102,15 +101,6 @@ def check_data(run: Path, files: dict[str, str], typed: list[str]) -> None:
                 f"{now} is not what this run was trained on (sha256 {sha256(now)[:12]}…, then {digest[:12]}…): bring the old "
                 f"file back, or start a new run on this one with init_from={run}."
             )
-
-
-def leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested dictionary."""
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def update(config: Config, words: list[str], chosen: dict[str, str]) -> Config:

@@ -99,3 +99,12 @@ def in_sweep(run: Path) -> bool:
 def short(path: Path) -> Path:
     """The path as one would type it here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def flat(node: dict[str, Any], prefix: str = "", between: str = ".") -> dict[str, Any]:
+    """The leaves of a nested dictionary by their joined keys; an empty dictionary is a leaf."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        nested = isinstance(value, dict) and value
+        found |= flat(value, f"{prefix}{key}{between}", between) if nested else {f"{prefix}{key}": value}
+    return found

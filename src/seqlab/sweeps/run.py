@@ -40,13 +40,18 @@ def run_all(sweep: Sweep, context: Any) -> int:
     configs = [runs.read_config(sweep.path(job)) for job in todo]
     if todo:
         launcher = launcher_of(sweep, context, configs)
-        print(
-            f"sweep       {short(sweep.folder)}: {len(todo)} job{'s' * (len(todo) > 1)}, {min(launcher.slots, len(todo))} at once",
-            flush=True,
-        )
+        announce("sweep", sweep, len(todo), "job", launcher)
         with Display(sweep, len(todo), launcher.slots) as display:
             Scheduler(sweep, launcher, display).run(lambda: todo.pop(0) if todo else None)
     return conclude(sweep)
+
+
+def announce(kind: str, sweep: Sweep, count: int, unit: str, launcher: Launcher) -> None:
+    """Say what begins, and where."""
+    several = "s" if count > 1 else ""
+    print(
+        f"{kind:<11} {short(sweep.folder)}: {count} {unit}{several}, {min(launcher.slots, count)} at once", flush=True
+    )
 
 
 def new_search(
@@ -81,7 +86,7 @@ def search_all(sweep: Sweep, context: Any, compose: Compose, configs: list[dict[
     configs = configs or [runs.read_config(sweep.path(job)) for job in sweep.jobs if job.state != "failed"]
     launcher = launcher_of(sweep, context, configs)
     total = search.node["trials"] * len(search.blocks)
-    print(f"search      {short(sweep.folder)}: {total} trials, {min(launcher.slots, total)} at once", flush=True)
+    announce("search", sweep, total, "trial", launcher)
     with Display(sweep, total, launcher.slots) as display:
         Scheduler(sweep, launcher, display).run(search.ask, search.tell, search.hopeless)
     conclude(sweep)
@@ -177,7 +182,7 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bo
 
 def differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     """`key: before -> now` of what differs between two configs."""
-    one, other = report.flat(before), report.flat(now)
+    one, other = runs.flat(before), runs.flat(now)
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
             yield f"{key}: {one.get(key)} -> {other.get(key)}"
