@@ -11,8 +11,9 @@ SRC = Path(__file__).parents[1] / "src" / "seqlab"
 RANKS = [
     ["__main__"],
     ["cli"],
-    ["sweeps", "reproduce"],
+    ["sweeps", "reproduce", "plan"],
     ["freeze", "start"],
+    ["report"],
     ["train", "evaluate", "generate"],
     ["bases", "checks"],
     ["build"],

@@ -36,7 +36,7 @@ def test_every_package_folder_is_packaged() -> None:
     found = {
         ".".join(file.parent.relative_to(ROOT / "src").parts) for file in (ROOT / "src" / "seqlab").rglob("__init__.py")
     }
-    assert listed == found | {"seqlab.conf"}
+    assert listed == found | {"seqlab.conf", "hydra_plugins"}
 
 
 def test_files_stay_short() -> None:

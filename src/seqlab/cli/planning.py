@@ -3,10 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
-from seqlab import report
 from seqlab.freeze import Composed, check
 from seqlab.mistakes import Mistake
 from seqlab.plan import Plan, Planner
+from seqlab.report.rows import differing
+from seqlab.report.tables import WIDTH, short_names
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -37,14 +38,14 @@ def show_plan(jobs: list[Composed]) -> int:
 def print_table(plans: list[tuple[int, Composed, Plan]], jobs: int) -> None:
     """A row a job."""
     words = [dict(word.split("=", 1) for word in job.overrides if "=" in word) for _, job, _ in plans]
-    keys = report.differing(words) if len(plans) > 1 else []
+    keys = differing(words) if len(plans) > 1 else []
     devices = {plan.device for _, _, plan in plans}
-    console = Console(highlight=False, width=report.WIDTH)
+    console = Console(highlight=False, width=WIDTH)
     if len(devices) == 1:
         console.print(f"device      {devices.pop()}")
     table = Table(box=None, pad_edge=False)
     titles = [
-        *report.short_names(keys),
+        *short_names(keys),
         *(["device"] if devices else []),
         "parameters",
         "steps",

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from seqlab import report
 from seqlab.cli.composing import compose_one
+from seqlab.report.files import make
+from seqlab.report.tables import show
 from seqlab.sweeps import manifest
 
 
@@ -11,5 +12,5 @@ def run(words: list[str]) -> int:
     """Rank a sweep's runs, also while it is running."""
     config = compose_one("report", words)
     if config:
-        report.show(report.make(manifest.find(str(config["run"]), Path(config["paths"]["runs"])).resolve()))
+        show(make(manifest.find(str(config["run"]), Path(config["paths"]["runs"])).resolve()))
     return 0

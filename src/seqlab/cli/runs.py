@@ -10,7 +10,7 @@ from rich.table import Table
 
 from seqlab.cli.words import runs_folder, value_of
 from seqlab.mistakes import Mistake, did_you_mean
-from seqlab.report import WIDTH
+from seqlab.report.tables import WIDTH
 from seqlab.runs import folder as runs
 
 

@@ -30,7 +30,7 @@ class JobProcess:
 
     def __init__(self, context: ForkServerContext, run: Path, threads: int | None, gpu: int | None) -> None:
         reader, writer = context.Pipe(duplex=False)
-        self.process = context.Process(target=job_process, args=(run, writer, threads, gpu))
+        self.process = context.Process(target=job_process, args=(run, writer, dict(os.environ), threads, gpu))
         self.process.start()
         writer.close()
         self.sentinel = self.process.sentinel
@@ -86,9 +86,13 @@ def read(reader: Connection) -> bytes:
         return b""
 
 
-def job_process(run: Path, writer: Connection, threads: int | None, gpu: int | None) -> None:
+def job_process(
+    run: Path, writer: Connection, environment: dict[str, str], threads: int | None, gpu: int | None
+) -> None:
     """In the job's process: go through the door, with the output in a file and this process's parent watched."""
     os.setpgrp()
+    os.environ.clear()  # the server's may be older
+    os.environ.update(environment)
     for number in (1, 2):
         os.dup2(writer.fileno(), number)
     threading.Thread(target=die_with_parent, daemon=True).start()

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from seqlab import report
 from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
+from seqlab.report.files import make
+from seqlab.report.tables import show
 from seqlab.runs import folder as runs
 from seqlab.runs.folder import short
 from seqlab.sweeps import freezing, manifest, source
@@ -15,6 +16,7 @@ from seqlab.sweeps.local import Local
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.process import fork_server
 from seqlab.sweeps.scheduler import Launcher, Scheduler
+from seqlab.tracking.tensorboard import write_images
 
 Compose = Callable[[Sweep, list[list[str]]], list[Composed]]
 
@@ -109,7 +111,10 @@ def launcher_of(sweep: Sweep, context: Any, configs: list[dict[str, Any]]) -> La
 
 def conclude(sweep: Sweep) -> int:
     """The table at the end, and the exit status: 0 where every job is done, or was pruned."""
-    report.show(report.make(sweep.folder))
+    made = make(sweep.folder)
+    show(made)
+    if made.figures:
+        write_images(sweep.folder / "report", made.figures)
     bad = sweep.count("failed", "interrupted")
     print(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {short(sweep.folder)}", flush=True)
     if bad:

@@ -89,6 +89,12 @@ class Record(Callback):
             kept["best"] = self.run / "adapter"
         there = {name: str(path.relative_to(self.run)) if path.exists() else None for name, path in kept.items()}
         self.write(trainer, pl_module, checkpoints=there)
+        looked_at = {
+            name: value for name, value in self.best.items() if name.startswith("val/") or name == self.objective.metric
+        }
+        for logger in trainer.loggers:
+            if hasattr(logger, "conclude"):
+                logger.conclude(looked_at, self.best_step)
 
     def state_dict(self) -> dict[str, Any]:
         """The metrics so far."""

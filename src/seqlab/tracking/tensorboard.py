@@ -10,6 +10,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
+# The tab CUSTOM SCALARS: what belongs together in one chart.
+OVERLAID = {"losses": {"loss": ["Multiline", ["train/loss", "val/loss"]]}}
+
 
 class TensorBoard(TensorBoardLogger):
     """Scalars, figures and text of one run.
@@ -31,6 +34,7 @@ class TensorBoard(TensorBoardLogger):
         _, start, _ = hparams(flatten(self.config), {})
         self.experiment.file_writer.add_summary(start)
         self.experiment.add_text("command", f"    {self.command}", 0)
+        self.experiment.add_custom_scalars(OVERLAID)
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         self.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
 
@@ -39,6 +43,13 @@ class TensorBoard(TensorBoardLogger):
         """Write the session's end; every scalar is then a metric of it."""
         _, _, end = hparams(flatten(self.config), {})
         self.experiment.file_writer.add_summary(end)
+        self.experiment.flush()
+
+    @rank_zero_only
+    def conclude(self, best: dict[str, float], step: int | None) -> None:
+        """The metrics at the best objective, as columns beside the last ones."""
+        for name, value in best.items():
+            self.experiment.add_scalar(f"best/{name}", value, step)
         self.experiment.flush()
 
     @rank_zero_only
@@ -77,3 +88,15 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         elif not key.startswith("_") and value is not None:
             flat[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
     return flat
+
+
+def write_images(folder: Path, images: list[Path]) -> None:
+    """Put PNG files into event files in a folder, instead of those that are there."""
+    from matplotlib.image import imread
+    from torch.utils.tensorboard import SummaryWriter
+
+    for old in folder.glob("events.*"):
+        old.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        for image in images:
+            writer.add_image(image.stem, imread(image)[..., :3], dataformats="HWC")

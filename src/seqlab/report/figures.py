@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seqlab.report import Report, Row
+from seqlab.report.rows import Report, Row
 from seqlab.runs.curve import read_curve
 
 COLOURS = 10  # of matplotlib's cycle; more curves than these are told apart by what is varied first

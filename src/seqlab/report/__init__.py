@@ -1,0 +1,1 @@
+"""What the runs below a folder came to: rows, ranked; tables; figures; files."""
