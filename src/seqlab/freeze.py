@@ -98,7 +98,7 @@ def write(composed: Composed, folder: Path, base: bases.Base | None) -> None:
     """Fill a run folder that was just made."""
     config = composed.config
     if base and base.tokenizer_folder and config["tokenizer"]:
-        (folder / "tokenizer").mkdir()
+        (folder / "tokenizer").mkdir(exist_ok=True)
         build.class_of(config, "tokenizer").load(base.tokenizer_folder).save(folder / "tokenizer")
     runs.write_config(folder, config)
     write_json(

@@ -75,11 +75,11 @@ def curves(report: Report, rows: list[Row]) -> Figure:
     labelled: set[str] = set()
     heights: list[float] = []
     for row in sorted(rows, key=lambda row: row.name):
-        points = [p for p in read_curve(report.folder / row.name) if report.metric in p]
+        points = [p for p in read_curve(report.folder / row.name) if row.metric in p]
         name = names[row.name]
         label = None if name in labelled else f"{key} {name}" if key else name
         labelled.add(name)
-        xs, ys = [p["step"] for p in points], [p[report.metric] for p in points]
+        xs, ys = [p["step"] for p in points], [p[row.metric] for p in points]
         heights += filter(math.isfinite, ys)
         axes.plot(xs, ys, "." if len(xs) == 1 else "-", color=colours[name], alpha=0.7, lw=1.2, label=label)
     axes.set(xlabel="step", ylabel=report.metric)

@@ -12,6 +12,7 @@ from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.runs.curve import read_curve
 
+OBJECTIVE = "objective"  # its title where the runs have several
 TESTS = ("test/mse", "test/loss")  # the first of them that there is, is a column
 
 
@@ -22,7 +23,8 @@ class Row:
     name: str
     status: str
     values: dict[str, Any]
-    best: float | None  # of the objective
+    metric: str  # the objective
+    best: float | None  # of it
     step: int | None  # of the best
     seconds: float | None
     last: dict[str, float]
@@ -42,10 +44,6 @@ class Report:
     rows: list[Row] = field(default_factory=list)
     figures: list[Path] = field(default_factory=list)
 
-    def sign(self) -> int:
-        """What makes the best value the smallest."""
-        return 1 if self.mode == "min" else -1
-
     def test(self) -> str | None:
         """The test metric that is shown."""
         return next((name for name in TESTS if any(name in row.last for row in self.rows)), None)
@@ -57,11 +55,11 @@ class Report:
             if row.status == "done":
                 values = {key: row.values.get(key) for key in self.varied}
                 found.setdefault(json.dumps(values, default=str), (values, []))[1].append(row)
-        worst = math.inf
-        return sorted(
-            found.values(),
-            key=lambda pair: statistics.fmean(worst if row.best is None else self.sign() * row.best for row in pair[1]),
-        )
+        return sorted(found.values(), key=lambda pair: (pair[1][0].metric, statistics.fmean(map(self.key, pair[1]))))
+
+    def key(self, row: Row) -> float:
+        """A run's objective, so that the best is the smallest; runs without any come last."""
+        return math.inf if row.best is None else row.best if self.mode == "min" else -row.best
 
 
 def read(folder: Path) -> Report:
@@ -69,43 +67,59 @@ def read(folder: Path) -> Report:
     records = {file.parent: runs.read_record(file.parent) for file in sorted(folder.glob("*/run.json"))}
     if not records:
         raise Mistake(f"There is no run in {folder}: give the folder of a sweep, or last.")
-    keys = differing([words_of(record) for record in records.values()])
+    keys = differing([words_of(record["overrides"]) for record in records.values()])
     seeds = [key for key in keys if key.rsplit(".", 1)[-1] == "seed"]
-    first = next((record for record in records.values() if record["objective"]), None)
-    objective = first["objective"] if first else {"metric": "val/loss", "mode": "min"}
-    report = Report(
-        folder=folder,
-        **objective,
-        command=(first or next(iter(records.values())))["command"],
-        varied=[key for key in keys if key not in seeds],
-        seeds=seeds,
-    )
-    report.rows = [row(run, record, keys, report.metric) for run, record in records.items()]
-    worst = math.inf
-    report.rows.sort(key=lambda row: worst if row.best is None else report.sign() * row.best)
+    objectives = [record["objective"] for record in records.values() if record["objective"]]
+    first = objectives[0] if objectives else {"metric": "val/loss", "mode": "min"}
+    if any(objective != first for objective in objectives):
+        first = {"metric": OBJECTIVE, "mode": first["mode"]}
+    command = next(iter(records.values()))["command"]
+    report = Report(folder, **first, command=command, varied=[key for key in keys if key not in seeds], seeds=seeds)
+    report.rows = [row(run, record, keys) for run, record in records.items()]
+    report.rows.sort(key=lambda row: (row.metric, report.key(row)))
     return report
 
 
-def words_of(record: dict[str, Any]) -> dict[str, str]:
-    """Key -> value of a run's overrides."""
-    return dict(word.lstrip("+").split("=", 1) for word in record["overrides"] or [] if "=" in word)
+def words_of(overrides: list[str] | None) -> dict[str, str]:
+    """Key -> value of overrides."""
+    return dict(word.lstrip("+").split("=", 1) for word in overrides or [] if "=" in word)
 
 
-def differing(words: list[dict[str, str]]) -> list[str]:
-    """The keys whose values differ among runs, or that not all have."""
-    return [key for key in dict.fromkeys(key for word in words for key in word) if len({w.get(key) for w in words}) > 1]
+def differing(words: list[dict[str, Any]]) -> list[str]:
+    """The keys whose values differ among the jobs that have them, and those that some lack and tell them apart."""
+    union = dict.fromkeys(key for word in words for key in word)
+    found = [key for key in union if len({str(word.get(key)) for word in words}) > 1]
+    for key in list(found):
+        rest = [other for other in found if other != key]
+        if len({str(word[key]) for word in words if key in word}) < 2 and different(words, rest) == different(
+            words, found
+        ):
+            found = rest
+    return found
 
 
-def row(run: Path, record: dict[str, Any], keys: list[str], metric: str) -> Row:
+def different(words: list[dict[str, Any]], keys: list[str]) -> int:
+    """How many jobs are different in these keys."""
+    return len({tuple(str(word.get(key)) for key in keys) for word in words})
+
+
+def row(run: Path, record: dict[str, Any], keys: list[str]) -> Row:
     """A run's row."""
     config = runs.flat(runs.read_config(run)) if (run / "config.yaml").exists() else {}
-    known = config | words_of(record) | {k: v for k, v in config.items() if k in keys} | (record["choices"] or {})
+    known = (
+        config
+        | words_of(record["overrides"])
+        | {k: v for k, v in config.items() if k in keys}
+        | (record["choices"] or {})
+    )
+    metric = record["objective"]["metric"] if record["objective"] else ""
     best = record["metrics"]["best"].get(metric)
     step = next((point["step"] for point in read_curve(run) if point.get(metric) == best), None)
     return Row(
         name=run.name,
         status=record["status"],
         values={key: known.get(key, "") for key in keys},
+        metric=metric,
         best=best,
         step=step,
         seconds=seconds(record),

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.report.rows import Report, Row
+from seqlab.report.rows import OBJECTIVE, Report, Row
 from seqlab.runs import folder as runs
 
 WIDTH = 1000  # of tables: no column is cut, and a narrow terminal wraps the line
@@ -25,13 +25,18 @@ def table(report: Report) -> tuple[list[str], list[list[str]]]:
                 str(rank),
                 *(shown(value) for value in values.values()),
                 *([str(len(rows))] if folded else []),
-                spread([row.best for row in rows if row.best is not None]),
+                spread([row.best for row in rows if row.best is not None]) + unit(report, rows),
                 f"{statistics.fmean(steps):.0f}" if steps else "",
                 *([spread([row.last[test] for row in rows if test in row.last])] if test else []),
                 spread([round(row.seconds, 1) for row in rows if row.seconds is not None]),
             ]
         )
     return titles, cells
+
+
+def unit(report: Report, rows: list[Row]) -> str:
+    """The name of the objective behind its value, where the runs have several."""
+    return f" {rows[0].metric}" if report.metric == OBJECTIVE else ""
 
 
 def spread(values: list[float]) -> str:

@@ -19,9 +19,7 @@ def begin(first: Composed, options: list[str], settings: dict[str, Any], search:
     called = [first.choices.get(group, "none") for group in ("sweep", "experiment")]
     title = next((title for title in called if title != "none"), "multirun")
     folder = runs.dated(Path(first.config["paths"]["runs"]), f"sweep-{title}")
-    sweep = Sweep(folder, first.command, options, os.getcwd(), settings, source.checksums(), now(), search)
-    sweep.write()
-    return sweep
+    return Sweep(folder, first.command, options, os.getcwd(), settings, source.checksums(), now(), search)
 
 
 def checked(jobs: list[Composed]) -> list[Any]:
@@ -48,30 +46,29 @@ def check_one(job: Composed) -> tuple[Any, str | None]:
 
 
 def add(sweep: Sweep, jobs: list[Composed], bases: list[Any]) -> None:
-    """Make and fill the folders of jobs; of one that was refused only run.json, as failed."""
+    """Write all jobs to the manifest, then make and fill their folders: a kill between leaves a sweep to resume."""
     called = names([job.overrides for job in jobs])
-    for number, (job, base, title) in enumerate(zip(jobs, bases, called, strict=True)):
-        folder = runs.make(sweep.folder, title)
-        entry = Job(number, folder.name, job.overrides)
-        fill(folder, job, base, entry)
-        sweep.jobs.append(entry)
+    sweep.jobs = [Job(n, title, job.overrides) for n, (title, job) in enumerate(zip(called, jobs, strict=True))]
+    sweep.write()
+    for entry, job, base in zip(sweep.jobs, jobs, bases, strict=True):
+        fill(sweep.path(entry), job, base, entry)
     sweep.write()
 
 
 def add_trial(sweep: Sweep, job: Composed, base: Any, drawn: list[str], trial: list[int]) -> Job:
-    """Make and fill the folder of a search's next job, which is named by what was drawn."""
-    number = len(sweep.jobs)
+    """The same for a search's next job, which is named by what was drawn."""
     words = dict(word.split("=", 1) for word in job.overrides)
-    folder = runs.make(sweep.folder, name(number, {key: words[key] for key in drawn}))
-    entry = Job(number, folder.name, job.overrides, trial=trial)
-    fill(folder, job, base, entry)
+    number = len(sweep.jobs)
+    entry = Job(number, name(number, {key: words[key] for key in drawn}), job.overrides, trial=trial)
     sweep.jobs.append(entry)
+    fill(sweep.path(entry), job, base, entry)
     sweep.write()
     return entry
 
 
 def fill(folder: Path, job: Composed, base: Any, entry: Job) -> None:
-    """Write a job's folder, or why there is nothing to run."""
+    """Make and write a job's folder; of one that was refused only run.json, as failed."""
+    folder.mkdir(exist_ok=True)
     if job.refused:
         known = {"command": job.command, "overrides": job.overrides, "choices": job.choices}
         write_json(folder / "run.json", pending(status="failed", error=job.refused, ended=now(), **known))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.mistakes import Mistake
+from seqlab.report.rows import differing, words_of
 from seqlab.runs import folder as runs
 from seqlab.runs.files import read_json, write_json
 
@@ -99,15 +100,14 @@ def held(folder: Path) -> Iterator[None]:
 
 def names(jobs: list[list[str]]) -> list[str]:
     """A folder's name for each job: its number and what differs among the jobs, in the form `000-lr_1e-3-seed_1`."""
-    words = [dict(word.lstrip("+").split("=", 1) for word in job if "=" in word) for job in jobs]
-    union = dict.fromkeys(key for word in words for key in word)
-    keys = [key for key in union if len({word.get(key) for word in words}) > 1] or list(words[0])
+    words = [words_of(job) for job in jobs]
+    keys = differing(words) or list(words[0])
     return [name(number, {key: word[key] for key in keys if key in word}) for number, word in enumerate(words)]
 
 
-def name(number: int, differing: dict[str, Any]) -> str:
+def name(number: int, values: dict[str, Any]) -> str:
     """The name of one job."""
-    parts = (f"{key.rsplit('.', 1)[-1]}_{rounded(str(value))}" for key, value in differing.items())
+    parts = (f"{key.rsplit('.', 1)[-1]}_{rounded(str(value))}" for key, value in values.items())
     return runs.plain_name(f"{number:03d}-{'-'.join(parts) or 'run'}")
 
 

@@ -75,6 +75,7 @@ def new_search(
     config = samples[0].config
     search |= {"objective": config["objective"], "seed": config["seed"]}
     sweep = freezing.begin(samples[0], options, settings, search)
+    sweep.write()
     with manifest.held(sweep.folder):
         return search_all(sweep, context, lambda _, jobs: compose(jobs), [sample.config for sample in samples])
 
@@ -160,7 +161,7 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bo
     lines: list[str] = []
     bases = {}
     for job, today in zip(todo, composed, strict=True):
-        written = (sweep.path(job) / "config.yaml").exists()
+        written = is_written(sweep.path(job))
         if frozen and written:
             continue
         bases[job.number], _ = freezing.check_one(today)
@@ -178,11 +179,16 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bo
         )
     for job, today in zip(todo, composed, strict=True):
         folder = sweep.path(job)
-        if (folder / "config.yaml").exists():
+        if is_written(folder):
             job.state, job.error = "pending", None
         else:
             freezing.fill(folder, today, bases.get(job.number), job)
     sweep.write()
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a job's folder is whole: a kill may have come before, and one that was refused has no config."""
+    return (folder / "config.yaml").exists() and (folder / "run.json").exists()
 
 
 def differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
