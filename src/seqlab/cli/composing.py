@@ -1,5 +1,6 @@
 """Words -> composed configs, by Hydra. Its errors become sentences."""
 
+import copy
 import logging
 import os
 import re
@@ -16,6 +17,8 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -90,24 +93,46 @@ def typed() -> str:
 
 
 def compose_jobs(jobs: list[list[str]], folders: list[Path], command: str) -> list[Composed]:
-    """The jobs of a sweep; one that cannot be composed says why in `refused`."""
-    search, found = searched(folders), []
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        for words in jobs:
-            try:
-                with said_by_hydra("train", words, folders, clear=False):
-                    config = hydra.compose("train", [*words, *search], return_hydra_config=True)
-                    chosen = choices_of(config.hydra)
-                    OmegaConf.set_struct(config, False)
-                    del config["hydra"]
-                    found.append(Composed(plain(config), chosen, words, command))
-            except Mistake as mistake:
-                found.append(Composed({}, {}, words, command, refused=str(mistake)))
-                GlobalHydra.instance().clear()
-                hydra.initialize_config_dir(str(CONF), version_base="1.3")
-    GlobalHydra.instance().clear()
+    """The jobs of a sweep; one that cannot be composed says why in `refused`.
+
+    Hydra composes each set of choices once, since that takes it a tenth of a second; values are then set as it sets them.
+    """
+    known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
+    found = []
+    for words in jobs:
+        overrides = OverridesParser.create().parse_overrides(words)
+        values = [o for o in overrides if o.key_or_group not in groups() and o.type is OverrideType.CHANGE]
+        choices = tuple(o.input_line or "" for o in overrides if o not in values)
+        try:
+            with said_by_hydra("train", words, folders):
+                if choices not in known:
+                    known[choices] = chosen(list(choices), folders)
+                try:
+                    config = changed(known[choices][0], values)
+                except OmegaConfBaseException:  # Hydra says it better
+                    config, _ = chosen(words, folders)
+                found.append(Composed(plain(config), dict(known[choices][1]), words, command))
+        except Mistake as mistake:
+            found.append(Composed({}, {}, words, command, refused=str(mistake)))
     return found
+
+
+def chosen(words: list[str], folders: list[Path]) -> tuple[DictConfig, dict[str, str]]:
+    """A config, not resolved, and its choices."""
+    config = composed("train", words, folders, return_hydra_config=True)
+    choices = choices_of(config.hydra)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)
+    return config, choices
+
+
+def changed(config: DictConfig, values: list[Override]) -> DictConfig:
+    """A copy with other values of keys that it has. Raises OmegaConf's errors for others."""
+    config = copy.deepcopy(config)
+    for override in values:
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+    return config
 
 
 def choices_of(known: Any) -> dict[str, str]:
@@ -140,11 +165,11 @@ def compose_data(words: list[str], folders: list[Path]) -> dict[str, Any]:
         return plain(composed("train", words, folders))["data"]
 
 
-def composed(verb: str, words: list[str], folders: list[Path]) -> DictConfig:
+def composed(verb: str, words: list[str], folders: list[Path], **options: bool) -> DictConfig:
     """A config composed without a Hydra application around it."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(verb, [*words, *searched(folders)])
+        return hydra.compose(verb, [*words, *searched(folders)], **options)
 
 
 def searched(folders: list[Path]) -> list[str]:
@@ -173,7 +198,7 @@ def with_base(words: list[str]) -> list[str]:
 
 
 @contextmanager
-def said_by_hydra(verb: str, words: list[str], folders: list[Path], clear: bool = True) -> Iterator[None]:
+def said_by_hydra(verb: str, words: list[str], folders: list[Path]) -> Iterator[None]:
     """Turn Hydra's errors into Mistakes with the nearest choices and keys."""
     before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise instead of printing
@@ -184,8 +209,7 @@ def said_by_hydra(verb: str, words: list[str], folders: list[Path], clear: bool 
         raise Mistake(explain(error, verb, words, folders)) from error
     finally:
         sys.argv = argv
-        if clear:
-            GlobalHydra.instance().clear()
+        GlobalHydra.instance().clear()
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:

@@ -13,6 +13,7 @@ from seqlab.freeze import freeze
 from seqlab.imports import uncollected
 from seqlab.mistakes import Mistake
 from seqlab.start import check_launched, command, enter
+from seqlab.sweeps.process import fork_server
 
 
 def run(words: list[str]) -> int:
@@ -24,6 +25,8 @@ def run(words: list[str]) -> int:
         return again(words)
     if not is_multirun(words) and any(word.startswith(("sweep=", "sweep.")) for word in words):
         raise Mistake("sweep= is for sweeps: type -m, as in seqlab train -m model=rnn,lstm sweep.seeds=3.")
+    if is_multirun(words):
+        fork_server()  # it imports what jobs need meanwhile
     handed = compose("train", with_base(words), run_now)
     if handed.launch is not None:
         return sweep(handed, words)
