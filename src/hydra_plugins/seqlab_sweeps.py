@@ -85,7 +85,9 @@ class SeqlabSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch a grid; of a search, pass on fixed words and ranges, block by block."""
         sweep: Any = OmegaConf.to_container(self.node, resolve=True)
-        blocks = [varied(parsed(arguments), block or {}) for block in sweep["blocks"] or [{}]]
+        blocks = [
+            varied(parsed(arguments), block or {}) for block in ([{}] if sweep["blocks"] is None else sweep["blocks"])
+        ]
         if sweep["sampler"] is None:
             return self.launches.launch([words for block in blocks for words in grid(block, sweep["seeds"])], 0)
         if not isinstance(self.launches, SeqlabLauncher):
@@ -95,13 +97,9 @@ class SeqlabSweeper(Sweeper):
 
 
 def parsed(words: list[str]) -> dict[str, Override]:
-    """Key -> override, the last one of a key; `sweep` is not for the jobs."""
+    """Key -> override, the last one of a key; `sweep.…` is not for the jobs."""
     found = OverridesParser.create().parse_overrides(words)
-    return {
-        word.get_key_element(): word
-        for word in found
-        if word.key_or_group != "sweep" and not word.key_or_group.startswith("sweep.")
-    }
+    return {word.get_key_element(): word for word in found if not word.key_or_group.startswith("sweep.")}
 
 
 def varied(typed: dict[str, Override], block: dict[str, Any]) -> dict[str, Override]:

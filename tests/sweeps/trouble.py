@@ -11,10 +11,11 @@ from lightning.pytorch import Callback
 
 
 class Trouble(Callback):
-    """Raises, poisons the weights, kills its own process, slows down, or prints a lot."""
+    """Raises, poisons the weights, kills its own process, slows down, hangs, edits this file, or prints a lot."""
 
     def __init__(self, run: Path, folder: str) -> None:
         file = Path(folder) / run.name[:3]
+        self.folder = Path(folder)
         self.kind = file.read_text() if file.exists() else ""
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
@@ -30,5 +31,11 @@ class Trouble(Callback):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "slow":
             time.sleep(0.3)
+        if self.kind == "edit":
+            source = Path(__file__)
+            source.write_text("raise SystemError('edited')\n" + source.read_text())
+        if self.kind == "hang":
+            (self.folder / "hanging").touch()
+            time.sleep(1000)
         if self.kind == "print":
             print("gigabytes " * 2_000_000)

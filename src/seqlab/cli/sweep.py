@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from seqlab.cli.composing import HandOut, compose_jobs, with_base
 from seqlab.cli.planning import show_plan
-from seqlab.cli.words import config_folders, is_multirun, runs_folder, take_allow, value_of
+from seqlab.cli.words import config_folders, is_multirun, runs_folder, value_of
 from seqlab.freeze import Composed, freeze
 from seqlab.mistakes import Mistake, did_you_mean
 from seqlab.start import command, several, start
@@ -50,7 +50,7 @@ def again(words: list[str]) -> int:
     """Go on with a sweep, of which nothing is restated; exit status. Raises Mistake for words that have no place here."""
     from seqlab.sweeps import run
 
-    words = [word for word in take_allow(words) if not is_multirun([word])]
+    words = [word for word in words if not is_multirun([word])]
     for word in words:
         if (key := word.split("=")[0]) not in AGAIN:
             raise Mistake(

@@ -18,8 +18,9 @@ from seqlab.sweeps.process import fork_server
 
 def run(words: list[str]) -> int:
     """Compose, freeze, start; the exit status."""
+    words = take_allow(words)
     if value_of(words, "resume"):
-        enter(resumed(take_allow(words)))
+        enter(resumed(words))
         return 0
     if value_of(words, "sweep.resume"):
         return again(words)

@@ -3,27 +3,38 @@
 So a job starts in some hundredths of a second, and one that starts after a source file was edited does not see that.
 """
 
+import contextlib
 import importlib
 import os
 import pkgutil
+import sys
 
 import matplotlib.figure  # noqa: F401  # half a second in every run that draws
 import tensorboard.compat.proto.summary_pb2  # noqa: F401
 
-import seqlab
-import seqlab.sweeps.process
+import seqlab.sweeps.process  # noqa: F401
 from seqlab.imports import uncollected
 from seqlab.targets import known_targets
 
 LEFT_OUT = ("seqlab.__main__", "seqlab.cli", "seqlab.sweeps", "seqlab.conf")  # no run imports them
 
+ALLOWED = [name for name in os.environ.get("SEQLAB_ALLOW", "").split(",") if name]
+
+
+def import_all(package: str) -> None:
+    """Import a package with everything in it."""
+    module = importlib.import_module(package)
+    for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{package}."):
+        if not found.name.startswith(LEFT_OUT):
+            importlib.import_module(found.name)
+
+
 with uncollected():
     importlib.import_module("seqlab.train")  # Lightning first, as a run does it
-    for package in ["seqlab", *filter(None, os.environ.get("SEQLAB_ALLOW", "").split(","))]:
-        module = importlib.import_module(package)
-        for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{package}."):
-            if not found.name.startswith(LEFT_OUT):
-                importlib.import_module(found.name)
+    import_all("seqlab")
     known_targets()
-
-version = seqlab.__version__
+    if ALLOWED:
+        sys.path.insert(0, os.getcwd())  # as the command line does it: a package beside the command is meant
+    for name in ALLOWED:
+        with contextlib.suppress(Exception):  # a job will say it
+            import_all(name)

@@ -1,0 +1,65 @@
+"""What the words of a sweep come down to."""
+
+import pytest
+
+from hydra_plugins.seqlab_sweeps import drawn, grid, parsed, search_space, varied
+from seqlab.mistakes import Mistake
+
+
+def words(block: dict, typed: list[str], seeds: int | None = None) -> list[list[str]]:
+    """The jobs of one block."""
+    return grid(varied(parsed(typed), block), seeds)
+
+
+def test_comma_lists_multiply_the_last_one_fastest() -> None:
+    assert words({}, ["model=rnn,gru", "seed=1,2"]) == [
+        ["model=rnn", "seed=1"],
+        ["model=rnn", "seed=2"],
+        ["model=gru", "seed=1"],
+        ["model=gru", "seed=2"],
+    ]
+
+
+def test_a_block_multiplies_with_what_is_typed_and_the_command_line_wins() -> None:
+    block = {"model": "rnn,gru", "optimizer.lr": 0.1, "data.path": None, "callbacks.progress": False}
+    assert words(block, ["optimizer.lr=0.5"]) == [
+        ["model=rnn", "optimizer.lr=0.5", "data.path=null", "callbacks.progress=False"],
+        ["model=gru", "optimizer.lr=0.5", "data.path=null", "callbacks.progress=False"],
+    ]
+
+
+def test_seeds_count_up_from_the_seed() -> None:
+    assert words({}, ["model=rnn"], 3) == [["model=rnn", f"seed={n}"] for n in (0, 1, 2)]
+    assert words({}, ["seed=7", "model=rnn"], 2) == [["model=rnn", "seed=7"], ["model=rnn", "seed=8"]]
+
+
+@pytest.mark.parametrize(("typed", "seeds"), [(["seed=1,2"], 2), ([], 0), ([], "two")])
+def test_seeds_that_cannot_be(typed: list[str], seeds: int) -> None:
+    with pytest.raises(Mistake, match="counts up from one seed"):
+        words({}, typed, seeds)
+
+
+def test_how_to_sweep_is_not_for_the_jobs() -> None:
+    assert words({}, ["sweep.seeds=3", "sweep=zoo", "model=rnn"]) == [["sweep=zoo", "model=rnn"]]
+
+
+def test_a_grid_has_no_intervals() -> None:
+    with pytest.raises(Mistake, match="has no end of values"):
+        words({}, ["optimizer.lr=interval(0.1,1)"])
+
+
+def test_ranges_that_a_sampler_draws_from() -> None:
+    typed = parsed(
+        ["a=tag(log,interval(1e-4,1e-1))", "b=range(8,33,8)", "c=x,y", "d=interval(1,9)", "e=1", "f=choice(2,4)"]
+    )
+    assert search_space(typed) == {
+        "words": ["e=1"],
+        "ranges": {
+            "a": {"low": 1e-4, "high": 1e-1, "log": True},
+            "b": {"low": 8, "high": 32, "step": 8},
+            "c": {"choices": ["x", "y"]},
+            "d": {"low": 1, "high": 9, "log": False},
+            "f": {"choices": ["2", "4"]},
+        },
+    }
+    assert drawn(typed["d"])["low"] == 1
