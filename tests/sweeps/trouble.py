@@ -11,7 +11,7 @@ from lightning.pytorch import Callback
 
 
 class Trouble(Callback):
-    """Raises, poisons the weights, kills its own process, slows down, hangs, edits this file, or prints a lot."""
+    """Raises, poisons the weights, kills its own process, slows down, gets worse, hangs, edits this file, or prints a lot."""
 
     def __init__(self, run: Path, folder: str) -> None:
         file = Path(folder) / run.name[:3]
@@ -30,6 +30,10 @@ class Trouble(Callback):
         if self.kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "slow":
+            time.sleep(0.3)
+        if self.kind == "worse":
+            with torch.no_grad():
+                next(pl_module.model.parameters()).fill_(3.0)
             time.sleep(0.3)
         if self.kind == "edit":
             source = Path(__file__)

@@ -8,7 +8,6 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
 from seqlab.choices import CONF
 from seqlab.cli.composing import searched
@@ -36,15 +35,14 @@ def trace(words: list[str], folders: list[Path]) -> History:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         every = [*words, *searched(folders)]
-        sources = loader.get_sources()
         for default in loader.compute_defaults_list("train", every, RunMode.RUN).defaults:
-            path = default.config_path or ""
-            source = next((source for source in sources if source.is_config(path)), None)
-            if source is None or path.startswith("hydra"):
+            path = f"{default.config_path}.yaml"
+            file = next((folder / path for folder in (CONF, *folders) if (folder / path).exists()), None)
+            if file is None or path.startswith("hydra"):
                 continue
-            content: Any = OmegaConf.to_container(source.load_config(path).config, resolve=False)
+            content = yaml.safe_load(file.read_text()) or {}
             content.pop("defaults", None)
-            note(history, content, default.package or "", f"{path}.yaml")
+            note(history, content, default.package or "", path if file.is_relative_to(CONF) else str(file))
         groups = {word for word in every if loader.list_groups("") and is_group(loader, word)}
     GlobalHydra.instance().clear()
     for override in OverridesParser.create().parse_overrides([word for word in words if word not in groups]):

@@ -6,7 +6,7 @@ from rich.table import Table
 from seqlab.freeze import Composed, check
 from seqlab.mistakes import Mistake
 from seqlab.plan import Plan, Planner
-from seqlab.report.rows import differing
+from seqlab.report.rows import differing, words_of
 from seqlab.report.tables import WIDTH, short_names
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -24,7 +24,7 @@ def show_plan(jobs: list[Composed]) -> int:
         except Mistake as mistake:
             refused.append((number, str(mistake)))
     if plans:
-        print_table(plans, len(jobs))
+        print_table(plans, [words_of(job.overrides) for job in jobs])
     for number, reason in refused:
         print(f"{number:03d} is refused: {reason}")
     if len(jobs) > 1:
@@ -35,10 +35,9 @@ def show_plan(jobs: list[Composed]) -> int:
     return 1 if refused else 0
 
 
-def print_table(plans: list[tuple[int, Composed, Plan]], jobs: int) -> None:
-    """A row a job."""
-    words = [dict(word.split("=", 1) for word in job.overrides if "=" in word) for _, job, _ in plans]
-    keys = differing(words) if len(plans) > 1 else []
+def print_table(plans: list[tuple[int, Composed, Plan]], words: list[dict[str, str]]) -> None:
+    """A row a job, of all whose words these are."""
+    keys, jobs = differing(words), len(words)
     devices = {plan.device for _, _, plan in plans}
     console = Console(highlight=False, width=WIDTH)
     if len(devices) == 1:
@@ -55,9 +54,9 @@ def print_table(plans: list[tuple[int, Composed, Plan]], jobs: int) -> None:
     ]
     for number, title in enumerate(["", *titles] if jobs > 1 else titles):
         table.add_column(title, justify="left" if number <= len(keys) and jobs > 1 else "right")
-    for (number, _, plan), word in zip(plans, words, strict=True):
+    for number, _, plan in plans:
         trained = f" ({plan.trainable:,} trained)" if plan.trainable != plan.parameters else ""
-        cells = [word.get(key, "") for key in keys] + ([plan.device] if devices else [])
+        cells = [words[number].get(key, "") for key in keys] + ([plan.device] if devices else [])
         cells += [f"{plan.parameters:,}{trained}", f"{plan.steps:,}", "" if plan.tokens is None else f"{plan.tokens:,}"]
         cells += [readable(plan.memory), readable(plan.disk)]
         table.add_row(*([f"{number:03d}"] if jobs > 1 else []), *cells)

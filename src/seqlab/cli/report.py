@@ -12,5 +12,6 @@ def run(words: list[str]) -> int:
     """Rank a sweep's runs, also while it is running."""
     config = compose_one("report", words)
     if config:
-        show(make(manifest.find(str(config["run"]), Path(config["paths"]["runs"])).resolve()))
+        folder = manifest.find(str(config["run"]), Path(config["paths"]["runs"]))
+        show(make(manifest.read(folder).folder))
     return 0

@@ -30,20 +30,48 @@ def taken(job: Composed) -> dict[str, Any]:
 
 
 def sweep(handed: HandOut, words: list[str]) -> int:
-    """Run what a command with -m comes down to; exit status."""
+    """Run what a command with -m comes down to, or only say what it would be; exit status."""
     from seqlab.sweeps import run
 
     options, launch = options_of(words), handed.launch or []
     if handed.search:
-        search = {"blocks": launch, "sweep": handed.search}
-        return run.new_search(search, lambda jobs: jobs_of(jobs, options, handed.command), options, handed.settings)
+        return search(handed, options)
     jobs = compose_jobs(launch, config_folders(options), handed.command)
-    switches = [taken(job) for job in jobs if not job.refused]
-    if any(found["explain"] for found in switches):
-        raise Mistake("explain=true explains one config: give one value of each instead of lists, and no -m.")
+    switches = switches_of(jobs)
     if any(found["plan"] for found in switches):
         return show_plan(jobs)
     return run.new(jobs, options, handed.settings, start=all(found["start"] for found in switches))
+
+
+def search(handed: HandOut, options: list[str]) -> int:
+    """The same for one that draws its values."""
+    from seqlab.sweeps import run
+    from seqlab.sweeps.search import check, sample
+
+    node, blocks = handed.search or {}, handed.launch or []
+    check(node, blocks)
+    words = [[*block["words"], *sample(block["ranges"])] for block in blocks]
+    samples = compose_jobs(words, config_folders(options), handed.command)
+    switches = switches_of(samples)
+    if any(found["plan"] for found in switches):
+        print(
+            f"search      {node['trials']} trials of each block, of which this is one at the lower ends of all ranges"
+        )
+        return show_plan(samples)
+    if not all(found["start"] for found in switches):
+        raise Mistake(
+            "start=false writes the jobs of a sweep, and a search has none before it draws them: leave it out."
+        )
+    found = {"blocks": blocks, "sweep": node}
+    return run.new_search(found, samples, lambda jobs: jobs_of(jobs, options, handed.command), options, handed.settings)
+
+
+def switches_of(jobs: list[Composed]) -> list[dict[str, Any]]:
+    """What is for the command, out of the configs of all jobs. Raises Mistake."""
+    switches = [taken(job) for job in jobs if not job.refused]
+    if any(found["explain"] for found in switches):
+        raise Mistake("explain=true explains one config: give one value of each instead of lists, and no -m.")
+    return switches
 
 
 def again(words: list[str]) -> int:

@@ -58,19 +58,16 @@ def announce(kind: str, sweep: Sweep, count: int, unit: str, launcher: Launcher)
 
 def new_search(
     search: dict[str, Any],
+    samples: list[Composed],
     compose: Callable[[list[list[str]]], list[Composed]],
     options: list[str],
     settings: dict[str, Any],
 ) -> int:
     """Begin a search: `search` is `{"blocks": words and ranges of each, "sweep": the config's node}`; exit status.
 
-    Raises Mistake where a search cannot be, or a trial at the lower ends of all ranges is refused.
+    `samples` is a trial of each block. Raises Mistake where it is refused.
     """
-    from seqlab.sweeps import search as searching
-
     context = fork_server() if is_local(settings) else None
-    searching.check(search["sweep"], search["blocks"])
-    samples = compose([[*block["words"], *searching.sample(block["ranges"])] for block in search["blocks"]])
     freezing.checked(samples)
     config = samples[0].config
     search |= {"objective": config["objective"], "seed": config["seed"]}

@@ -1,0 +1,49 @@
+"""explain=true says behind every value where it is from."""
+
+import re
+
+import yaml
+
+
+def origins(out: str) -> dict[str, str]:
+    """The comment behind each leaf, by its dotted key."""
+    found, path = {}, []
+    for line in out.splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        key, _, rest = line.strip().partition(":")
+        path = [*path[:depth], key]
+        if "  # " in rest:
+            found[".".join(path)] = rest.split("  # ", 1)[1]
+    return found
+
+
+def test_every_value_has_its_source(seqlab, tmp_path) -> None:
+    answer = seqlab("train", "experiment=sine", "optimizer.lr=0.003", "callbacks=early_stopping", "explain=true")
+    assert answer.status == 0, answer.err
+    config, said = yaml.safe_load(answer.out), origins(answer.out)
+    assert config["optimizer"]["lr"] == 0.003
+    assert said["optimizer.lr"] == "command line; replaces 0.01 of task/forecasting.yaml, 0.001 of optimizer/adam.yaml"
+    assert said["data.seed"] == "experiment/sine.yaml, as ${seed}; replaces 0 of data/sine.yaml"
+    assert said["trainer.accelerator"] == "device/cpu.yaml"
+    assert said["threads"] == "task/forecasting.yaml; replaces null of train.yaml"
+    assert said["objective.metric"].startswith("seqlab, on this machine")
+    assert said["callbacks.early_stopping.patience"] == "callbacks/early_stopping.yaml"
+    assert said["tokenizer"] == "the choice none"
+    assert all(said.values())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_it_is_the_config_that_would_be_frozen(seqlab, tmp_path) -> None:
+    words = ["train", "model=gru", "model.hidden_size=5", "trainer.max_epochs=1", "device=cpu"]
+    explained = yaml.safe_load(seqlab(*words, "explain=true").out)
+    assert seqlab(*words).status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    assert explained == yaml.safe_load((run / "config.yaml").read_text())
+
+
+def test_yamls_of_ones_own_are_named(seqlab, tmp_path) -> None:
+    file = tmp_path / "mine" / "model" / "small.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
+    answer = seqlab("train", "model=small", "--config-dir", "mine", "device=cpu", "explain=true")
+    assert re.search(r"hidden_size: 4 +# mine/model/small.yaml", answer.out), answer.err

@@ -1,0 +1,98 @@
+"""The report of runs that were written for it, so that every number is known."""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+
+from seqlab.mistakes import Mistake
+from seqlab.report.files import make
+from seqlab.report.rows import differing, read
+from seqlab.report.tables import table
+from seqlab.runs import curve
+from seqlab.runs.folder import write_config
+from seqlab.runs.record import pending
+
+
+def run(sweep: Path, number: int, overrides: list[str], losses: list[float], status: str = "done", **more) -> None:
+    """A run whose validation loss went so."""
+    folder = sweep / f"{number:03d}"
+    folder.mkdir(parents=True)
+    words = dict(word.split("=") for word in overrides)
+    config = {"optimizer": {"lr": float(words.get("optimizer.lr", 0.1))}, "seed": int(words.get("seed", 0))}
+    write_config(folder, config)
+    for step, loss in enumerate(losses, 1):
+        curve.append(folder, step, {"val/loss": loss, "train/loss": loss / 2})
+    metrics = {"last": {"val/loss": losses[-1], "test/loss": losses[-1] + 1}, "best": {"val/loss": min(losses)}}
+    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:10+00:00"}
+    record = pending(status=status, overrides=overrides, choices={"model": words.get("model", "gpt")}, metrics=metrics)
+    record |= {"objective": {"metric": "val/loss", "mode": "min"}, "command": "seqlab train -m …"} | times | more
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Two learning rates, two seeds each, and one that failed."""
+    run(tmp_path, 0, ["model=gpt", "optimizer.lr=0.1", "seed=1"], [3.0, 1.0, 5.0])
+    run(tmp_path, 1, ["model=gpt", "optimizer.lr=0.1", "seed=2"], [3.0, 2.0, 5.0])
+    run(tmp_path, 2, ["model=gpt", "optimizer.lr=0.2", "seed=1"], [2.0, 1.25])
+    run(tmp_path, 3, ["model=gpt", "optimizer.lr=0.2", "seed=2"], [2.0, 0.75])
+    run(tmp_path, 4, ["model=gpt", "optimizer.lr=0.3", "seed=1"], [9.0], "failed", error="RuntimeError: no")
+    return tmp_path
+
+
+def test_it_ranks_by_the_best_value_and_folds_seeds(sweep: Path) -> None:
+    titles, cells = table(read(sweep))
+    assert titles == ["", "lr", "n", "best val/loss", "step", "test/loss", "seconds"]
+    spread = statistics.stdev([1.25, 0.75])
+    assert cells[0] == ["1", "0.2", "2", f"1 ± {spread:.2g}", "2", f"2 ± {spread:.2g}", "10 ± 0"]
+    assert [line[1] for line in cells] == ["0.2", "0.1"]  # not by the last value, nor is a failed run ranked
+    assert cells[1][3].startswith("1.5 ± ")
+
+
+def test_its_files(sweep: Path) -> None:
+    report = make(sweep)
+    with open(sweep / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows] == ["003", "000", "002", "001", "004"]
+    assert rows[0]["optimizer.lr"] == "0.2"
+    assert rows[0]["best val/loss"] == "0.75"
+    assert rows[0]["step"] == "2"
+    assert rows[-1]["error"] == "RuntimeError: no"
+    text = (sweep / "results.md").read_text()
+    assert "- 004: failed. RuntimeError: no" in text
+    assert "| 1 | 0.2 | 2 |" in text
+    assert {file.name for file in report.figures} == {"learning_curves.png", "optimizer.lr.png"}
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in report.figures)
+
+
+def test_the_greatest_is_best_where_the_objective_says_so(tmp_path: Path) -> None:
+    for number, (loss, lr) in enumerate(((1.0, 0.1), (2.0, 0.2))):
+        run(tmp_path, number, [f"optimizer.lr={lr}"], [loss], objective={"metric": "val/loss", "mode": "max"})
+    assert [line[1] for line in table(read(tmp_path))[1]] == ["0.2", "0.1"]
+
+
+def test_only_what_differs_and_tells_jobs_apart_is_a_column() -> None:
+    assert differing([{"model": "rnn", "lr": "1", "seed": "1"}, {"model": "gru", "lr": "1", "seed": "1"}]) == ["model"]
+    assert differing([{"model": "rnn"}, {"model": "gpt", "n_layer": "2"}]) == ["model"]
+    assert differing([{"model": "gpt"}, {"model": "gpt", "n_layer": "2"}]) == ["n_layer"]
+    assert differing([{"lr": "1"}, {"lr": "2"}, {"lr": "2", "seed": "3"}]) == ["lr", "seed"]
+
+
+def test_a_folder_without_runs(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="There is no run in"):
+        make(tmp_path)
+
+
+def test_a_curve_that_was_gone_on_with_is_one_curve(tmp_path: Path) -> None:
+    for step, loss in ((1, 3.0), (2, 2.0), (3, 9.0), (2, 2.5), (3, 1.5)):
+        curve.append(tmp_path, step, {"val/loss": loss})
+    with open(tmp_path / curve.FILE, "a") as file:
+        file.write('{"step": 4, "val')  # killed while writing
+    assert curve.read_curve(tmp_path) == [
+        {"step": 1, "val/loss": 3.0},
+        {"step": 2, "val/loss": 2.5},
+        {"step": 3, "val/loss": 1.5},
+    ]

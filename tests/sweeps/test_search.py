@@ -1,0 +1,97 @@
+"""Searches: what is drawn, what is told, what goes on after a kill."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from tests.sweeps.test_sweeps import TROUBLE, command, only_sweep, records, states, trouble, wait_for  # noqa: F401
+
+from seqlab.sweeps import manifest
+from seqlab.sweeps.search import STORAGE
+
+RANGES = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.hidden_size=range(8,33,8)", "model=rnn,gru"]
+WORDS = ["-m", *RANGES, "trainer.max_epochs=5", "device=cpu", "hydra.launcher.jobs=1"]
+
+
+def drawn(sweep: Path) -> list[list[str]]:
+    """What each job drew."""
+    jobs = manifest.read(sweep).jobs
+    return [[word for word in job.words if not word.startswith("paths.runs=")] for job in jobs]
+
+
+def trials(sweep: Path) -> list[optuna.trial.FrozenTrial]:
+    """What Optuna knows."""
+    return optuna.load_study(study_name="block 0", storage=f"sqlite:///{sweep / STORAGE}").trials
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_draws_within_its_ranges_the_same_each_time(sampler: str, seqlab, tmp_path: Path) -> None:
+    answer = seqlab("train", *WORDS, f"sweep.sampler={sampler}", "sweep.trials=4")
+    assert answer.status == 0, answer.out + answer.err
+    sweep = only_sweep(tmp_path)
+    for words in drawn(sweep):
+        values = dict(word.split("=", 1) for word in words)
+        assert 1e-4 <= float(values["optimizer.lr"]) <= 1e-1
+        assert values["model.hidden_size"] in ("8", "16", "24", "32")
+        assert values["model"] in ("rnn", "gru")
+    assert states(sweep) == ["done"] * 4
+    told = [trial.value for trial in trials(sweep)]
+    assert told == [record["metrics"]["best"]["train/loss"] for _, record in sorted(records(sweep).items())]
+    assert seqlab("train", *WORDS, f"sweep.sampler={sampler}", "sweep.trials=4", "paths.runs=again").status == 0
+    (again,) = tmp_path.glob("again/*/*/sweep.json")
+    assert drawn(again.parent) == drawn(sweep)
+
+
+def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(seqlab, tmp_path: Path) -> None:
+    words = [*WORDS, "sweep.sampler=tpe", "sweep.trials=8"]
+    assert seqlab("train", *words, "paths.runs=alone").status == 0
+    (alone,) = tmp_path.glob("alone/*/*/sweep.json")
+    search = command(*words, cwd=tmp_path)
+    wait_for(lambda: len(list(tmp_path.glob("runs/*/*/00[2-4]*/metrics.jsonl"))))
+    os.kill(search.pid, signal.SIGKILL)
+    search.wait()
+    sweep = only_sweep(tmp_path)
+    before = len(manifest.read(sweep).jobs)
+    assert before < 8
+    time.sleep(0.5)
+    answer = seqlab("train", "sweep.resume=last")
+    assert answer.status == 0, answer.out + answer.err
+    assert states(sweep) == ["done"] * 8
+    assert drawn(sweep) == drawn(alone.parent)
+    assert [trial.value for trial in trials(sweep)] == [trial.value for trial in trials(alone.parent)]
+
+
+def test_what_is_no_number_is_a_failed_trial_and_stops_nothing(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811
+    (trouble / "001").write_text("nan")
+    answer = seqlab("train", *WORDS, "sweep.sampler=random", "sweep.trials=3", *TROUBLE)
+    assert answer.status == 0
+    sweep = only_sweep(tmp_path)
+    assert states(sweep) == ["done", "failed", "done"]
+    assert [trial.state.name for trial in trials(sweep)] == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
+def test_a_hopeless_trial_is_pruned_and_not_run_again(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811
+    words = ["-m", "optimizer.lr=choice(0.01)", "seed=choice(0)", "trainer.max_epochs=12", "device=cpu"]
+    words += ["sweep.sampler=random", "sweep.trials=6", "sweep.pruner=median", "hydra.launcher.jobs=1", *TROUBLE]
+    (trouble / "005").write_text("worse")  # the median needs five trials before
+    answer = seqlab("train", *words)
+    assert answer.status == 0, answer.out
+    sweep = only_sweep(tmp_path)
+    assert states(sweep) == ["done"] * 5 + ["pruned"]
+    assert trials(sweep)[5].state.name == "PRUNED"
+    assert seqlab("train", "sweep.resume=last", "allow=[trouble]").status == 0
+    assert states(sweep) == ["done"] * 5 + ["pruned"]
+    assert json.loads((sweep / "sweep.json").read_text())["search"]["sweep"]["trials"] == 6
+
+
+def test_blocks_are_spaces_of_their_own(seqlab, tmp_path: Path) -> None:
+    blocks = "sweep.blocks=[{model:rnn,optimizer.lr:'interval(0.01,0.1)'},{model:gru,model.hidden_size:'4,8'}]"
+    words = ["-m", blocks, "sweep.sampler=random", "sweep.trials=2", "trainer.max_epochs=2", "device=cpu"]
+    answer = seqlab("train", *words)
+    assert answer.status == 0, answer.out + answer.err
+    chosen = [record["choices"]["model"] for _, record in sorted(records(only_sweep(tmp_path)).items())]
+    assert chosen == ["rnn", "rnn", "gru", "gru"]

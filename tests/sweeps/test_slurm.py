@@ -1,0 +1,56 @@
+"""The same sweep by submitit, on this machine; its Slurm executor needs a cluster."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tests.sweeps.test_sweeps import begun, command, only_sweep, records, states, statuses, wait_for
+
+LOCAL = ["hydra/launcher=slurm", "hydra.launcher.cluster=local"]
+
+
+def test_a_sweep_by_submitit_leaves_the_same(seqlab, tmp_path: Path) -> None:
+    words = ["-m", "model=rnn,gru", "trainer.max_epochs=3", "device=cpu"]
+    assert seqlab("train", *words, "paths.runs=own").status == 0
+    answer = seqlab("train", *words, *LOCAL)
+    assert answer.status == 0, answer.out + answer.err
+    sweep = only_sweep(tmp_path)
+    assert states(sweep) == statuses(sweep) == ["done"] * 2
+    (own,) = tmp_path.glob("own/*/*/sweep.json")
+    one, other = (
+        [record["metrics"] for _, record in sorted(records(folder).items())] for folder in (own.parent, sweep)
+    )
+    assert one == other
+    assert (sweep / "results.md").exists()
+
+
+def test_ctrl_c_lets_submitted_jobs_save_and_they_go_on(seqlab, tmp_path: Path) -> None:
+    sweep = command(
+        "-m", "seed=1,2", "trainer.max_epochs=2000", "device=cpu", "hydra.launcher.jobs=1", *LOCAL, cwd=tmp_path
+    )
+    wait_for(lambda: begun(tmp_path))
+    sweep.send_signal(signal.SIGINT)
+    out, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 130, out
+    folder = only_sweep(tmp_path)
+    assert statuses(folder) == ["interrupted", "pending"]
+    assert (folder / "000-seed_1" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_a_job_that_was_killed_is_failed(tmp_path: Path) -> None:
+    sweep = command("-m", "seed=1", "trainer.max_epochs=100000", "device=cpu", *LOCAL, cwd=tmp_path)
+    wait_for(lambda: begun(tmp_path))
+    os.kill(records(only_sweep(tmp_path))[0]["process"]["pid"], signal.SIGKILL)
+    out, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 1, out
+    assert statuses(only_sweep(tmp_path)) == ["failed"]
+    assert "on the cluster" in records(only_sweep(tmp_path))[0]["error"]
+
+
+def test_without_slurm_the_cluster_is_not_there(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    answer = seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "hydra/launcher=slurm")
+    assert answer.status == 1
+    assert "The cluster (slurm) took no job" in answer.out
+    assert statuses(only_sweep(tmp_path)) == ["failed"] * 2
