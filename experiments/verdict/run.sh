@@ -6,7 +6,7 @@ runs="${1:-runs}"
 text="${SEQLAB_DATA:-../shared/data}/the-verdict.txt"
 seqlab train -m model=gpt data=verdict seed=1,2,3 device=cpu paths.runs="$runs"
 sweep=$(ls -d "$runs"/*/*-sweep-multirun | tail -n 1)
-for run in "$sweep"/*/; do
+for run in "$sweep"/[0-9]*/; do
   echo "== $run"
   seqlab evaluate run="$run" split=train checkpoint=last device=cpu
   seqlab generate run="$run" checkpoint=last prompt="Every effort moves you" max_new_tokens=200 device=cpu |

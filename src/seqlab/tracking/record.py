@@ -94,7 +94,7 @@ class Record(Callback):
         }
         for logger in trainer.loggers:
             if hasattr(logger, "conclude"):
-                logger.conclude(looked_at, self.best_step)
+                logger.conclude(looked_at, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         """The metrics so far."""

@@ -46,10 +46,9 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.flush()
 
     @rank_zero_only
-    def conclude(self, best: dict[str, float], step: int | None) -> None:
+    def conclude(self, best: dict[str, float], step: int) -> None:
         """The metrics at the best objective, as columns beside the last ones."""
-        for name, value in best.items():
-            self.experiment.add_scalar(f"best/{name}", value, step)
+        self.log_metrics({f"best/{name}": value for name, value in best.items()}, step)
         self.experiment.flush()
 
     @rank_zero_only
