@@ -28,14 +28,17 @@ class Answer(NamedTuple):
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only this machine can be reached."""
-    connect = socket.socket.connect
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+    here = ("127.0.0.1", "localhost", "::1")
 
     def refuse(self: socket.socket, address: object) -> None:
-        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1"):
+        if isinstance(address, tuple) and address[0] not in here:
             raise OSError(101, "network is blocked in tests")
         connect(self, address)  # type: ignore[arg-type]
 
     def unknown(host: object, *args: object, **kwargs: object) -> list:
+        if host in here:
+            return look_up(host, *args, **kwargs)  # type: ignore[arg-type]  # as it was called
         raise socket.gaierror(-3, "network is blocked in tests")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)

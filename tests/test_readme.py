@@ -32,8 +32,17 @@ def test_the_command_works(line: str, seqlab, shared: Path, tmp_path: Path, monk
     base = ["train", "data=verdict", "model=gpt_mini", *SMALL, "debug=fast", "device=cpu", "trainer.max_steps=1"]
     words = words_of(line)
     words = [re.sub(r"<\w+>", "last", word) for word in words]
-    if any(word in ("run=last", "init_from=last", "resume=last") for word in words):
+    if any(word in ("run=last", "init_from=last", "resume=last", "b=last") for word in words):
         assert seqlab(*base).status == 0
+    if words[0] == "report" or "sweep.resume=last" in words:
+        assert seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu").status == 0
+        answer = seqlab(*words)
+        assert answer.status == 0, answer.err
+        return
+    if "hydra/launcher=slurm" in words:
+        words.append("hydra.launcher.cluster=local")
+    if words[0] == "runs":
+        assert seqlab("train", "trainer.max_epochs=1", "device=cpu").status == 0
     words = [re.sub(r"^(seed=\d+,\d+).*", r"\1", word) for word in words]  # two seeds show it as well as ten
     if words[0] == "train" and "--help" not in words and "--cfg" not in words:
         words += ["device=cpu"] if not any(word.startswith(("resume=", "device=")) for word in words) else []
