@@ -263,15 +263,45 @@ def test_an_error_of_another_rank_is_the_runs(story: Path, tmp_path: Path) -> No
     assert "seqlab: rank 1: RuntimeError: the cable was pulled" in err
 
 
+WITNESS = """
+import json
+from lightning.pytorch import Callback
+
+
+class Witness(Callback):
+    def __init__(self, run, config):
+        self.run, self.config = run, config
+
+    def on_train_start(self, trainer, pl_module):
+        known = {"config": self.config, "built": pl_module.model.head.in_features, "ranks": trainer.world_size}
+        (self.run / f"seen-by-{trainer.global_rank}.json").write_text(json.dumps(known))
+"""
+
+
 @pytest.mark.long
-def test_a_sweep_of_data_parallel_jobs_has_one_config_per_job(story: Path, tmp_path: Path) -> None:
-    words = ["train", "-m", *TWO, "model=gru", "model.hidden_size=8,16", "trainer.max_epochs=2", "threads=1"]
-    out, _ = done(tmp_path, *words)
-    assert "2 of 2 runs done" in out
-    runs = sorted(tmp_path.glob("runs/*/*/*/"))
-    assert [run.name for run in runs] == ["000-hidden_size_8", "001-hidden_size_16"]
-    assert len({record(run)["parameters"]["total"] for run in runs}) == 2
-    assert all(len(list(run.glob("events.*"))) == 1 for run in runs)
+def test_every_rank_of_every_job_has_the_hyperparameters_of_its_job(tmp_path: Path) -> None:
+    (tmp_path / "witness.py").write_text(WITNESS)
+    callback = ["+callbacks.witness={_target_:witness.Witness,_partial_:true}", "allow=[witness]"]
+    words = [
+        "train",
+        "-m",
+        *TWO,
+        "model=gru",
+        "model.hidden_size=8,16,24",
+        "trainer.max_epochs=2",
+        "threads=1",
+        *callback,
+    ]
+    process = subprocess.run([sys.executable, "-m", "seqlab", *words], capture_output=True, text=True, cwd=tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "3 of 3 runs done" in process.stdout
+    runs = sorted(file.parent for file in tmp_path.glob("runs/*/*/*/run.json"))
+    assert [run.name for run in runs] == ["000-hidden_size_8", "001-hidden_size_16", "002-hidden_size_24"]
+    for run, width in zip(runs, (8, 16, 24), strict=True):
+        first, second = (json.loads((run / f"seen-by-{rank}.json").read_text()) for rank in (0, 1))
+        assert first == second
+        assert (first["built"], first["config"]["model"]["hidden_size"], first["ranks"]) == (width, width, 2)
+        assert len(list(run.glob("events.*"))) == 1
 
 
 def test_a_cluster_starts_a_written_folder(story: Path, tmp_path: Path) -> None:
