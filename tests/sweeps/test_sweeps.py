@@ -121,6 +121,8 @@ def test_a_job_that_cannot_be_composed_costs_only_itself(seqlab, tmp_path: Path)
         (["sweep=zoo"], "There is no sweep=zoo"),
         (["seed=1,2", "hydra.launcher.job=2"], "There is no hydra.launcher.job"),
         (["seed=1,2", "hydra.launcher.jobs=two"], "hydra.launcher.jobs"),
+        (["seed=1,2", "hydra.launcher.jobs=0"], "hydra.launcher.jobs=0 is out of range: give 1 or more"),
+        (["seed=1,2", "hydra.launcher.timeout_minutes=-1"], "give more than 0"),
         (["seed=1,2", "explain=true"], "explain=true explains one config"),
         (["optimizer.lr=interval(0.1,1)"], "has no end of values"),
         (["sweep.sampler=grid", "optimizer.lr=interval(0.1,1)"], "sweep.sampler=grid is unknown: take random or tpe"),

@@ -76,7 +76,7 @@ def switches_of(jobs: list[Composed]) -> list[dict[str, Any]]:
 
 def again(words: list[str]) -> int:
     """Go on with a sweep, of which nothing is restated; exit status. Raises Mistake for words that have no place here."""
-    from seqlab.sweeps import run
+    from seqlab.sweeps import resume
 
     words = [word for word in words if not is_multirun([word])]
     for word in words:
@@ -87,7 +87,7 @@ def again(words: list[str]) -> int:
     given = {override.key_or_group: override.value() for override in OverridesParser.create().parse_overrides(words[:])}
     settings = {key.rpartition(".")[2]: value for key, value in given.items() if key.startswith("hydra.")}
     folder = manifest.find(value_of(words, "sweep.resume") or "last", runs_folder(words))
-    return run.again(folder, settings, composed_again, given.get("sweep.frozen") is True)
+    return resume.again(folder, settings, composed_again, given.get("sweep.frozen") is True)
 
 
 def run_now(job: Composed) -> None:

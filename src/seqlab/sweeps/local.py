@@ -55,6 +55,8 @@ class Local:
 
 def slots(configs: list[Config]) -> int:
     """How many jobs at once: what the cores have threads for, or one a GPU."""
+    if not configs:  # of a search that was killed before its first trial
+        return 1
     wanted = [config["trainer"] for config in configs]
     if any(trainer["accelerator"] == "cuda" for trainer in wanted):
         return max(1, device.gpus() // max(device.processes(trainer) for trainer in wanted))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -43,11 +44,13 @@ class JobProcess:
 
     def signal(self, number: int) -> None:
         """Send a signal to all processes of the job: SIGINT asks it to save, SIGKILL does not ask."""
-        try:
-            os.killpg(self.process.pid or 0, number)
-        except ProcessLookupError:
-            if self.process.pid and number == signal.SIGKILL:  # it had not come to have a group
-                self.process.kill()
+        pid = self.process.pid
+        if pid and not self.ended():
+            with suppress(ProcessLookupError):
+                try:
+                    os.killpg(pid, number)
+                except ProcessLookupError:  # it has not come to have a group
+                    os.kill(pid, number)
 
     def how(self) -> str:
         """How it ended, for one that could not say so itself."""

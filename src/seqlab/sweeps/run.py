@@ -1,7 +1,6 @@
 """A sweep from its beginning, or again from where it stopped, to its table."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from seqlab.freeze import Composed
@@ -10,10 +9,10 @@ from seqlab.report.files import make
 from seqlab.report.tables import show
 from seqlab.runs import folder as runs
 from seqlab.runs.folder import short
-from seqlab.sweeps import freezing, manifest, source
+from seqlab.sweeps import freezing, manifest
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.local import Local
-from seqlab.sweeps.manifest import Job, Sweep
+from seqlab.sweeps.manifest import Sweep
 from seqlab.sweeps.process import fork_server
 from seqlab.sweeps.scheduler import Launcher, Scheduler
 from seqlab.tracking.tensorboard import write_images
@@ -23,6 +22,7 @@ Compose = Callable[[Sweep, list[list[str]]], list[Composed]]
 
 def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], start: bool) -> int:
     """Check and freeze all jobs, then run them unless they are only to be written; exit status."""
+    check_settings(settings)
     context = fork_server() if start and is_local(settings) else None  # imports what the jobs need meanwhile
     bases = freezing.checked(jobs)
     sweep = freezing.begin(next(job for job in jobs if not job.refused), options, settings)
@@ -67,6 +67,7 @@ def new_search(
 
     `samples` is a trial of each block. Raises Mistake where it is refused.
     """
+    check_settings(settings)
     context = fork_server() if is_local(settings) else None
     freezing.checked(samples)
     config = samples[0].config
@@ -122,75 +123,11 @@ def conclude(sweep: Sweep) -> int:
     return 1 if bad else 0
 
 
-def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool) -> int:
-    """Run what is missing, failed or interrupted; exit status.
-
-    Raises Mistake where what would be composed today is not what was frozen, unless `frozen`.
-    """
-    sweep = manifest.read(folder)
-    with manifest.held(sweep.folder):
-        sweep = manifest.read(folder)
-        sweep.settings |= settings
-        context = fork_server() if is_local(sweep.settings) else None
-        look_again(sweep)
-        over = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
-        todo = [job for job in sweep.jobs if job.state not in over]
-        composed = compose(sweep, [job.words for job in todo])
-        refreeze(sweep, todo, composed, frozen)
-        if edited := source.edited(sweep.source):
-            print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
-            sweep.source = source.checksums()
-        sweep.write()
-        return search_all(sweep, context, compose) if sweep.search else run_all(sweep, context)
-
-
-def look_again(sweep: Sweep) -> None:
-    """What each run itself says of its state, for a sweep that was killed before it could note it."""
-    for job in sweep.jobs:
-        file = sweep.path(job) / "run.json"
-        status = runs.read_record(sweep.path(job))["status"] if file.exists() else "pending"
-        if job.state != "pruned":
-            job.state = {"running": "interrupted"}.get(status, status)
-
-
-def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bool) -> None:
-    """Make jobs ready to run; one that was refused is written now, if it can be. Raises Mistake for a difference."""
-    lines: list[str] = []
-    bases = {}
-    for job, today in zip(todo, composed, strict=True):
-        written = is_written(sweep.path(job))
-        if frozen and written:
-            continue
-        bases[job.number], _ = freezing.check_one(today)
-        if written and not today.refused:
-            lines += [f"{job.name[:3]} {line}" for line in differing(runs.read_config(sweep.path(job)), today.config)]
-        elif written:
-            lines.append(f"{job.name[:3]} is refused today: {today.refused}")
-    if lines:
-        more = f"\n  … and {len(lines) - 12} more" if len(lines) > 12 else ""
-        raise Mistake(
-            "What would be composed today is not what this sweep was begun with:\n  "
-            + "\n  ".join(lines[:12])
-            + more
-            + "\nChange the configs back, or run those that were written with sweep.frozen=true."
-        )
-    for job, today in zip(todo, composed, strict=True):
-        folder = sweep.path(job)
-        if is_written(folder):
-            job.state, job.error = "pending", None
-        else:
-            freezing.fill(folder, today, bases.get(job.number), job)
-    sweep.write()
-
-
-def is_written(folder: Path) -> bool:
-    """Whether a job's folder is whole: a kill may have come before, and one that was refused has no config."""
-    return (folder / "config.yaml").exists() and (folder / "run.json").exists()
-
-
-def differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """`key: before -> now` of what differs between two configs."""
-    one, other = runs.flat(before), runs.flat(now)
-    for key in dict.fromkeys([*one, *other]):
-        if one.get(key) != other.get(key):
-            yield f"{key}: {one.get(key)} -> {other.get(key)}"
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings of a launcher that cannot be. Raises Mistake."""
+    for key, least in (("jobs", 1), ("timeout_minutes", 0)):
+        value = settings[key]
+        if value is not None and (isinstance(value, bool) or value < least or value == 0):
+            raise Mistake(
+                f"hydra.launcher.{key}={value} is out of range: give {'1 or more' if least else 'more than 0'}."
+            )

@@ -13,7 +13,7 @@ from seqlab.runs.record import now
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.manifest import Job, Sweep
 
-GRACE = 60.0  # seconds that a job may take to save after it was asked to stop
+GRACE = 60.0  # seconds that a job may take to save once its time is over; after Ctrl-C it may take what it takes
 LOOK = 0.1  # seconds between two looks at what runs
 
 
@@ -108,6 +108,8 @@ class Scheduler:
             tell(job)
             return True
         self.running.append(Running(job, handle, time.monotonic()))
+        if self.stops:  # Ctrl-C came while it was being started
+            self.interrupt(self.running[-1], None)
         return True
 
     def look(self, running: Running, tell: Callable[[Job], None], hopeless: Callable[[Job], bool]) -> None:
@@ -124,7 +126,7 @@ class Scheduler:
                 self.interrupt(running, f"took longer than hydra.launcher.timeout_minutes={limit:g}")
             elif hopeless(running.job):
                 self.interrupt(running, "pruned")
-        elif time.monotonic() - running.asked > GRACE:
+        elif running.why and time.monotonic() - running.asked > GRACE:
             running.handle.signal(signal.SIGKILL)
 
     def interrupt(self, running: Running, why: str | None) -> None:

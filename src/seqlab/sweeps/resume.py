@@ -1,0 +1,105 @@
+"""Going on with a sweep: what is missing, failed or interrupted runs again, from its last checkpoint if it has one."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seqlab.freeze import Composed
+from seqlab.mistakes import Mistake
+from seqlab.runs import folder as runs
+from seqlab.runs.record import alive
+from seqlab.sweeps import freezing, manifest, source
+from seqlab.sweeps.manifest import Job, Sweep
+from seqlab.sweeps.process import fork_server
+from seqlab.sweeps.run import Compose, check_settings, is_local, run_all, search_all
+
+PATIENCE = 5.0  # seconds for what a killed sweep left to end
+
+
+def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool) -> int:
+    """Run what is missing, failed or interrupted; exit status.
+
+    Raises Mistake where what would be composed today is not what was frozen, unless `frozen`.
+    """
+    sweep = manifest.read(folder)
+    with manifest.held(sweep.folder):
+        sweep = manifest.read(folder)
+        sweep.settings |= settings
+        check_settings(sweep.settings)
+        context = fork_server() if is_local(sweep.settings) else None
+        look_again(sweep)
+        over = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
+        todo = [job for job in sweep.jobs if job.state not in over]
+        composed = compose(sweep, [job.words for job in todo])
+        refreeze(sweep, todo, composed, frozen)
+        if edited := source.edited(sweep.source):
+            print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
+            sweep.source = source.checksums()
+        sweep.write()
+        return search_all(sweep, context, compose) if sweep.search else run_all(sweep, context)
+
+
+def look_again(sweep: Sweep) -> None:
+    """What each run itself says of its state, for a sweep that was killed before it could note it.
+
+    Raises Mistake where one is still running, on a cluster or because it was started by hand.
+    """
+    for job in sweep.jobs:
+        if job.state == "pruned":
+            continue
+        file = sweep.path(job) / "run.json"
+        record: dict[str, Any] = runs.read_record(sweep.path(job)) if file.exists() else {"status": "pending"}
+        deadline = time.monotonic() + PATIENCE
+        while record["status"] == "running" and alive(record, elsewhere=not is_local(sweep.settings)):
+            if time.monotonic() > deadline:
+                there = record["process"]
+                raise Mistake(
+                    f"{sweep.path(job)} is being trained by process {there['pid']} on {there['host']}: wait for it, or stop it."
+                )
+            time.sleep(0.1)  # the jobs of a sweep that was killed die with it, but not before it
+            record = runs.read_record(sweep.path(job))
+        job.state = {"running": "interrupted"}.get(record["status"], record["status"])
+
+
+def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bool) -> None:
+    """Make jobs ready to run; one that was refused is written now, if it can be. Raises Mistake for a difference."""
+    lines: list[str] = []
+    bases = {}
+    for job, today in zip(todo, composed, strict=True):
+        written = is_written(sweep.path(job))
+        if frozen and written:
+            continue
+        bases[job.number], _ = freezing.check_one(today)
+        if written and not today.refused:
+            lines += [f"{job.name[:3]} {line}" for line in differing(runs.read_config(sweep.path(job)), today.config)]
+        elif written:
+            lines.append(f"{job.name[:3]} is refused today: {today.refused}")
+    if lines:
+        more = f"\n  … and {len(lines) - 12} more" if len(lines) > 12 else ""
+        raise Mistake(
+            "What would be composed today is not what this sweep was begun with:\n  "
+            + "\n  ".join(lines[:12])
+            + more
+            + "\nChange the configs back, or run those that were written with sweep.frozen=true."
+        )
+    for job, today in zip(todo, composed, strict=True):
+        folder = sweep.path(job)
+        if is_written(folder):
+            job.state, job.error = "pending", None
+        else:
+            freezing.fill(folder, today, bases.get(job.number), job)
+    sweep.write()
+
+
+def is_written(folder: Path) -> bool:
+    """Whether a job's folder is whole: a kill may have come before, and one that was refused has no config."""
+    return (folder / "config.yaml").exists() and (folder / "run.json").exists()
+
+
+def differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+    """`key: before -> now` of what differs between two configs."""
+    one, other = runs.flat(before), runs.flat(now)
+    for key in dict.fromkeys([*one, *other]):
+        if one.get(key) != other.get(key):
+            yield f"{key}: {one.get(key)} -> {other.get(key)}"
