@@ -33,6 +33,20 @@ def test_a_wheel_trains_outside_the_checkout(tmp_path: Path) -> None:
     assert said["git"] is None
     assert said["metrics"]["last"]["test/mse"] < 0.02
 
+    def sweep(*more: str) -> subprocess.CompletedProcess:
+        short = ["train", "-m", "model=rnn,gru", "trainer.max_epochs=2", "device=cpu", *more]
+        return subprocess.run([words[0], *short], cwd=tmp_path, capture_output=True, text=True, env=environment)
+
+    done = sweep()  # Hydra finds the plugins there too
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 runs done" in done.stdout
+    for missing, extra in (("sweep.sampler=tpe", "sweep"), ("hydra/launcher=slurm", "slurm")):
+        done = sweep(missing)
+        assert done.returncode == 1
+        assert f"pip install 'seqlab[{extra}]'" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("runs/*/*-sweep-*"))) == 1
+
 
 def test_the_tour(tmp_path: Path) -> None:
     environment = os.environ | {

@@ -1,5 +1,6 @@
 """A sweep from its beginning, or again from where it stopped, to its table."""
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -28,9 +29,8 @@ def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], star
     sweep = freezing.begin(next(job for job in jobs if not job.refused), options, settings)
     freezing.add(sweep, jobs, bases)
     if not start:
-        print(
-            f"{len(jobs)} runs written to {short(sweep.folder)}; start them with: seqlab train sweep.resume={short(sweep.folder)}"
-        )
+        where = short(sweep.folder)
+        print(f"{len(jobs)} runs written to {where}; start them with: seqlab train sweep.resume={where}")
         return 1 if sweep.count("failed") else 0
     with manifest.held(sweep.folder):
         return run_all(sweep, context)
@@ -51,9 +51,8 @@ def run_all(sweep: Sweep, context: Any) -> int:
 def announce(kind: str, sweep: Sweep, count: int, unit: str, launcher: Launcher) -> None:
     """Say what begins, and where."""
     several = "s" if count > 1 else ""
-    print(
-        f"{kind:<11} {short(sweep.folder)}: {count} {unit}{several}, {min(launcher.slots, count)} at once", flush=True
-    )
+    at_once = min(launcher.slots, count)
+    print(f"{kind:<11} {short(sweep.folder)}: {count} {unit}{several}, {at_once} at once", flush=True)
 
 
 def new_search(
@@ -115,11 +114,10 @@ def conclude(sweep: Sweep) -> int:
     if made.figures:
         write_images(sweep.folder / "report", made.figures)
     bad = sweep.count("failed", "interrupted")
-    print(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {short(sweep.folder)}", flush=True)
+    where = short(sweep.folder)
+    print(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {where}", flush=True)
     if bad:
-        print(
-            f"{bad} failed; once that is mended, run them again with: seqlab train sweep.resume={short(sweep.folder)}"
-        )
+        print(f"{bad} failed; once that is mended, run them again with: seqlab train sweep.resume={where}")
     return 1 if bad else 0
 
 
@@ -131,3 +129,5 @@ def check_settings(settings: dict[str, Any]) -> None:
             raise Mistake(
                 f"hydra.launcher.{key}={value} is out of range: give {'1 or more' if least else 'more than 0'}."
             )
+    if not is_local(settings) and importlib.util.find_spec("submitit") is None:
+        raise Mistake("hydra/launcher=slurm needs submitit: pip install 'seqlab[slurm]'.")

@@ -48,10 +48,6 @@ class Slurm:
     timeout: float | None = None
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        try:
-            import submitit  # noqa: F401
-        except ModuleNotFoundError:
-            raise Mistake("hydra/launcher=slurm needs submitit: pip install 'seqlab[slurm]'.") from None
         self.settings = settings
         self.slots = settings["jobs"] or sys.maxsize
 
