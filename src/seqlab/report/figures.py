@@ -54,7 +54,14 @@ def against(report: Report, rows: list[Row], key: str) -> Figure:
         axes.set_xticks(range(len(names)), names)
     axes.plot(places, [row.best or math.nan for row in rows], "o", alpha=0.7)
     axes.set(xlabel=key, ylabel=f"best {report.metric}")
+    scale(axes, [row.best for row in rows if row.best is not None])
     return figure
+
+
+def scale(axes: Axes, heights: list[float]) -> None:
+    """A logarithmic axis where values are far apart."""
+    if heights and max(heights) > 20 * min(heights) > 0:
+        axes.set_yscale("log")
 
 
 def number(value: Any) -> float | None:
@@ -83,7 +90,6 @@ def curves(report: Report, rows: list[Row]) -> Figure:
         heights += filter(math.isfinite, ys)
         axes.plot(xs, ys, "." if len(xs) == 1 else "-", color=colours[name], alpha=0.7, lw=1.2, label=label)
     axes.set(xlabel="step", ylabel=report.metric)
-    if heights and max(heights) > 20 * min(heights) > 0:
-        axes.set_yscale("log")
+    scale(axes, heights)
     axes.legend(fontsize=7)
     return figure
