@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from seqlab import bases
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.runs.files import write_json
-from seqlab.runs.folder import flat
+from seqlab.runs.folder import differences, flat
 from seqlab.runs.record import pending
 from seqlab.start import command
 
@@ -65,11 +64,3 @@ def copied(run: Path, record: dict[str, Any], below: Path) -> Path:
     now = {"base": bases.described(base) if base else None}
     write_json(again / "run.json", pending(**{key: record[key] for key in KEPT}, **now))
     return again
-
-
-def differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(name, before, now) of what is not the same; what is not a number equals itself."""
-    for name in before | now:
-        one, other = before.get(name), now.get(name)
-        if one != other and not (one != one and other != other):
-            yield name, one, other

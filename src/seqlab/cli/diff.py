@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table
 
 from seqlab.cli.composing import compose_one
-from seqlab.reproduce import differences
 from seqlab.runs import folder as runs
 
 PARTS = ("status", "choices", "git", "data", "base", "versions", "hardware", "parameters", "steps", "tokens")
@@ -24,7 +23,7 @@ def run(words: list[str]) -> int:
     for title in ("", "a", "b"):
         table.add_column(title, overflow="fold")
     count = 0
-    for name, before, now in differences(one, other):
+    for name, before, now in runs.differences(one, other):
         count += 1
         table.add_row(name, shown(before), shown(now))
     if count:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seqlab.mistakes import Mistake
+
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write` with a temporary name beside `path`, sync, and rename: a kill at any moment leaves one whole file."""
@@ -26,8 +28,11 @@ def write_json(path: Path, value: Any, indent: int = 2) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Plain data from JSON."""
-    return json.loads(path.read_text())
+    """Plain data from JSON. Raises Mistake for a file that is damaged, which nothing of ours leaves."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise Mistake(f"{path} is damaged ({error}): bring it back, or take its folder away.") from error
 
 
 def sync(folder: Path) -> None:

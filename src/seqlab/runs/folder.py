@@ -3,6 +3,7 @@
 import datetime
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,11 @@ def flat(node: dict[str, Any], prefix: str = "", between: str = ".") -> dict[str
         nested = isinstance(value, dict) and value
         found |= flat(value, f"{prefix}{key}{between}", between) if nested else {f"{prefix}{key}": value}
     return found
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(name, before, now) of what is not the same; what is not a number equals itself."""
+    for name in before | now:
+        one, other = before.get(name), now.get(name)
+        if one != other and not (one != one and other != other):
+            yield name, one, other

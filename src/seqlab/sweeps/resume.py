@@ -1,7 +1,6 @@
 """Going on with a sweep: what is missing, failed or interrupted runs again, from its last checkpoint if it has one."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,8 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bo
             continue
         bases[job.number], _ = freezing.check_one(today)
         if written and not today.refused:
-            lines += [f"{job.name[:3]} {line}" for line in differing(runs.read_config(sweep.path(job)), today.config)]
+            configs = runs.flat(runs.read_config(sweep.path(job))), runs.flat(today.config)
+            lines += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in runs.differences(*configs)]
         elif written:
             lines.append(f"{job.name[:3]} is refused today: {today.refused}")
     if lines:
@@ -95,11 +95,3 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bo
 def is_written(folder: Path) -> bool:
     """Whether a job's folder is whole: a kill may have come before, and one that was refused has no config."""
     return (folder / "config.yaml").exists() and (folder / "run.json").exists()
-
-
-def differing(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """`key: before -> now` of what differs between two configs."""
-    one, other = runs.flat(before), runs.flat(now)
-    for key in dict.fromkeys([*one, *other]):
-        if one.get(key) != other.get(key):
-            yield f"{key}: {one.get(key)} -> {other.get(key)}"
