@@ -25,6 +25,7 @@ def test_a_sweep_by_submitit_leaves_the_same(seqlab, tmp_path: Path) -> None:
     assert (sweep / "results.md").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_lets_submitted_jobs_save_and_they_go_on(seqlab, tmp_path: Path) -> None:
     sweep = command(
         "-m", "seed=1,2", "trainer.max_epochs=2000", "device=cpu", "hydra.launcher.jobs=1", *LOCAL, cwd=tmp_path
@@ -38,6 +39,7 @@ def test_ctrl_c_lets_submitted_jobs_save_and_they_go_on(seqlab, tmp_path: Path) 
     assert (folder / "000-seed_1" / "checkpoints" / "last.ckpt").exists()
 
 
+@pytest.mark.long
 def test_a_job_that_was_killed_is_failed(tmp_path: Path) -> None:
     sweep = command("-m", "seed=1", "trainer.max_epochs=100000", "device=cpu", *LOCAL, cwd=tmp_path)
     wait_for(lambda: begun(tmp_path))
