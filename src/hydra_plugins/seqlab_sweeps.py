@@ -5,6 +5,7 @@ Both run nothing. What a command comes down to, the words of each job or what a 
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from seqlab.mistakes import Mistake
+from seqlab.mistakes import Mistake, did_you_mean
+
+KEYS = ("blocks", "seeds", "resume", "frozen", "sampler", "trials", "pruner")  # of conf/sweep/none.yaml
+COMMAND = ("sweep", "start", "plan", "explain")  # keys that are for the command, and not for the jobs
 
 
 @dataclass
@@ -85,6 +89,7 @@ class SeqlabSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch a grid; of a search, pass on fixed words and ranges, block by block."""
         sweep: Any = OmegaConf.to_container(self.node, resolve=True)
+        check(sweep, arguments)
         blocks = [
             varied(parsed(arguments), block or {}) for block in ([{}] if sweep["blocks"] is None else sweep["blocks"])
         ]
@@ -94,6 +99,22 @@ class SeqlabSweeper(Sweeper):
             raise Mistake("sweep.sampler needs hydra/launcher=seqlab or slurm: leave the other launcher out.")
         self.receive([search_space(block) for block in blocks], self.launches.settings, sweep)
         return []
+
+
+def check(sweep: dict[str, Any], arguments: list[str]) -> None:
+    """Refuse what would be ignored, or cannot be a block. Raises Mistake."""
+    for key in sweep:
+        if key not in KEYS:
+            raise Mistake(f"There is no sweep.{key}.{did_you_mean(key, KEYS)}")
+    for word in OverridesParser.create().parse_overrides(arguments):
+        if word.key_or_group.split(".")[0] in COMMAND and word.is_sweep_override():
+            raise Mistake(f"{word.input_line} says how to sweep, and cannot be swept over itself: give one value.")
+    blocks = sweep["blocks"]
+    if blocks is not None and not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
+        raise Mistake(f"sweep.blocks={blocks} is no list of blocks: write [{{model: rnn, seed: '1,2'}}, …].")
+    for key in (key for block in blocks or [] for key in block):
+        if key.split(".")[0] in COMMAND:
+            raise Mistake(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
 
 
 def parsed(words: list[str]) -> dict[str, Override]:
@@ -153,8 +174,14 @@ def drawn(override: Override) -> dict[str, Any]:
     """What a sampler draws from: choices, or the ends of a range with its step, or on a logarithmic scale."""
     value = override.value()
     if isinstance(value, IntervalSweep):
+        if not all(math.isfinite(end or 0) for end in (value.start, value.end)):
+            raise Mistake(f"{override.input_line} has no end: give two numbers.")
         return {"low": value.start, "high": value.end, "log": "log" in value.tags}
     if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
-        last = list(value.range())[-1]
-        return {"low": value.start, "high": last, "step": value.step}
+        numbers = list(value.range())
+        if not numbers:
+            raise Mistake(f"{override.input_line} is an empty range: its end is not part of it.")
+        if "log" in value.tags:
+            raise Mistake(f"{override.input_line}: a range has steps and no logarithm; take tag(log,interval(…)).")
+        return {"low": value.start, "high": numbers[-1], "step": value.step}
     return {"choices": values(override)}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from seqlab import build, choices, targets
-from seqlab.mistakes import Mistake
+from seqlab.mistakes import Mistake, did_you_mean
 
 Config = dict[str, Any]
 # What other parts of the program give a group's target besides its config, if it names them.
@@ -25,6 +25,7 @@ def check(config: Config, chosen: dict[str, str]) -> None:
 
     `chosen` names the choice of each group, for the messages. Raises Mistake.
     """
+    check_objective(config)
     check_choices(config, chosen)
     check_fit(config, chosen)
     for group, given in GIVEN.items():
@@ -33,6 +34,16 @@ def check(config: Config, chosen: dict[str, str]) -> None:
             if node:
                 check_node(node, group, f"{group}.{name}".rstrip("."), given)
     check_node(config["model"], "model", "model", build.class_of(config, "data").facts)
+
+
+def check_objective(config: Config) -> None:
+    """Refuse an objective that no run has."""
+    metric, mode, task = config["objective"]["metric"], config["objective"]["mode"], build.class_of(config, "task")
+    if mode not in ("min", "max"):
+        raise Mistake(f"objective.mode={mode} is unknown: take min or max.")
+    known = ["train/loss", *(f"val/{name}" for name in (*task.measures, *task.derives))]
+    if metric not in known:
+        raise Mistake(f"objective.metric={metric} is measured by nothing here.{did_you_mean(metric, known)}")
 
 
 def check_node(node: Config, group: str, path: str, given: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
@@ -40,7 +41,9 @@ def exit_status(action: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (Mistake, Interrupted, KeyboardInterrupt, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or (isinstance(error, OSError) and error.errno not in DISK_FULL):
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or (
+            isinstance(error, OSError) and error.errno not in DISK_FULL + REFUSED
+        ):
             traceback.print_exc()
         print(f"seqlab: {sentence(error)}", file=sys.stderr)
         return 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
@@ -55,4 +58,6 @@ def sentence(error: BaseException) -> str:
             f"The disk is full, or a limit on file sizes is reached ({error.strerror}): what was written before is whole; "
             "make room, or write elsewhere with paths.runs=<folder>, and go on with resume=<run folder>."
         )
+    if isinstance(error, OSError) and error.errno in REFUSED:
+        return f"{error.filename} cannot be used ({error.strerror}): take another folder or file, such as paths.runs=<folder>."
     return str(error) or type(error).__name__

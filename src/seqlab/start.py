@@ -55,6 +55,7 @@ def start(run: Path) -> dict[str, float]:
         from seqlab import device, targets
         from seqlab.train import train
 
+    targets.allow_here()
     config = runs.read_config(run)
     targets.check_targets(config)
     check_launched(config)

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "data": ("seqlab.data",),
 }
 FUNCTIONS = ("adapter", "schedule")  # groups whose choices may be functions
+
+
+def allow_here() -> None:
+    """Packages that the user allows may lie in the working folder, beside the command."""
+    if os.environ.get("SEQLAB_ALLOW") and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def check_targets(config: dict[str, Any]) -> None:

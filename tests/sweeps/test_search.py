@@ -74,6 +74,15 @@ def test_what_is_no_number_is_a_failed_trial_and_stops_nothing(seqlab, trouble: 
     assert [trial.state.name for trial in trials(sweep)] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
+def test_a_trial_that_cannot_be_composed_is_a_failed_trial(seqlab, tmp_path: Path) -> None:
+    words = ["-m", "model=choice(rnn,gtp)", "seed=range(0,9)", "trainer.max_epochs=2", "device=cpu"]
+    answer = seqlab("train", *words, "sweep.sampler=random", "sweep.trials=6")
+    assert answer.status == 0, answer.out + answer.err
+    assert set(states(only_sweep(tmp_path))) == {"done", "failed"}
+    assert len(states(only_sweep(tmp_path))) == 6
+    assert "a result too" in answer.out
+
+
 def test_a_hopeless_trial_is_pruned_and_not_run_again(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811
     words = ["-m", "optimizer.lr=choice(0.01)", "seed=choice(0)", "trainer.max_epochs=12", "device=cpu"]
     words += ["sweep.sampler=random", "sweep.trials=6", "sweep.pruner=median", "hydra.launcher.jobs=1", *TROUBLE]

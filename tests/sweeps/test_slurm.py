@@ -1,5 +1,6 @@
 """The same sweep by submitit, on this machine; its Slurm executor needs a cluster."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -37,6 +38,24 @@ def test_ctrl_c_lets_submitted_jobs_save_and_they_go_on(seqlab, tmp_path: Path) 
     folder = only_sweep(tmp_path)
     assert statuses(folder) == ["interrupted", "pending"]
     assert (folder / "000-seed_1" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.long
+def test_a_job_that_still_waits_is_not_submitted_again(seqlab, tmp_path: Path) -> None:
+    words = ["-m", "seed=1,2", "trainer.max_epochs=400", "device=cpu", *LOCAL]
+    sweep = command(*words, cwd=tmp_path)
+    wait_for(lambda: len(list(tmp_path.glob("runs/*/*/submitit/*_submitted.pkl"))) == 2)
+    wait_for(
+        lambda: all(job["submitted"] for job in json.loads((only_sweep(tmp_path) / "sweep.json").read_text())["jobs"])
+    )
+    sweep.kill()
+    sweep.wait()
+    answer = seqlab("train", "sweep.resume=last")
+    assert answer.status == 1
+    assert "waits or runs on the cluster" in answer.err
+    wait_for(lambda: statuses(only_sweep(tmp_path)) == ["done"] * 2, 120)
+    wait_for(lambda: seqlab("train", "sweep.resume=last").status == 0)
+    assert states(only_sweep(tmp_path)) == ["done"] * 2
 
 
 @pytest.mark.long

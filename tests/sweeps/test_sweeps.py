@@ -123,6 +123,18 @@ def test_a_job_that_cannot_be_composed_costs_only_itself(seqlab, tmp_path: Path)
         (["seed=1,2", "hydra.launcher.jobs=two"], "hydra.launcher.jobs"),
         (["seed=1,2", "hydra.launcher.jobs=0"], "hydra.launcher.jobs=0 is out of range: give 1 or more"),
         (["seed=1,2", "hydra.launcher.timeout_minutes=-1"], "give more than 0"),
+        (
+            ["seed=1,2", "objective.metric=val/los"],
+            "objective.metric=val/los is measured by nothing here. Did you mean val/loss",
+        ),
+        (["seed=1,2", "objective.mode=highest"], "objective.mode=highest is unknown: take min or max"),
+        (["seed=1,2", "+sweep.seed=3"], "There is no sweep.seed. Did you mean seeds"),
+        (["sweep.seeds=2,3"], "cannot be swept over itself"),
+        (["start=true,false"], "cannot be swept over itself"),
+        (["sweep.blocks=[rnn]"], "is no list of blocks"),
+        (["sweep.blocks=[{sweep.seeds:3}]"], "has no place in a block"),
+        (["sweep.sampler=tpe", "model.hidden_size=range(4,4)"], "is an empty range"),
+        (["sweep.sampler=tpe", "optimizer.lr=interval(1e-4,1e400)"], "has no end: give two numbers"),
         (["seed=1,2", "explain=true"], "explain=true explains one config"),
         (["optimizer.lr=interval(0.1,1)"], "has no end of values"),
         (["sweep.sampler=grid", "optimizer.lr=interval(0.1,1)"], "sweep.sampler=grid is unknown: take random or tpe"),
@@ -178,6 +190,64 @@ def test_a_config_that_changed_is_refused_with_a_diff(seqlab, tmp_path: Path) ->
     assert seqlab("train", "sweep.resume=last", "sweep.frozen=true").status == 0
     totals = [record["parameters"]["total"] for _, record in sorted(records(only_sweep(tmp_path)).items())]
     assert totals[0] == 3 * (4 * 1 + 4 * 4 + 2 * 4) + 5  # a GRU of 4
+
+
+def test_frozen_configs_run_without_the_yamls_they_came_from(seqlab, tmp_path: Path) -> None:
+    model = tmp_path / "mine = ours" / "model" / "small.yaml"
+    model.parent.mkdir(parents=True)
+    model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
+    words = ["model=small,rnn", "trainer.max_epochs=1", "device=cpu", "start=false", "--config-dir", "mine = ours"]
+    assert seqlab("train", "-m", *words).status == 0
+    shutil.rmtree(tmp_path / "mine = ours")
+    assert "is no folder" in seqlab("train", "sweep.resume=last").err
+    assert seqlab("train", "sweep.resume=last", "sweep.frozen=true").status == 0
+    assert states(only_sweep(tmp_path)) == ["done"] * 2
+
+
+def test_data_that_changed_are_not_gone_on_with(seqlab, tiny: list[str], story: Path, tmp_path: Path) -> None:
+    words = [word for word in tiny[1:] if not word.startswith("model.n_embd")]
+    assert seqlab("train", "-m", *words, "model.n_embd=16,15").status == 1  # two heads cannot share 15
+    text = story.read_text()
+    story.write_text(text.upper())
+    assert "is not what this sweep was begun with" in seqlab("train", "sweep.resume=last").err
+    story.unlink()
+    assert "is not there" in seqlab("train", "sweep.resume=last").err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["hydra.launcher.jobs=two"], "hydra.launcher.jobs=two is out of range"),
+        (["hydra.launcher.timeout_minutes=soon"], "is out of range"),
+        (["sweep.frozen=maybe"], "is neither true nor false"),
+        (["paths.runs=a=b"], "There is no sweep below a=b"),
+    ],
+)
+def test_words_of_a_resume_that_cannot_be(words: list[str], said: str, seqlab, tmp_path: Path) -> None:
+    assert seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "start=false").status == 0
+    answer = seqlab("train", "sweep.resume=last", *words)
+    assert answer.status == 1
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_job_runs_no_code_of_the_working_folder(tmp_path: Path) -> None:
+    for name in ("grp", "bz2", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemError('imported from the working folder')\n")
+    script = Path(sys.executable).with_name("seqlab")
+    words = [script, "train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 of 2 runs done" in done.stdout
+
+
+def test_ctrl_c_while_a_job_is_being_started(tmp_path: Path) -> None:
+    sweep = command("-m", "seed=1,2", "trainer.max_epochs=3000", "device=cpu", "hydra.launcher.jobs=1", cwd=tmp_path)
+    wait_for(lambda: list(tmp_path.glob("runs/*/*/001*/run.json")))
+    os.killpg(sweep.pid, signal.SIGINT)
+    out, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, out
+    assert "done" not in statuses(only_sweep(tmp_path))
 
 
 def test_two_sweeps_on_one_folder(seqlab, tmp_path: Path) -> None:

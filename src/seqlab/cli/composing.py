@@ -26,7 +26,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from seqlab import bases
 from seqlab.choices import CONF, groups
-from seqlab.cli.words import config_folders, is_multirun, quoted, runs_folder, take_allow, value_of
+from seqlab.cli.words import apart, config_folders, is_multirun, quoted, runs_folder, take_allow, value_of
 from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake, did_you_mean
 
@@ -45,13 +45,18 @@ class HandOut:
     launch: list[Any] | None = None  # of each job the words; of a search the words and ranges of each block
     settings: dict[str, Any] = field(default_factory=dict)  # of the launcher
     search: dict[str, Any] | None = None  # the node `sweep` of one that draws
+    mistake: Mistake | None = None
 
     def __call__(self, config: DictConfig) -> None:
         """Keep a composed config."""
         known = HydraConfig.get()
         multirun = known.mode == RunMode.MULTIRUN
         words = list(known.overrides.task) if multirun else self.words
-        job = Composed(plain(config), choices_of(known), words, self.command)
+        try:
+            job = Composed(plain(config), choices_of(known), words, self.command)
+        except Mistake as mistake:  # raised here, Hydra would say something too
+            self.mistake = mistake
+            return
         if multirun and self.run_now:
             self.run_now(job)
         else:
@@ -69,13 +74,14 @@ def compose(verb: str, words: list[str], run_now: Callable[[Composed], Any] | No
         if "=" not in word and not word.startswith(("-", "~")) and not before.startswith("-"):
             raise Mistake(f"{word} is no key=value, and all arguments are: seqlab {verb} --help lists what there is.")
     folders = config_folders(words)
-    options = [word for word in words if word.startswith("-") or "=" not in word]
-    overrides = [word for word in words if word not in options]
+    options, overrides = apart(words)
     hand_out = HandOut(overrides, typed(), run_now)
     with tempfile.TemporaryDirectory() as nowhere, said_by_hydra(verb, words, folders):
         sweep = [f"hydra.sweep.dir={nowhere}"] if is_multirun(words) else []  # where Hydra writes its multirun.yaml
         sys.argv = ["seqlab", *options, *overrides, *sweep]  # argparse wants the options together
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)(hand_out)()
+    if hand_out.mistake:
+        raise hand_out.mistake
     return hand_out
 
 
@@ -174,7 +180,8 @@ def composed(verb: str, words: list[str], folders: list[Path], **options: bool) 
 
 def searched(folders: list[Path]) -> list[str]:
     """The word that adds folders of configs, where there are any."""
-    return [f"hydra.searchpath=[{','.join(f'file://{folder.resolve()}' for folder in folders)}]"] if folders else []
+    quoted_paths = ["'file://" + str(folder.resolve()).replace("'", r"\'") + "'" for folder in folders]
+    return [f"hydra.searchpath=[{','.join(quoted_paths)}]"] if folders else []
 
 
 def offer(group: str, name: str, node: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def print_table(plans: list[tuple[int, Composed, Plan]], words: list[dict[str, s
     """A row a job, of all whose words these are."""
     keys, jobs = differing(words), len(words)
     devices = {plan.device for _, _, plan in plans}
-    console = Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False, markup=False, width=WIDTH)
     if len(devices) == 1:
         console.print(f"device      {devices.pop()}")
     table = Table(box=None, pad_edge=False)

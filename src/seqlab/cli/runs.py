@@ -1,5 +1,6 @@
 """The verb runs."""
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,12 +41,12 @@ def run(words: list[str]) -> int:
     below, sort = runs_folder(words), value_of(words, "sort") or "started"
     limit = number(value_of(words, "limit") or "20")
     files = [file for pattern in ("*/*/run.json", "*/*/*/run.json") for file in below.glob(pattern)]
-    there = [Listed(file.parent, runs.read_record(file.parent)) for file in files]
+    there = list(filter(None, map(listed, files)))
     asked = filters([word for word in words if word.split("=")[0] not in ("sort", "limit", "paths.runs")])
     for key in [*asked, sort]:
         if there and key != "started" and all(one.known(key) is None for one in there):
             raise Mistake(f"No run below {below} has {key}.{did_you_mean(key, names(there))}")
-    found = [one for one in there if all(str(one.known(key)) == value for key, value in asked.items())]
+    found = [one for one in there if all(same(one.known(key), value) for key, value in asked.items())]
     found.sort(key=lambda one: rank(one, sort))
     shown = found[-limit:] if sort == "started" else found[:limit]
     table = Table(box=None, pad_edge=False)
@@ -59,6 +60,25 @@ def run(words: list[str]) -> int:
     Console(highlight=False, markup=False, width=WIDTH).print(table)
     print(f"{len(shown)} of {len(there)} runs below {below}")
     return 0
+
+
+def listed(file: Path) -> Listed | None:
+    """A run; one that cannot be read is said, and left out."""
+    try:
+        return Listed(file.parent, runs.read_record(file.parent))
+    except Mistake as mistake:
+        print(f"left out    {mistake}", file=sys.stderr)
+        return None
+
+
+def same(value: Any, typed: str) -> bool:
+    """Whether a value is what was typed, as a word or as a number."""
+    if str(value) == typed:
+        return True
+    try:
+        return not isinstance(value, bool) and float(value) == float(typed)
+    except (TypeError, ValueError):
+        return False
 
 
 def filters(words: list[str]) -> dict[str, str]:
@@ -80,7 +100,7 @@ def rank(one: Listed, key: str) -> tuple[int, Any]:
     """Where a run comes: numbers by size, the best first; then words; then those that have nothing there."""
     value = one.known(key)
     if value is None:
-        return (2, 0)
+        return (-1 if key == "started" else 2, 0)  # what was never started is not the newest
     if isinstance(value, bool) or not isinstance(value, int | float):
         return (1, str(value))
     objective = one.record["objective"] or {}

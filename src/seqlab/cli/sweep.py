@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from seqlab.cli.composing import HandOut, compose_jobs, with_base
 from seqlab.cli.planning import show_plan
-from seqlab.cli.words import config_folders, is_multirun, runs_folder, value_of
+from seqlab.cli.words import config_folders, is_multirun, quoted, runs_folder, value_of
 from seqlab.freeze import Composed, freeze
 from seqlab.mistakes import Mistake, did_you_mean
 from seqlab.start import command, several, start
@@ -84,7 +84,9 @@ def again(words: list[str]) -> int:
             raise Mistake(
                 f"{word} has no place here: sweep.resume= goes on with the jobs as they were typed.{did_you_mean(key, AGAIN)}"
             )
-    given = {override.key_or_group: override.value() for override in OverridesParser.create().parse_overrides(words[:])}
+    given = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(quoted(words))}
+    if not isinstance(given.get("sweep.frozen", False), bool):
+        raise Mistake(f"sweep.frozen={given['sweep.frozen']} is neither true nor false: type one of them.")
     settings = {key.rpartition(".")[2]: value for key, value in given.items() if key.startswith("hydra.")}
     folder = manifest.find(value_of(words, "sweep.resume") or "last", runs_folder(words))
     return resume.again(folder, settings, composed_again, given.get("sweep.frozen") is True)
@@ -92,8 +94,13 @@ def again(words: list[str]) -> int:
 
 def run_now(job: Composed) -> None:
     """A job of a launcher that is not ours, here and now."""
-    taken(job)
+    (switches,) = switches_of([job])
+    if switches["plan"]:
+        show_plan([job])
+        return
     folder = freeze(job)
+    if not switches["start"]:
+        return
     if several(job.config):
         subprocess.run(command(folder), check=True)
     else:

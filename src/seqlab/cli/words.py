@@ -2,15 +2,16 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 
 import yaml
 
 from seqlab.mistakes import Mistake, did_you_mean
+from seqlab.targets import allow_here
 
-VERBATIM = r"(prompt|input|run|resume|init_from|out|paths\.\w+{text})=(.*)"
+VERBATIM = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN = ("-m", "--multirun")
+ALONE = ("--resolve", "--run", "-r")  # flags that take no value
 # Hydra's flags that are passed on. It has others that read pickles or replace seqlab's configs, and takes abbreviations.
 FLAGS = ("--config-dir", "-cd", "--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--run", "-r", *MULTIRUN)
 
@@ -55,8 +56,7 @@ def take_allow(words: list[str]) -> list[str]:
     if allowed:
         packages = [name.strip() for name in allowed.strip("[]").split(",") if name.strip()]
         os.environ["SEQLAB_ALLOW"] = ",".join([*filter(None, [os.environ.get("SEQLAB_ALLOW")]), *packages])
-        if os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # a package beside the command is meant
+        allow_here()
     return [word for word in words if not word.startswith("allow=")]
 
 
@@ -98,3 +98,13 @@ def refuse_hydra(file: Path, folder: Path) -> None:
     if isinstance(content, dict):
         if any(str(key).startswith("hydra") for key in content) or "hydra" in str(content.get("defaults", "")):
             raise refusal
+
+
+def apart(words: list[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides."""
+    options: list[str] = []
+    overrides: list[str] = []
+    for word, before in zip(words, ["", *words], strict=False):
+        is_value = before.startswith("-") and "=" not in before and before not in MULTIRUN and before not in ALONE
+        (options if word.startswith("-") or is_value else overrides).append(word)
+    return options, overrides

@@ -4,13 +4,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy import linspace
 
 from seqlab.report.rows import Report, Row
 from seqlab.runs.curve import read_curve
 
-COLOURS = 10  # of matplotlib's cycle; more curves than these are told apart by what is varied first
+COLOURS = 10  # of matplotlib's cycle; more curves than these are told apart by what is varied first, or by a scale
 
 
 def draw(report: Report) -> list[Path]:
@@ -51,8 +53,9 @@ def against(report: Report, rows: list[Row], key: str) -> Figure:
     else:
         names = sorted({str(row.values[key]) for row in rows})
         places = [float(names.index(str(row.values[key]))) for row in rows]
-        axes.set_xticks(range(len(names)), names)
-    axes.plot(places, [row.best or math.nan for row in rows], "o", alpha=0.7)
+        long = max(map(len, names)) * len(names) > 60
+        axes.set_xticks(range(len(names)), names, rotation=30 if long else 0, ha="right" if long else "center")
+    axes.plot(places, [math.nan if row.best is None else row.best for row in rows], "o", alpha=0.7)
     axes.set(xlabel=key, ylabel=f"best {report.metric}")
     scale(axes, [row.best for row in rows if row.best is not None])
     return figure
@@ -78,7 +81,10 @@ def curves(report: Report, rows: list[Row]) -> Figure:
     axes = axes_of(figure)
     key = report.varied[0] if report.varied and len(rows) > COLOURS else None
     names = {row.name: str(row.values[key]) if key else row.name for row in rows}
-    colours = {name: f"C{place % COLOURS}" for place, name in enumerate(dict.fromkeys(sorted(names.values())))}
+    unique = sorted(set(names.values()))
+    colours = dict(zip(unique, colormaps["turbo"](linspace(0.05, 0.95, len(unique))), strict=True))
+    if len(unique) <= COLOURS:
+        colours = {name: f"C{place}" for place, name in enumerate(unique)}
     labelled: set[str] = set()
     heights: list[float] = []
     for row in sorted(rows, key=lambda row: row.name):

@@ -64,7 +64,7 @@ def others(report: Report) -> list[Row]:
 
 def show(report: Report) -> None:
     """The table on the terminal, and what is not done."""
-    console = Console(highlight=False, width=WIDTH)
+    console = Console(highlight=False, markup=False, width=WIDTH)
     titles, cells = table(report)
     drawn = Table(box=None, pad_edge=False)
     for number, title in enumerate(titles):
@@ -75,8 +75,8 @@ def show(report: Report) -> None:
         console.print()
         console.print(drawn)
     for row in others(report):
-        console.print(f"{row.status:<11} {row.name}: {row.error or ''}", markup=False)
-    console.print(f"report      {runs.short(report.folder / 'results.md')}", markup=False)
+        console.print(f"{row.status:<11} {row.name}: {row.error or ''}")
+    console.print(f"report      {runs.short(report.folder / 'results.md')}")
 
 
 def markdown(report: Report) -> str:

@@ -55,11 +55,16 @@ def alive(record: dict[str, Any], elsewhere: bool = False) -> bool:
         return elsewhere
     if there["pid"] == here["pid"]:
         return False
-    stat = Path(f"/proc/{there['pid']}/stat")
-    if stat.exists() and stat.read_text().rpartition(") ")[2].startswith("Z"):  # dead, and nobody has asked for it
+    return is_process(there["pid"])
+
+
+def is_process(pid: int) -> bool:
+    """Whether there is such a process on this machine, which is not dead with nobody having asked for it."""
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists() and stat.read_text().rpartition(") ")[2].startswith("Z"):
         return False
     try:
-        os.kill(there["pid"], 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -26,6 +26,7 @@ class Job:
     state: str = "pending"
     error: str | None = None
     seconds: float = 0.0
+    submitted: str | None = None  # on a cluster, its number there until it has ended
     trial: list[int] | None = None  # of a search: number of its block, and of its trial there
 
 
@@ -112,5 +113,6 @@ def name(number: int, values: dict[str, Any]) -> str:
 
 
 def rounded(value: str) -> str:
-    """A drawn number in four digits; anything else as it is."""
-    return f"{float(value):.4g}" if re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?", value) else value
+    """A drawn number in four digits, without a plus; anything else as it is."""
+    drawn = re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?", value)
+    return f"{float(value):.4g}".replace("e+0", "e").replace("e+", "e") if drawn else value

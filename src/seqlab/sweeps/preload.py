@@ -7,14 +7,13 @@ import contextlib
 import importlib
 import os
 import pkgutil
-import sys
 
 import matplotlib.figure  # noqa: F401  # half a second in every run that draws
 import tensorboard.compat.proto.summary_pb2  # noqa: F401
 
 import seqlab.sweeps.process  # noqa: F401
 from seqlab.imports import uncollected
-from seqlab.targets import known_targets
+from seqlab.targets import allow_here, known_targets
 
 LEFT_OUT = ("seqlab.__main__", "seqlab.cli", "seqlab.sweeps", "seqlab.conf")  # no run imports them
 
@@ -33,8 +32,7 @@ with uncollected():
     importlib.import_module("seqlab.train")  # Lightning first, as a run does it
     import_all("seqlab")
     known_targets()
-    if ALLOWED:
-        sys.path.insert(0, os.getcwd())  # as the command line does it: a package beside the command is meant
+    allow_here()
     for name in ALLOWED:
         with contextlib.suppress(Exception):  # a job will say it
             import_all(name)

@@ -6,24 +6,45 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 OUTPUT = "output.log"  # in the run folder
+SAFE_PATH = "PYTHONSAFEPATH"
+DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FIRST, LAST = 4_000_000, 100_000  # bytes of a job's output that are kept
 
 
 def fork_server() -> ForkServerContext:
     """Start the server that jobs are forked from: it imports what they need meanwhile."""
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["seqlab.sweeps.preload"])
-    forkserver.ensure_running()
+    resource_tracker.ensure_running()  # it would unblock the signals
+    with apart():
+        forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What is started here hears no signal that is sent to all of a group, since jobs shall save before it goes; and it
+    imports nothing that lies in the working folder (as `python -P`)."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF)
+    safe = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(SAFE_PATH)
+        if safe is not None:
+            os.environ[SAFE_PATH] = safe
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class JobProcess:
@@ -94,6 +115,8 @@ def job_process(
 ) -> None:
     """In the job's process: go through the door, with the output in a file and this process's parent watched."""
     os.setpgrp()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF)  # one that came since the fork is heard now
     os.environ.clear()  # the server's may be older
     os.environ.update(environment)
     for number in (1, 2):

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from seqlab.fetching import sha256
 from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
@@ -12,6 +13,7 @@ from seqlab.sweeps import freezing, manifest, source
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.process import fork_server
 from seqlab.sweeps.run import Compose, check_settings, is_local, run_all, search_all
+from seqlab.sweeps.slurm import is_there
 
 PATIENCE = 5.0  # seconds for what a killed sweep left to end
 
@@ -30,8 +32,11 @@ def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool
         look_again(sweep)
         over = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
         todo = [job for job in sweep.jobs if job.state not in over]
-        composed = compose(sweep, [job.words for job in todo])
-        refreeze(sweep, todo, composed, frozen)
+        check_data(sweep)
+        new = [job for job in todo if not (frozen and is_written(sweep.path(job)))]
+        today = compose(sweep, [job.words for job in new]) if new else []
+        composed = dict(zip((job.number for job in new), today, strict=True))
+        refreeze(sweep, todo, composed)
         if edited := source.edited(sweep.source):
             print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
             sweep.source = source.checksums()
@@ -47,6 +52,10 @@ def look_again(sweep: Sweep) -> None:
     for job in sweep.jobs:
         if job.state == "pruned":
             continue
+        if not is_local(sweep.settings) and is_there(sweep, job):
+            raise Mistake(
+                f"{job.name} waits or runs on the cluster as {job.submitted}: wait for it, or cancel it there."
+            )
         file = sweep.path(job) / "run.json"
         record: dict[str, Any] = runs.read_record(sweep.path(job)) if file.exists() else {"status": "pending"}
         deadline = time.monotonic() + PATIENCE
@@ -61,15 +70,30 @@ def look_again(sweep: Sweep) -> None:
         job.state = {"running": "interrupted"}.get(record["status"], record["status"])
 
 
-def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bool) -> None:
-    """Make jobs ready to run; one that was refused is written now, if it can be. Raises Mistake for a difference."""
+def check_data(sweep: Sweep) -> None:
+    """The files that jobs have read must be what they were. Raises Mistake."""
+    records = [runs.read_record(sweep.path(job)) for job in sweep.jobs if (sweep.path(job) / "run.json").exists()]
+    for file, digest in {pair for record in records for pair in (record["data"] or {}).items()}:
+        if not Path(file).is_file():
+            raise Mistake(f"{file}, which this sweep was begun with, is not there: bring it back.")
+        if sha256(Path(file)) != digest:
+            raise Mistake(
+                f"{file} is not what this sweep was begun with: bring the old file back, or begin a new sweep."
+            )
+
+
+def refreeze(sweep: Sweep, todo: list[Job], composed: dict[int, Composed]) -> None:
+    """Make jobs ready to run; one that was refused is written now, if it can be. Raises Mistake for a difference.
+
+    `composed` is what would be composed today, by the job's number, of all jobs for which that matters.
+    """
     lines: list[str] = []
     bases = {}
-    for job, today in zip(todo, composed, strict=True):
-        written = is_written(sweep.path(job))
-        if frozen and written:
+    for job in todo:
+        if (today := composed.get(job.number)) is None:
             continue
         bases[job.number], _ = freezing.check_one(today)
+        written = is_written(sweep.path(job))
         if written and not today.refused:
             configs = runs.flat(runs.read_config(sweep.path(job))), runs.flat(today.config)
             lines += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in runs.differences(*configs)]
@@ -83,12 +107,11 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: list[Composed], frozen: bo
             + more
             + "\nChange the configs back, or run those that were written with sweep.frozen=true."
         )
-    for job, today in zip(todo, composed, strict=True):
-        folder = sweep.path(job)
-        if is_written(folder):
+    for job in todo:
+        if is_written(sweep.path(job)):
             job.state, job.error = "pending", None
         else:
-            freezing.fill(folder, today, bases.get(job.number), job)
+            freezing.fill(sweep.path(job), composed[job.number], bases[job.number], job)
     sweep.write()
 
 

@@ -116,18 +116,19 @@ def conclude(sweep: Sweep) -> int:
     bad = sweep.count("failed", "interrupted")
     where = short(sweep.folder)
     print(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {where}", flush=True)
-    if bad:
+    if bad and sweep.search:
+        print(f"{bad} trials failed, which is a result too: they are not run again")
+    elif bad:
         print(f"{bad} failed; once that is mended, run them again with: seqlab train sweep.resume={where}")
     return 1 if bad else 0
 
 
 def check_settings(settings: dict[str, Any]) -> None:
     """Refuse settings of a launcher that cannot be. Raises Mistake."""
-    for key, least in (("jobs", 1), ("timeout_minutes", 0)):
-        value = settings[key]
-        if value is not None and (isinstance(value, bool) or value < least or value == 0):
-            raise Mistake(
-                f"hydra.launcher.{key}={value} is out of range: give {'1 or more' if least else 'more than 0'}."
-            )
+    jobs, minutes = settings["jobs"], settings["timeout_minutes"]
+    if jobs is not None and (type(jobs) is not int or jobs < 1):
+        raise Mistake(f"hydra.launcher.jobs={jobs} is out of range: give 1 or more.")
+    if minutes is not None and (type(minutes) not in (int, float) or not minutes > 0):
+        raise Mistake(f"hydra.launcher.timeout_minutes={minutes} is out of range: give more than 0.")
     if not is_local(settings) and importlib.util.find_spec("submitit") is None:
         raise Mistake("hydra/launcher=slurm needs submitit: pip install 'seqlab[slurm]'.")

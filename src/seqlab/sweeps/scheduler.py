@@ -14,6 +14,7 @@ from seqlab.sweeps.display import Display
 from seqlab.sweeps.manifest import Job, Sweep
 
 GRACE = 60.0  # seconds that a job may take to save once its time is over; after Ctrl-C it may take what it takes
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK = 0.1  # seconds between two looks at what runs
 
 
@@ -72,7 +73,8 @@ class Scheduler:
         hopeless: Callable[[Job], bool] = lambda job: False,
     ) -> None:
         """Run all. Raises Interrupted once what runs has saved after Ctrl-C, and at once after a second one."""
-        before = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+        before = {number: signal.signal(number, self.stop) for number in heard}
         left = True
         try:
             while self.running or (left and not self.stops):
@@ -100,6 +102,10 @@ class Scheduler:
         job = ask()
         if job is None:
             return False
+        if job.state == "failed":  # a trial that was refused
+            self.display.ended(job)
+            tell(job)
+            return True
         try:
             self.sweep.set(job, "running")
             handle = self.launcher.start(self.sweep, job)
@@ -141,6 +147,7 @@ class Scheduler:
         if record["status"] == "done":
             self.sweep.set(job, "done")
         elif running.why == "pruned":
+            runs.write_record(folder, error="was pruned: it looked hopeless beside the trials before it")
             self.sweep.set(job, "pruned")
         elif running.why:
             self.fail(job, running.why)

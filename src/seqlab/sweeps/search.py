@@ -55,7 +55,7 @@ def distribution(key: str, drawn: dict[str, Any]) -> Any:
         whole = isinstance(drawn["low"], int) and isinstance(drawn["high"], int)
         kind = distributions.IntDistribution if whole else distributions.FloatDistribution
         return kind(**drawn)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Mistake(f"{key} cannot be drawn from {drawn}: {error}") from error
 
 
@@ -75,6 +75,10 @@ class Search:
         package = optuna()
         pruners = {"median": package.pruners.MedianPruner, "halving": package.pruners.SuccessiveHalvingPruner}
         pruner = pruners[self.node["pruner"]]() if self.node["pruner"] else package.pruners.NopPruner()
+        if sweep.jobs and not (sweep.folder / STORAGE).exists():
+            raise Mistake(
+                f"{sweep.folder / STORAGE}, what the search knows, is gone: bring it back, or begin a new search."
+            )
         storage = f"sqlite:///{sweep.folder / STORAGE}"
         directions = {"min": "minimize", "max": "maximize"}
         self.studies = [

@@ -12,6 +12,7 @@ from typing import Any
 from seqlab import device
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
+from seqlab.runs.record import is_process
 from seqlab.start import command
 from seqlab.sweeps.manifest import Job, Sweep
 
@@ -77,11 +78,24 @@ class Slurm:
             submitted = executor.submit(through_the_door, run, self.settings["cpus_per_task"])
         except (RuntimeError, ValueError, OSError, submitit.core.utils.FailedJobError) as error:
             raise Mistake(f"The cluster ({cluster}) took no job: {str(error).splitlines()[0]}") from error
+        job.submitted = str(submitted.job_id)
+        sweep.write()
         return ClusterJob(submitted, run)
 
     def wait(self, handles: list[Any], seconds: float) -> None:
         """A cluster is asked less often than a process."""
         time.sleep(seconds if self.settings["cluster"] == "local" else 50 * seconds)
+
+
+def is_there(sweep: Sweep, job: Job) -> bool:
+    """Whether a job that was submitted waits or runs."""
+    import submitit
+
+    if job.submitted is None:
+        return False
+    if sweep.settings["cluster"] == "local":
+        return is_process(int(job.submitted))
+    return not submitit.SlurmJob(folder=sweep.folder / LOGS, job_id=job.submitted).done(force_check=True)
 
 
 def through_the_door(run: Path, threads: int) -> int:

@@ -51,6 +51,7 @@ class Task(LightningModule):
     """
 
     measures: ClassVar[tuple[str, ...]] = ("loss",)
+    derives: ClassVar[tuple[str, ...]] = ()  # what `derived` adds
     requires: ClassVar[tuple[str, ...]] = ()  # facts that the data must have
     safe_precisions: ClassVar[tuple[str, ...]] = ("32-true",)  # what device=auto may take
 

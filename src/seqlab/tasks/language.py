@@ -18,6 +18,7 @@ class LanguageModelling(Task):
     An `adapter` is a function on the model that freezes it and adds what is trained instead.
     """
 
+    derives = ("perplexity",)
     requires = ("vocab_size",)
     safe_precisions = ("32-true", "bf16-mixed")
 
