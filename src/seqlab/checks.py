@@ -41,7 +41,7 @@ def check_objective(config: Config) -> None:
     metric, mode, task = config["objective"]["metric"], config["objective"]["mode"], build.class_of(config, "task")
     if mode not in ("min", "max"):
         raise Mistake(f"objective.mode={mode} is unknown: take min or max.")
-    known = ["train/loss", *(f"val/{name}" for name in (*task.measures, *task.derives))]
+    known = ["auto", "train/loss", *(f"val/{name}" for name in (*task.measures, *task.derives))]
     if metric not in known:
         raise Mistake(f"objective.metric={metric} is measured by nothing here.{did_you_mean(metric, known)}")
 
