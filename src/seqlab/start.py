@@ -25,8 +25,8 @@ def enter(run: Path) -> dict[str, float]:
 
 
 def command(run: Path) -> list[str]:
-    """The door's command."""
-    return [sys.executable, "-m", "seqlab.start", str(run)]
+    """The door's command; it imports nothing that lies in the working folder, unless the user allows it."""
+    return [sys.executable, "-P", "-m", "seqlab.start", str(run)]
 
 
 def several(config: dict[str, Any]) -> bool:
@@ -151,6 +151,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("python -m seqlab.start <run folder>", file=sys.stderr)
         return 2
+    os.environ["PYTHONSAFEPATH"] = "1"  # -P for the ranks, which Lightning starts without it
     return exit_status(lambda: start(runs.find(sys.argv[1], Path("runs"))))
 
 
