@@ -73,7 +73,8 @@ class Scheduler:
         hopeless: Callable[[Job], bool] = lambda job: False,
     ) -> None:
         """Run all. Raises Interrupted once what runs has saved after Ctrl-C, and at once after a second one."""
-        heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # as under nohup
+        nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        heard = SIGNALS[:2] if nohup else SIGNALS
         before = {number: signal.signal(number, self.stop) for number in heard}
         left = True
         try:
