@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy import linspace
 
 from seqlab.report.rows import Report, Row
@@ -50,6 +51,8 @@ def against(report: Report, rows: list[Row], key: str) -> Figure:
         places: list[float] = [value for value in numbers if value is not None]
         if min(places) > 0 and max(places) / min(places) > 20:
             axes.set_xscale("log")
+        elif all(place == int(place) for place in places):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         names = sorted({str(row.values[key]) for row in rows})
         places = [float(names.index(str(row.values[key]))) for row in rows]

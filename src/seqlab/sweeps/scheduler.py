@@ -124,7 +124,7 @@ class Scheduler:
         took = time.monotonic() - running.since
         if running.handle.ended():
             self.running.remove(running)
-            running.job.seconds += took
+            running.job.seconds = took
             self.conclude(running)
             tell(running.job)
         elif running.asked is None:
