@@ -86,7 +86,8 @@ def search_all(sweep: Sweep, context: Any, compose: Compose, configs: list[dict[
     configs = configs or [runs.read_config(sweep.path(job)) for job in sweep.jobs if job.state != "failed"]
     launcher = launcher_of(sweep, context, configs)
     total = search.node["trials"] * len(search.blocks) - sweep.count("done", "failed", "pruned")
-    announce("search", sweep, total, "trial", launcher)
+    if total:
+        announce("search", sweep, total, "trial", launcher)
     with Display(sweep, total, launcher.slots) as display:
         Scheduler(sweep, launcher, display).run(search.ask, search.tell, search.hopeless)
     conclude(sweep)
