@@ -111,7 +111,11 @@ def of_another_rank(run: Path, error: BaseException, said: str, stopped: bool) -
         return SystemExit(0)  # all ranks stop together, and the first one says so
     if not isinstance(error, Mistake):
         time.sleep(0.5)  # perhaps only the loss of another rank, which says why before this one does
-    if not (run / "run.json").exists() or (record := runs.read_record(run))["status"] != "running":
+    try:
+        record = runs.read_record(run)
+    except FileNotFoundError:  # the first one has taken the folder away
+        return SystemExit(1)
+    if record["status"] != "running":
         return SystemExit(1)  # the first one has said why
     if not alive(record, elsewhere=True):
         runs.write_record(run, everyone=True, status="failed", ended=now(), error="rank 0: was killed")

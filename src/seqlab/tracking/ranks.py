@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ class Ranks(Callback):
                 ranks.report(self.run, *dead)  # the main thread asks for it
             time.sleep(PATIENCE)
             said = ranks.reported(self.run) or f"rank {dead[0]}: {dead[1]}"
-            if (self.run / "run.json").exists() and read_record(self.run)["status"] == "running":
-                write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
-                print(f"seqlab: {said}", file=sys.stderr, flush=True)
+            with suppress(FileNotFoundError):  # the first one may take the folder away
+                if read_record(self.run)["status"] == "running":
+                    write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
+                    print(f"seqlab: {said}", file=sys.stderr, flush=True)
             os._exit(1)
 
         threading.Thread(target=go_on, daemon=True).start()
