@@ -73,7 +73,7 @@ def made(config: dict[str, Any]) -> tuple[Any, Any]:
 
 def plain(words: list[str], shown: bool) -> float:
     """Lightning by itself, on the same data."""
-    config = compose("train", words)[0].config
+    config = compose("train", words).jobs[0].config
     data, model = made(config)
     clock = Clock()
     trainer = Trainer(
@@ -92,7 +92,7 @@ def plain(words: list[str], shown: bool) -> float:
 
 def seqlab(words: list[str], shown: bool) -> float:
     """A run of seqlab's."""
-    run, clock = freeze(compose("train", words if shown else [*words, *HIDDEN])[0]), Clock()
+    run, clock = freeze(compose("train", words if shown else [*words, *HIDDEN]).jobs[0]), Clock()
     config = read_config(run)
     data, model = made(config)
     trainer = build.trainer(config, run, [Record(run, Objective("train/loss", "min")), clock], [])

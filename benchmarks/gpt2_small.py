@@ -55,6 +55,43 @@ class Clock(Callback):
         self.seconds = (time.perf_counter() - self.start) / max(1, batch_idx)
 
 
+def bare(model: GPT, steps: int) -> float:
+    """Seconds a step of a plain PyTorch loop."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, weight_decay=0.1, fused=True)
+    model.train()
+    for number, (inputs, targets) in enumerate(fresh().train_dataloader()):
+        loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        get_total_norm([parameter.grad for parameter in model.parameters()])
+        optimizer.step()
+        loss.item()
+        if number == 0:
+            start = time.perf_counter()
+        if number == steps:
+            return (time.perf_counter() - start) / steps
+    raise AssertionError("too few batches")
+
+
+def seqlab(model: GPT, steps: int) -> float:
+    """Seconds a step of a run of ours."""
+    words = "data=text data.path=text.txt tokenizer=byte model=gpt device=cpu trainer.log_every_n_steps=1".split()
+    words += ["callbacks.samples=null", "callbacks.checkpoint=null", f"trainer.max_steps={steps + 1}"]
+    run = freeze(compose("train", words).jobs[0])
+    config = read_config(run)
+    clock, record = Clock(), Record(run, Objective("train/loss", "min"))
+    trainer = build.trainer(config, run, [record, clock], [])
+    trainer.fit(build.task(config, model), datamodule=fresh())
+    return clock.seconds
+
+
+def fresh() -> Noise:
+    """The data, from their beginning."""
+    data = Noise(BATCH)
+    data.setup()
+    return data
+
+
 def main() -> None:
     """Alternate both."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -63,52 +100,14 @@ def main() -> None:
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
     device.prepare(None)  # as every run is
-    model = GPT(VOCABULARY, CONTEXT, dropout=0.1)
-    data = Noise(BATCH)
-    data.setup()
-
-    def bare() -> float:
-        optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, weight_decay=0.1, fused=True)
-        model.train()
-        for number, (inputs, targets) in enumerate(data.train_dataloader()):
-            loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            get_total_norm([parameter.grad for parameter in model.parameters()])
-            optimizer.step()
-            loss.item()
-            if number == 0:
-                start = time.perf_counter()
-            if number == options.steps:
-                return (time.perf_counter() - start) / options.steps
-        raise AssertionError("too few batches")
-
     Path("text.txt").write_text("The river ran past the mill. " * 100)
-    words = [
-        "data=text",
-        "data.path=text.txt",
-        "tokenizer=byte",
-        "model=gpt",
-        "device=cpu",
-        "trainer.log_every_n_steps=1",
-    ]
-    words += ["callbacks.samples=null", "callbacks.checkpoint=null", f"trainer.max_steps={options.steps + 1}"]
-
-    def seqlab() -> float:
-        run = freeze(compose("train", words)[0])
-        config = read_config(run)
-        clock, record = Clock(), Record(run, Objective("train/loss", "min"))
-        trainer = build.trainer(config, run, [record, clock], [])
-        trainer.fit(build.task(config, model), datamodule=fresh())
-        return clock.seconds
-
-    def fresh() -> Noise:
-        data = Noise(BATCH)
-        data.setup()
-        return data
-
+    model = GPT(VOCABULARY, CONTEXT, dropout=0.1)
+    contenders = {
+        "seqlab": lambda: seqlab(model, options.steps),
+        "bare PyTorch loop": lambda: bare(model, options.steps),
+    }
     print(f"GPT-2 small, a step of {BATCH} x {CONTEXT} tokens; {machine()}")
-    alternate({"seqlab": seqlab, "bare PyTorch loop": bare}, options.rounds, "s/step")
+    alternate(contenders, options.rounds, "s/step")
 
 
 if __name__ == "__main__":

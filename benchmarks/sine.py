@@ -62,7 +62,7 @@ def main() -> None:
         print(name)
 
         def plain(kind: type = kind) -> float:
-            config = compose("train", ["device=cpu"])[0].config
+            config = compose("train", ["device=cpu"]).jobs[0].config
             samples = build.data(config, None).splits["train"]
             loader = DataLoader(TensorDataset(samples.inputs, samples.targets), 800, shuffle=True)
             trainer = Trainer(
@@ -78,7 +78,7 @@ def main() -> None:
             return time.perf_counter() - start
 
         def seqlab(name: str = name) -> float:
-            run = freeze(compose("train", ["device=cpu", f"model={name}", "callbacks.checkpoint=null"])[0])
+            run = freeze(compose("train", ["device=cpu", f"model={name}", "callbacks.checkpoint=null"]).jobs[0])
             config = read_config(run)
             data = build.data(config, None)
             task = build.task(config, build.model(config["model"], build.facts_of(data)))
