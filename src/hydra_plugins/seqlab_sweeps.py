@@ -18,10 +18,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
+from seqlab.choices import SWITCHES
 from seqlab.mistakes import Mistake, did_you_mean
 
 KEYS = ("blocks", "seeds", "resume", "frozen", "sampler", "trials", "pruner")  # of conf/sweep/none.yaml
-COMMAND = ("sweep", "start", "plan", "explain")  # keys that are for the command, and not for the jobs
 
 
 @dataclass
@@ -107,13 +107,13 @@ def check(sweep: dict[str, Any], arguments: list[str]) -> None:
         if key not in KEYS:
             raise Mistake(f"There is no sweep.{key}.{did_you_mean(key, KEYS)}")
     for word in OverridesParser.create().parse_overrides(arguments):
-        if word.key_or_group.split(".")[0] in COMMAND and word.is_sweep_override():
+        if word.key_or_group.split(".")[0] in SWITCHES and word.is_sweep_override():
             raise Mistake(f"{word.input_line} says how to sweep, and cannot be swept over itself: give one value.")
     blocks = sweep["blocks"]
     if blocks is not None and not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
         raise Mistake(f"sweep.blocks={blocks} is no list of blocks: write [{{model: rnn, seed: '1,2'}}, …].")
     for key in (key for block in blocks or [] for key in block):
-        if key.split(".")[0] in COMMAND:
+        if key.split(".")[0] in SWITCHES:
             raise Mistake(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
 
 
@@ -137,7 +137,7 @@ def written_out(value: Any) -> str:
 
 
 def grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
-    """All combinations of a block; with `seeds` each of them so many times, which counts up from `seed`."""
+    """All combinations of a block, the last key fastest; with `seeds` each of them so many times, which counts up from `seed`."""
     choices = {key: values(override) for key, override in block.items()}
     if seeds is not None:
         first = choices.pop("seed", ["0"])
@@ -146,12 +146,8 @@ def grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
                 f"sweep.seeds={seeds} counts up from one seed=<number>: give a number of 1 or more, and no list of seeds."
             )
         choices["seed"] = [str(int(first[0]) + number) for number in range(seeds)]
-    return [[f"{key}={value}" for key, value in zip(choices, job, strict=True)] for job in product(choices)]
-
-
-def product(choices: dict[str, list[str]]) -> list[tuple[str, ...]]:
-    """All combinations, the last key fastest."""
-    return list(itertools.product(*choices.values()))
+    jobs = itertools.product(*choices.values())
+    return [[f"{key}={value}" for key, value in zip(choices, job, strict=True)] for job in jobs]
 
 
 def values(override: Override) -> list[str]:

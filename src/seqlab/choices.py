@@ -10,6 +10,8 @@ import yaml
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parents[1] / "conf"  # in a wheel, in a checkout
 
+SWITCHES = ("start", "plan", "explain", "sweep")  # keys of train.yaml for the command, and not for the run
+
 NAMES = re.compile(r"_target_: ([\w.]+)")
 
 

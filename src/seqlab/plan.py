@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 from seqlab import bases, build, freeze
+from seqlab.data.base import IGNORED
+from seqlab.device import processes
 from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
 from seqlab.tasks.base import Task
+from seqlab.train import parameters
 
 FLOAT = 4  # bytes of a weight, its gradient and each state of its optimizer, in every precision that there is
 
@@ -44,12 +47,11 @@ class Planner:
         with torch.device("meta"):
             task = build.task(config, build.model(config["model"], build.facts_of(data), config["seed"]))
         steps, epochs = steps_of(config["trainer"], data)
-        inputs, targets, *rest = first_batch(data, config["trainer"])
+        inputs, targets, *rest = next(iter(data.loader("train", 0, processes(config["trainer"]))))
         batch = (inputs.to("meta"), targets.to("meta"), *(part.to("meta") for part in rest))
-        sizes = [(p.numel(), p.requires_grad) for p in task.model.parameters()]
-        total, trainable = sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+        total, trainable = parameters(task.model).values()
         state = trainable * states(task)
-        tokens = int((targets != -100).sum() / len(targets) * data.order.samples * epochs)
+        tokens = int((targets != IGNORED).sum() / len(targets) * data.order.samples * epochs)
         return Plan(
             device=f"{config['trainer']['accelerator']} in {config['trainer']['precision']}",
             parameters=total,
@@ -80,13 +82,6 @@ def steps_of(trainer: dict[str, Any], data: Any) -> tuple[int, float]:
     if steps == math.inf:
         raise Mistake("This run has no end: give trainer.max_steps or trainer.max_epochs.")
     return int(steps), steps / each * batches / len(data.order)
-
-
-def first_batch(data: Any, trainer: dict[str, Any]) -> Any:
-    """The first training batch of one process."""
-    from seqlab.device import processes
-
-    return next(iter(data.loader("train", 0, processes(trainer))))
 
 
 def states(task: Task) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from seqlab.choices import SWITCHES
 from seqlab.cli.composing import HandOut, compose_jobs, with_base
 from seqlab.cli.planning import show_plan
 from seqlab.cli.words import config_folders, is_multirun, quoted, runs_folder, value_of
@@ -16,7 +17,6 @@ from seqlab.start import command, several, start
 from seqlab.sweeps import manifest
 from seqlab.sweeps.manifest import Sweep
 
-SWITCHES = ("start", "plan", "explain", "sweep")  # for the command, and not for the run
 AGAIN = ("sweep.resume", "sweep.frozen", "paths.runs", "hydra.launcher.jobs", "hydra.launcher.timeout_minutes")
 
 
