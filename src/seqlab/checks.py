@@ -77,7 +77,8 @@ def check_fit(config: Config, chosen: dict[str, str]) -> None:
     if lacking:
         models = choices.fitting("model", lambda target: not missing({"_target_": target}, facts))
         needs = targets.required(build.class_of(config, "model"))
-        datas = choices.fitting("data", lambda target: set(needs) <= set(targets.resolve(target, "data").facts))  # type: ignore[attr-defined]
+        data_class: Any = targets.resolve
+        datas = choices.fitting("data", lambda target: set(needs) <= set(data_class(target, "data").facts))
         raise Mistake(
             f"model={model} and data={data} do not fit: {model} needs {' and '.join(lacking)}, and {data} has "
             f"{', '.join(facts)}. For data={data} take model={' or '.join(models)}; "

@@ -155,7 +155,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     if isinstance(path, str) and Path(path).expanduser().exists():
         config.data.path = absolute(path)
     try:
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]  # a dictionary
     except MissingMandatoryValue as error:
         raise Mistake(f"{error.full_key} is missing: give it with {error.full_key}=….") from error
 

@@ -124,4 +124,4 @@ def update(config: Config, words: list[str], chosen: dict[str, str]) -> Config:
         if key not in keys:
             raise Mistake(f"There is no {key} in this run's config.{did_you_mean(key, keys)}")
         OmegaConf.update(merged, key, value)
-    return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(merged, resolve=True)  # type: ignore[return-value]  # a dictionary

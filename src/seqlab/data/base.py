@@ -74,7 +74,7 @@ class DataModule(LightningDataModule):
         """Read the splits, once."""
         if self.splits:
             return
-        self.splits = {split: samples for split, samples in self.read().items() if len(samples)}  # type: ignore[arg-type]
+        self.splits = {split: samples for split, samples in self.read().items() if len(samples)}  # type: ignore[arg-type]  # sized
         samples: Any = self.splits["train"]
         self.order = Order(len(samples), self.batch_size, self.order_seed, self.lengths())
 

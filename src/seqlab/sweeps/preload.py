@@ -9,9 +9,9 @@ import os
 import pkgutil
 
 import matplotlib.figure  # noqa: F401  # half a second in every run that draws
-import tensorboard.compat.proto.summary_pb2  # noqa: F401
+import tensorboard.compat.proto.summary_pb2  # noqa: F401  # what loggers import late
 
-import seqlab.sweeps.process  # noqa: F401
+import seqlab.sweeps.process  # noqa: F401  # what a job's process begins with
 from seqlab.imports import uncollected
 from seqlab.targets import allow_here, known_targets
 

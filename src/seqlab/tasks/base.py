@@ -102,7 +102,7 @@ class Task(LightningModule):
             )
         self.window.append(torch.stack([total.detach().to(EXACT), count.to(EXACT)]))
         self.micro_batches += 1
-        self.trainer.datamodule.consume()  # type: ignore[attr-defined]
+        self.trainer.datamodule.consume()  # type: ignore[attr-defined]  # set by fit
         return total if self.divides_later else total / count.clamp(min=1)
 
     @property
@@ -145,7 +145,7 @@ class Task(LightningModule):
 
     def is_logged(self, step: int) -> bool:
         """Whether the scalars of this optimizer step (from 1) are logged: the first, and every n-th."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by fit
         return step == 1 or step % every == 0
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -164,7 +164,7 @@ class Task(LightningModule):
         if self.epoch.count:
             self.log("train/loss", self.epoch.compute(), logger=False)
             self.epoch.reset()
-        self.trainer.datamodule.end_epoch()  # type: ignore[attr-defined]
+        self.trainer.datamodule.end_epoch()  # type: ignore[attr-defined]  # set by fit
 
     def configure_optimizers(self) -> Any:
         """Optimizer over what is trained, schedule per step."""
@@ -188,7 +188,7 @@ class Task(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Report the means of the tested split, and what its data say of forecasts that need no network."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # set by fit
         self.report("test", data.test_split)
         if hasattr(data, "baselines"):
             self.show({f"{data.test_split}/{name}": value for name, value in data.baselines(data.test_split).items()})

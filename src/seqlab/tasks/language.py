@@ -36,7 +36,7 @@ class LanguageModelling(Task):
         """The negative log-likelihood of the targets."""
         inputs, targets, *documents = batch
         if documents:
-            logits = self.model.head(self.model.hidden(inputs, documents=documents[0]))  # type: ignore[operator]
+            logits = self.model.head(self.model.hidden(inputs, documents=documents[0]))  # type: ignore[operator]  # methods
         else:
             logits = self.model(inputs)  # (B, T, V)
         nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")

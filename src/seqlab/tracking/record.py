@@ -40,7 +40,7 @@ class Record(Callback):
         """Do what a run that was killed between its last step and its end had left: its epoch's mean, the validation."""
         if pl_module.epoch.count:
             loss = {"train/loss": float(pl_module.epoch.compute())}
-            trainer.validate(pl_module, datamodule=trainer.datamodule, verbose=False)  # type: ignore[attr-defined]
+            trainer.validate(pl_module, datamodule=trainer.datamodule, verbose=False)  # type: ignore[attr-defined]  # of fit
             self.last |= loss
             if self.best_step == trainer.global_step:
                 self.best |= loss
