@@ -49,5 +49,6 @@ def evaluate(
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
+    (run / "evaluations").mkdir(exist_ok=True)
     write_json(run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json", result)
     return metrics

@@ -55,8 +55,8 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_json_is_written_into_new_folders_and_over_old_files(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "run.json"
+def test_json_is_written_over_old_files(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
     for value in ({"status": "running"}, {"status": "done", "metrics": [1, None, 0.5]}):
         write_json(path, value)
         assert json.loads(path.read_text()) == value

@@ -1,13 +1,14 @@
 """Run folders: made exclusively, named cleanly, found again."""
 
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from seqlab.mistakes import Mistake
-from seqlab.runs import folder
+from seqlab.runs import folder, ranks
 
 
 def started(path: Path, when: str | None) -> Path:
@@ -91,6 +92,23 @@ def test_removing_takes_the_day_only_if_nothing_else_ran(tmp_path: Path) -> None
     folder.remove(two)
     assert not two.parent.exists()
     assert tmp_path.is_dir()
+
+
+def test_nothing_another_rank_writes_brings_a_removed_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, rmtree = folder.make(tmp_path / "day", "a"), shutil.rmtree
+
+    def while_another_rank_writes(path: Path, **options: bool) -> None:
+        ranks.report(run, 1, "Mistake: the loss became nan")
+        with pytest.raises(FileNotFoundError):
+            folder.write_record(run, everyone=True, status="failed")
+        rmtree(path, **options)
+        ranks.report(run, 1, "Mistake: the loss became nan")
+
+    monkeypatch.setattr(shutil, "rmtree", while_another_rank_writes)
+    folder.remove(run)
+    assert not list(tmp_path.iterdir())
 
 
 def test_config_and_record_come_back(tmp_path: Path) -> None:

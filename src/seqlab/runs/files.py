@@ -10,8 +10,10 @@ from seqlab.mistakes import Mistake
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write` with a temporary name beside `path`, sync, and rename: a kill at any moment leaves one whole file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Call `write` with a temporary name beside `path`, sync, and rename: a kill at any moment leaves one whole file.
+
+    Makes no folder: that of a run which was taken away does not come back.
+    """
     partial = path.with_name(f"{path.name}.part")
     try:
         write(partial)

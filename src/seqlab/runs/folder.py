@@ -61,8 +61,12 @@ def find(run: str, runs: Path) -> Path:
 
 
 def remove(folder: Path) -> None:
-    """Remove a run folder that came to nothing, and the day's folder if it was the only run."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a run folder that came to nothing, and the day's folder if it was the only run.
+
+    It is renamed first: another rank, which may be writing why it died, finds it whole or not at all.
+    """
+    gone = folder.rename(folder.with_name(f".{folder.name}"))
+    shutil.rmtree(gone, ignore_errors=True)
     if folder.parent.is_dir() and not any(folder.parent.iterdir()):
         folder.parent.rmdir()
 

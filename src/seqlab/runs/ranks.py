@@ -31,11 +31,13 @@ def report(run: Path, number: int, error: str) -> None:
 def reported(run: Path, patience: float = 0.0) -> str | None:
     """What the rank that died first died of, if word of it comes within so many seconds."""
     deadline = time.monotonic() + patience
-    while not (files := sorted(run.glob("rank-*.error"), key=lambda file: file.stat().st_mtime)):
+    while True:
+        with suppress(FileNotFoundError):  # the first rank may take the words away between two looks
+            if files := sorted(run.glob("rank-*.error"), key=lambda file: file.stat().st_mtime):
+                return f"{files[0].stem.replace('-', ' ')}: {files[0].read_text()}"
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.1)
-    return f"{files[0].stem.replace('-', ' ')}: {files[0].read_text()}"
 
 
 def forget(run: Path) -> None:
