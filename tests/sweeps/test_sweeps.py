@@ -176,12 +176,18 @@ def test_a_resumed_sweep_restates_nothing(seqlab, tmp_path: Path) -> None:
     assert "2 of 2 runs done" in answer.out
 
 
-def test_a_config_that_changed_is_refused_with_a_diff(seqlab, tmp_path: Path) -> None:
-    model = tmp_path / "mine" / "model" / "small.yaml"
+def written_with(seqlab, folder: Path) -> Path:
+    """Write a sweep of two jobs, of which one takes its model from a folder of configs; the yaml of that model."""
+    model = folder / "model" / "small.yaml"
     model.parent.mkdir(parents=True)
     model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
-    words = ["model=small,rnn", "trainer.max_epochs=1", "device=cpu", "start=false", "--config-dir", "mine"]
+    words = ["model=small,rnn", "trainer.max_epochs=1", "device=cpu", "start=false", "--config-dir", folder.name]
     assert seqlab("train", "-m", *words).status == 0
+    return model
+
+
+def test_a_config_that_changed_is_refused_with_a_diff(seqlab, tmp_path: Path) -> None:
+    model = written_with(seqlab, tmp_path / "mine")
     model.write_text(model.read_text().replace("4", "6"))
     answer = seqlab("train", "sweep.resume=last")
     assert answer.status == 1
@@ -193,11 +199,7 @@ def test_a_config_that_changed_is_refused_with_a_diff(seqlab, tmp_path: Path) ->
 
 
 def test_frozen_configs_run_without_the_yamls_they_came_from(seqlab, tmp_path: Path) -> None:
-    model = tmp_path / "mine = ours" / "model" / "small.yaml"
-    model.parent.mkdir(parents=True)
-    model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
-    words = ["model=small,rnn", "trainer.max_epochs=1", "device=cpu", "start=false", "--config-dir", "mine = ours"]
-    assert seqlab("train", "-m", *words).status == 0
+    written_with(seqlab, tmp_path / "mine = ours")
     shutil.rmtree(tmp_path / "mine = ours")
     assert "is no folder" in seqlab("train", "sweep.resume=last").err
     assert seqlab("train", "sweep.resume=last", "sweep.frozen=true").status == 0

@@ -131,7 +131,5 @@ def composed_again(sweep: Sweep, jobs: list[list[str]]) -> list[Composed]:
 def jobs_of(jobs: list[list[str]], options: list[str], command: str) -> list[Composed]:
     """Composed jobs without the switches."""
     found = compose_jobs(jobs, config_folders(options), command)
-    for job in found:
-        if not job.refused:
-            taken(job)
+    switches_of(found)
     return found

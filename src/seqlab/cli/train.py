@@ -23,11 +23,12 @@ def run(words: list[str]) -> int:
         enter(resumed(words))
         return 0
     if value_of(words, "sweep.resume"):
+        fork_server()  # it imports what jobs need meanwhile
         return again(words)
     if not is_multirun(words) and any(word.startswith(("sweep=", "sweep.")) for word in words):
         raise Mistake("sweep= is for sweeps: type -m, as in seqlab train -m model=rnn,lstm sweep.seeds=3.")
     if is_multirun(words) and "plan=true" not in words:
-        fork_server()  # it imports what jobs need meanwhile
+        fork_server()
     handed = compose("train", with_base(words), run_now)
     if handed.launch is not None:
         return sweep(handed, words)

@@ -1,6 +1,7 @@
 """Composed jobs -> the folder of a sweep with those of its runs."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from seqlab.runs.files import write_json
 from seqlab.runs.record import now, pending
 from seqlab.sweeps import source
 from seqlab.sweeps.manifest import Job, Sweep, name, names
+
+Compose = Callable[[Sweep, list[list[str]]], list[Composed]]  # what words come to today, typed as a sweep's were
 
 
 def begin(first: Composed, options: list[str], settings: dict[str, Any], search: dict[str, Any] | None = None) -> Sweep:

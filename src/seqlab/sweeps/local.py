@@ -2,7 +2,6 @@
 
 import os
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from seqlab import device
@@ -11,7 +10,7 @@ from seqlab.runs import folder as runs
 from seqlab.start import several
 from seqlab.sweeps import source
 from seqlab.sweeps.manifest import Job, Sweep
-from seqlab.sweeps.process import JobProcess
+from seqlab.sweeps.process import JobProcess, fork_server
 
 Config = dict[str, Any]
 
@@ -19,8 +18,8 @@ Config = dict[str, Any]
 class Local:
     """Starts jobs, each with its share of the threads, or with a GPU."""
 
-    def __init__(self, context: ForkServerContext, settings: dict[str, Any], configs: list[Config]) -> None:
-        self.context = context
+    def __init__(self, settings: dict[str, Any], configs: list[Config]) -> None:
+        self.context = fork_server()
         self.slots = settings["jobs"] or slots(configs)
         minutes = settings["timeout_minutes"]
         self.timeout = minutes * 60 if minutes else None

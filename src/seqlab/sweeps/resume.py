@@ -10,9 +10,9 @@ from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.runs.record import alive
 from seqlab.sweeps import freezing, manifest, source
+from seqlab.sweeps.freezing import Compose
 from seqlab.sweeps.manifest import Job, Sweep
-from seqlab.sweeps.process import fork_server
-from seqlab.sweeps.run import Compose, check_settings, is_local, run_all, search_all
+from seqlab.sweeps.run import check_settings, is_local, run_all, search_all
 from seqlab.sweeps.slurm import is_there
 
 PATIENCE = 5.0  # seconds for what a killed sweep left to end
@@ -28,7 +28,6 @@ def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool
         sweep = manifest.read(folder)
         sweep.settings |= settings
         check_settings(sweep.settings)
-        context = fork_server() if is_local(sweep.settings) else None
         look_again(sweep)
         over = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
         todo = [job for job in sweep.jobs if job.state not in over]
@@ -41,7 +40,7 @@ def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool
             print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
             sweep.source = source.checksums()
         sweep.write()
-        return search_all(sweep, context, compose) if sweep.search else run_all(sweep, context)
+        return search_all(sweep, compose) if sweep.search else run_all(sweep)
 
 
 def look_again(sweep: Sweep) -> None:

@@ -12,19 +12,16 @@ from seqlab.runs import folder as runs
 from seqlab.runs.folder import short
 from seqlab.sweeps import freezing, manifest
 from seqlab.sweeps.display import Display
+from seqlab.sweeps.freezing import Compose
 from seqlab.sweeps.local import Local
 from seqlab.sweeps.manifest import Sweep
-from seqlab.sweeps.process import fork_server
 from seqlab.sweeps.scheduler import Launcher, Scheduler
 from seqlab.tracking.tensorboard import write_images
-
-Compose = Callable[[Sweep, list[list[str]]], list[Composed]]
 
 
 def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], start: bool) -> int:
     """Check and freeze all jobs, then run them unless they are only to be written; exit status."""
     check_settings(settings)
-    context = fork_server() if start and is_local(settings) else None  # imports what the jobs need meanwhile
     bases = freezing.checked(jobs)
     sweep = freezing.begin(next(job for job in jobs if not job.refused), options, settings)
     freezing.add(sweep, jobs, bases)
@@ -33,15 +30,15 @@ def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], star
         print(f"{len(jobs)} runs written to {where}; start them with: seqlab train sweep.resume={where}")
         return 1 if sweep.count("failed") else 0
     with manifest.held(sweep.folder):
-        return run_all(sweep, context)
+        return run_all(sweep)
 
 
-def run_all(sweep: Sweep, context: Any) -> int:
+def run_all(sweep: Sweep) -> int:
     """Run what is pending of a grid, and report; exit status."""
     todo = [job for job in sweep.jobs if job.state == "pending"]
     configs = [runs.read_config(sweep.path(job)) for job in todo]
     if todo:
-        launcher = launcher_of(sweep, context, configs)
+        launcher = launcher_of(sweep, configs)
         announce("sweep", sweep, len(todo), "job", launcher)
         with Display(sweep, len(todo), launcher.slots) as display:
             Scheduler(sweep, launcher, display).run(lambda: todo.pop(0) if todo else None)
@@ -67,24 +64,23 @@ def new_search(
     `samples` is a trial of each block. Raises Mistake where it is refused.
     """
     check_settings(settings)
-    context = fork_server() if is_local(settings) else None
     freezing.checked(samples)
     config = samples[0].config
     search |= {"objective": config["objective"], "seed": config["seed"]}
     sweep = freezing.begin(samples[0], options, settings, search)
     sweep.write()
     with manifest.held(sweep.folder):
-        return search_all(sweep, context, lambda _, jobs: compose(jobs), [sample.config for sample in samples])
+        return search_all(sweep, lambda _, jobs: compose(jobs), [sample.config for sample in samples])
 
 
-def search_all(sweep: Sweep, context: Any, compose: Compose, configs: list[dict[str, Any]] | None = None) -> int:
+def search_all(sweep: Sweep, compose: Compose, configs: list[dict[str, Any]] | None = None) -> int:
     """Run what a search has left, and report; exit status: 0 where at least one trial is done."""
     from seqlab.sweeps.search import Search
 
     search = Search(sweep, compose)
     search.catch_up()
     configs = configs or [runs.read_config(sweep.path(job)) for job in sweep.jobs if job.state != "failed"]
-    launcher = launcher_of(sweep, context, configs)
+    launcher = launcher_of(sweep, configs)
     total = search.node["trials"] * len(search.blocks) - sweep.count("done", "failed", "pruned")
     if total:
         announce("search", sweep, total, "trial", launcher)
@@ -99,10 +95,10 @@ def is_local(settings: dict[str, Any]) -> bool:
     return "cluster" not in settings
 
 
-def launcher_of(sweep: Sweep, context: Any, configs: list[dict[str, Any]]) -> Launcher:
+def launcher_of(sweep: Sweep, configs: list[dict[str, Any]]) -> Launcher:
     """Where the sweep's jobs run."""
     if is_local(sweep.settings):
-        return Local(context or fork_server(), sweep.settings, configs)
+        return Local(sweep.settings, configs)
     from seqlab.sweeps.slurm import Slurm
 
     return Slurm(sweep.settings)

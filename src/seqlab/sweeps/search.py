@@ -1,21 +1,19 @@
 """Sweeps that draw values from ranges instead of going through all of them, by Optuna's ask and tell."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
-from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
 from seqlab.randomness import stream
 from seqlab.runs import folder as runs
 from seqlab.runs.curve import FILE as CURVE
 from seqlab.runs.curve import read_curve
 from seqlab.sweeps import freezing
+from seqlab.sweeps.freezing import Compose
 from seqlab.sweeps.manifest import Job, Sweep
 
 STORAGE = "search.sqlite3"  # in the sweep's folder
 SAMPLERS, PRUNERS = ("random", "tpe"), (None, "median", "halving")
-Compose = Callable[[Sweep, list[list[str]]], list[Composed]]
 
 
 def optuna() -> Any:
