@@ -1,6 +1,7 @@
 """Real commands in real folders: what a run leaves behind, and what the other verbs make of it."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -58,6 +59,8 @@ def test_tensorboard_holds_scalars_figures_text_and_hyperparameters(seqlab, tiny
     tags = events.Tags()
     wanted = {"train/loss", "val/loss", "val/perplexity", "tokens", "tokens_per_second", "lr", "grad_norm"}
     assert wanted <= set(tags["scalars"])
+    loss, bits = (events.Scalars(f"val/{name}")[0].value for name in ("loss", "bits_per_byte"))
+    assert bits == pytest.approx(loss / math.log(2))  # of ASCII, in characters
     assert [event.step for event in events.Scalars("train/loss")] == [1]
     assert {"command/text_summary", "config/text_summary", "samples/text_summary"} <= set(tags["tensors"])
     plugins = events.summary_metadata

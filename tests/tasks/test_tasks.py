@@ -1,6 +1,7 @@
 """Losses and metrics are weighed by what is supervised, whatever the batches."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_perplexity_is_the_exponential_of_the_token_mean() -> None:
     alone = [mean_over(language, [(rows(row, width=3), targets[row : row + 1])]).item() for row in (0, 1)]
     assert sum(alone) / 2 == pytest.approx(0.8635, abs=1e-4)  # which is not what we give
     assert language.derived({"loss": loss})["perplexity"].item() == pytest.approx(1.8260194, abs=1e-5)
+
+
+def test_bits_per_byte_are_all_bits_over_all_bytes_of_text() -> None:
+    logits = torch.zeros(2, 3, 4)  # two bits a token
+    language = task(LanguageModelling, logits).eval()
+    assert "bits_per_byte" not in language.derived({"loss": torch.tensor(1.0), "bits_per_byte": torch.tensor(math.nan)})
+    language.byte_lengths = torch.tensor([1, 2, 4, 0])  # the last one ends a text
+    mean = Mean()
+    for row, targets in enumerate(([0, 1, 2], [2, 3, -100])):
+        mean.update(*language.measure((rows(row, width=3), torch.tensor([targets])))["bits_per_byte"])
+    assert mean.compute().item() == pytest.approx(5 * 2 / (1 + 2 + 4 + 4))
 
 
 def test_ragged_batches_have_one_mean() -> None:

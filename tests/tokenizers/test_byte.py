@@ -21,6 +21,9 @@ def test_every_text_round_trips(text: str) -> None:
     byte = Byte()
     assert byte.decode(byte.encode(text)) == text
     assert byte.eos_id not in byte.encode(text)
+    assert sum(byte.byte_lengths()[i] for i in byte.encode(text)) == len(text.encode())
+    assert len(byte.byte_lengths()) == byte.vocab_size
+    assert byte.byte_lengths()[byte.eos_id] == 0
 
 
 def test_save_and_load(tmp_path: Path) -> None:

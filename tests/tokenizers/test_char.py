@@ -29,6 +29,9 @@ def test_a_text_in_the_alphabet_round_trips(text: str) -> None:
     ids = char.encode(text)
     assert char.decode(ids) == text
     assert all(0 <= i < char.eos_id for i in ids)
+    assert sum(char.byte_lengths()[i] for i in ids) == len(text.encode())
+    assert len(char.byte_lengths()) == char.vocab_size
+    assert char.byte_lengths()[char.eos_id] == 0
 
 
 def test_an_unknown_character_is_named_with_a_remedy() -> None:

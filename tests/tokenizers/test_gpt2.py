@@ -79,6 +79,14 @@ def test_every_text_round_trips(shared: Path, text: str) -> None:
     assert all(0 <= i < gpt2.vocab_size - 1 for i in ids)
 
 
+def test_the_bytes_of_tokens_add_up_to_those_of_a_text(shared: Path) -> None:
+    lengths = tokenizer(shared).byte_lengths()
+    assert len(lengths) == 50_257
+    for text in ((shared / "the-verdict.txt").read_text(), "déjà vu 🙂🙂, 一二三 \x00"):
+        assert sum(lengths[i] for i in tokenizer(shared).encode(text)) == len(text.encode())
+    assert lengths[tokenizer(shared).eos_id] == 0
+
+
 def test_save_and_load(shared: Path, tmp_path: Path) -> None:
     tokenizer(shared).save(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"vocab.json", "merges.txt"}

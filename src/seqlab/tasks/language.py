@@ -1,7 +1,9 @@
 """The base of the language-modelling tasks."""
 
+import math
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
@@ -18,6 +20,7 @@ class LanguageModelling(Task):
     An `adapter` is a function on the model that freezes it and adds what is trained instead.
     """
 
+    measures = ("loss", "bits_per_byte")
     derives = ("perplexity",)
     requires = ("vocab_size",)
     safe_precisions = ("32-true", "bf16-mixed")
@@ -31,17 +34,31 @@ class LanguageModelling(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(adapter(model) if adapter else model, optimizer, schedule, seed)
+        self.byte_lengths: Tensor | None = None  # (V,)
+
+    def setup(self, stage: str) -> None:
+        """Ask the data's tokenizer, if it can say so, how many bytes of text each token stands for."""
+        tokenizer = getattr(self.trainer.datamodule, "tokenizer", None)  # type: ignore[attr-defined]  # set by fit
+        lengths = getattr(tokenizer, "byte_lengths", None)
+        self.byte_lengths = torch.tensor(lengths()) if lengths else None
 
     def measure(self, batch: Batch) -> Sums:
-        """The negative log-likelihood of the targets."""
+        """The negative log-likelihood of the targets; in evaluation also in bits, over their bytes of text."""
         inputs, targets, *documents = batch
         if documents:
             logits = self.model.head(self.model.hidden(inputs, documents=documents[0]))  # type: ignore[operator]  # methods
         else:
             logits = self.model(inputs)  # (B, T, V)
         nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum")
-        return {"loss": (nll, (targets != IGNORED).sum())}
+        scored = targets != IGNORED
+        sums = {"loss": (nll, scored.sum())}
+        if self.byte_lengths is not None and not self.training:
+            self.byte_lengths = self.byte_lengths.to(targets.device)
+            sums["bits_per_byte"] = (nll / math.log(2), (self.byte_lengths[targets.clamp(min=0)] * scored).sum())
+        return sums
 
     def derived(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Perplexity is the exponential of the mean over all tokens, not the mean of batches' perplexities."""
+        if self.byte_lengths is None:
+            means.pop("bits_per_byte", None)
         return means | {"perplexity": means["loss"].exp()}

@@ -17,6 +17,10 @@ class Byte:
         """The text of the bytes; what is not UTF-8 becomes U+FFFD, the end token nothing."""
         return bytes(i for i in ids if i != self.eos_id).decode(errors="replace")
 
+    def byte_lengths(self) -> list[int]:
+        """The bytes of text that each token stands for; of the end token none."""
+        return [1] * 256 + [0]
+
     def save(self, folder: Path) -> None:
         """Nothing is learned; an empty file says that this tokenizer was here."""
         (folder / "byte").touch()

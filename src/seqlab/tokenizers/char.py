@@ -27,6 +27,10 @@ class Char:
         """The characters of the ids; the end token becomes nothing."""
         return "".join(self.alphabet[i] for i in ids if i != self.eos_id)
 
+    def byte_lengths(self) -> list[int]:
+        """The bytes of text, in UTF-8, that each token stands for; of the end token none."""
+        return [*(len(character.encode(errors="surrogatepass")) for character in self.alphabet), 0]
+
     def save(self, folder: Path) -> None:
         """Write the alphabet as JSON."""
         (folder / "alphabet.json").write_text(json.dumps(self.alphabet))

@@ -51,6 +51,10 @@ class GPT2:
         """The text of the ids; a character cut in two becomes U+FFFD."""
         return self.encoding.decode(ids)
 
+    def byte_lengths(self) -> list[int]:
+        """The bytes of text that each token stands for; of the end token none."""
+        return [len(self.encoding.decode_single_token_bytes(i)) for i in range(self.eos_id)] + [0]
+
     def save(self, folder: Path) -> None:
         """Copy the files, under the names of a Hugging Face folder."""
         shutil.copyfile(self.merges, folder / MERGES[0])

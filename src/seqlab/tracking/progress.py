@@ -64,11 +64,12 @@ class Progress(ProgressBar):
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """A line of metrics, unless there was one just before."""
+        """A line of the losses, unless there was one just before."""
         now = time.perf_counter()
         if now - self.last_line >= BETWEEN_LINES:
             self.last_line = now
-            metrics = "  ".join(f"{name} {float(value):.4g}" for name, value in trainer.callback_metrics.items())
+            losses = {name: value for name, value in trainer.callback_metrics.items() if name.endswith("/loss")}
+            metrics = "  ".join(f"{name} {float(value):.4g}" for name, value in losses.items())
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  " if (trainer.max_epochs or 0) > 0 else ""
             self.print(f"{epoch}step {trainer.global_step}  {metrics}")
 
