@@ -2,13 +2,13 @@
 
 import pytest
 
-from hydra_plugins.seqlab_sweeps import drawn, grid, parsed, search_space, varied
+from hydra_plugins.seqlab_sweeps import drawn, grid, parsed, search_space, words_of
 from seqlab.mistakes import Mistake
 
 
 def words(block: dict, typed: list[str], seeds: int | None = None) -> list[list[str]]:
     """The jobs of one block."""
-    return grid(varied(parsed(typed), block), seeds)
+    return grid(parsed(words_of(block), None) | parsed(typed, None), seeds)
 
 
 def test_comma_lists_multiply_the_last_one_fastest() -> None:
@@ -43,6 +43,12 @@ def test_how_to_sweep_is_not_for_the_jobs() -> None:
     assert words({}, ["sweep.seeds=3", "sweep=zoo", "model=rnn"]) == [["sweep=zoo", "model=rnn"]]
 
 
+def test_a_glob_goes_through_the_choices(seqlab) -> None:
+    answer = seqlab("train", "-m", "model=glob(*tm)", "seed=1,2", "plan=true", "device=cpu")
+    assert answer.status == 0, answer.err
+    assert "2 of 2 jobs can run" in answer.out
+
+
 def test_a_grid_has_no_intervals() -> None:
     with pytest.raises(Mistake, match="has no end of values"):
         words({}, ["optimizer.lr=interval(0.1,1)"])
@@ -50,7 +56,7 @@ def test_a_grid_has_no_intervals() -> None:
 
 def test_ranges_that_a_sampler_draws_from() -> None:
     typed = parsed(
-        ["a=tag(log,interval(1e-4,1e-1))", "b=range(8,33,8)", "c=x,y", "d=interval(1,9)", "e=1", "f=choice(2,4)"]
+        ["a=tag(log,interval(1e-4,1e-1))", "b=range(8,33,8)", "c=x,y", "d=interval(1,9)", "e=1", "f=choice(2,4)"], None
     )
     assert search_space(typed) == {
         "words": ["e=1"],

@@ -84,15 +84,15 @@ class SeqlabSweeper(Sweeper):
         self.launches = plugins.instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        self.node, self.receive = config.sweep, task_function.receive
+        self.node, self.receive, self.loader = config.sweep, task_function.receive, hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch a grid; of a search, pass on fixed words and ranges, block by block."""
         sweep: Any = OmegaConf.to_container(self.node, resolve=True)
         check(sweep, arguments)
-        blocks = [
-            varied(parsed(arguments), block or {}) for block in ([{}] if sweep["blocks"] is None else sweep["blocks"])
-        ]
+        typed = parsed(arguments, self.loader)
+        written = [{}] if sweep["blocks"] is None else sweep["blocks"]
+        blocks = [parsed(words_of(block), self.loader) | typed for block in written]  # the command line wins
         if sweep["sampler"] is None:
             return self.launches.launch([words for block in blocks for words in grid(block, sweep["seeds"])], 0)
         if not isinstance(self.launches, SeqlabLauncher):
@@ -117,20 +117,19 @@ def check(sweep: dict[str, Any], arguments: list[str]) -> None:
             raise Mistake(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
 
 
-def parsed(words: list[str]) -> dict[str, Override]:
-    """Key -> override, the last one of a key; `sweep.…` is not for the jobs."""
-    found = OverridesParser.create().parse_overrides(words)
+def parsed(words: list[str], loader: Any) -> dict[str, Override]:
+    """Key -> override, the last one of a key; `sweep.…` is not for the jobs. `loader` knows what `glob(*)` may name."""
+    found = OverridesParser.create(config_loader=loader).parse_overrides(words)
     return {word.get_key_element(): word for word in found if not word.key_or_group.startswith("sweep.")}
 
 
-def varied(typed: dict[str, Override], block: dict[str, Any]) -> dict[str, Override]:
-    """What a block and the command line set together; the command line wins."""
-    written = {key: value if isinstance(value, str) else written_out(value) for key, value in block.items()}
-    return parsed([f"{key}={value}" for key, value in written.items()]) | typed
+def words_of(block: dict[str, Any]) -> list[str]:
+    """What a block of a yaml sets, as it would be typed."""
+    return [f"{key}={written_out(value)}" for key, value in block.items()]
 
 
 def written_out(value: Any) -> str:
-    """A value of a yaml in Hydra's grammar."""
+    """A value of a yaml in Hydra's grammar; text is taken as it is."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value).replace("'", "") if isinstance(value, list) else str(value)

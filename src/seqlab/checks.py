@@ -4,6 +4,7 @@ from typing import Any
 
 from seqlab import build, choices, targets
 from seqlab.mistakes import Mistake, did_you_mean
+from seqlab.runs import folder as runs
 
 Config = dict[str, Any]
 # What other parts of the program give a group's target besides its config, if it names them.
@@ -18,6 +19,24 @@ GIVEN = {
     "logger": ("run", "config", "command", "purge_step"),
     "trainer": (),
 }
+SEVERAL = ("callbacks", "logger")  # groups of any number of nodes
+MAY_BE_EMPTY = ("tokenizer", "adapter")
+
+
+def check_whole(config: Config) -> None:
+    """Refuse a config without what every run has, as `objective=null` or a yaml without `_target_` leaves it.
+
+    Raises Mistake.
+    """
+    for key in ("objective", "paths", "model", *GIVEN):
+        if not isinstance(config.get(key), dict):
+            raise Mistake(f"There is no {key} in this config, and every run has one: set it, or do not take it away.")
+    for key, value in runs.flat({name: config[name] for name in ("objective", "paths")}).items():
+        if value is None:
+            raise Mistake(f"{key}=null says nothing: give a value, or leave it out.")
+    for group in ("model", *GIVEN):
+        if group not in SEVERAL and (config[group] or group not in MAY_BE_EMPTY):
+            check_class(config[group], group)
 
 
 def check(config: Config, chosen: dict[str, str]) -> None:
@@ -29,11 +48,23 @@ def check(config: Config, chosen: dict[str, str]) -> None:
     check_choices(config, chosen)
     check_fit(config, chosen)
     for group, given in GIVEN.items():
-        nodes = config[group] if group in ("callbacks", "logger") else {"": config[group]}
-        for name, node in nodes.items():
+        for path, node in nodes(config, group):
             if node:
-                check_node(node, group, f"{group}.{name}".rstrip("."), given)
+                check_node(node, group, path, given)
     check_node(config["model"], "model", "model", build.class_of(config, "data").facts)
+
+
+def nodes(config: Config, group: str) -> list[tuple[str, Any]]:
+    """(dotted path, node) of what a group has: one, or any number of callbacks and loggers."""
+    if group not in SEVERAL:
+        return [(group, config[group])]
+    return [(f"{group}.{name}", node) for name, node in config[group].items()]
+
+
+def check_class(node: Any, path: str) -> None:
+    """Refuse a node that names no class."""
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise Mistake(f"{path} names no class: write _target_: <package>.<class> into its yaml.")
 
 
 def check_objective(config: Config) -> None:
@@ -43,11 +74,12 @@ def check_objective(config: Config) -> None:
         raise Mistake(f"objective.mode={mode} is unknown: take min or max.")
     known = ["auto", "train/loss", *(f"val/{name}" for name in (*task.measures, *task.derives))]
     if metric not in known:
-        raise Mistake(f"objective.metric={metric} is measured by nothing here.{did_you_mean(metric, known)}")
+        raise Mistake(f"objective.metric={metric} is measured by nothing here.{did_you_mean(str(metric), known)}")
 
 
 def check_node(node: Config, group: str, path: str, given: tuple[str, ...]) -> None:
     """Refuse keywords that a node's target does not take, and required ones that nobody gives."""
+    check_class(node, path)
     target = targets.resolve(node["_target_"], group, path)
     targets.check_keywords(node, target, path, given)
     for keyword in targets.required(target):

@@ -34,6 +34,7 @@ def check(composed: Composed) -> tuple[bases.Base | None, str | None]:
     Returns the base of `init_from`, and the line that says what `device=auto` took. Raises Mistake.
     """
     config, choices = composed.config, composed.choices
+    checks.check_whole(config)
     targets.check_targets(config)
     check_ranges(config)
     base = bases.find(config["init_from"], Path(config["paths"]["runs"])) if config["init_from"] else None
@@ -84,7 +85,7 @@ def settle(config: dict[str, Any]) -> str | None:
     if config["objective"]["metric"] == "auto":
         config["objective"]["metric"] = "val/loss" if validates(config) else "train/loss"
     stopping = config["callbacks"].get("early_stopping")
-    if stopping and stopping.get("monitor") == "auto":
+    if isinstance(stopping, dict) and stopping.get("monitor") == "auto":
         stopping["monitor"] = config["objective"]["metric"]
     return device.resolve(config["trainer"], build.class_of(config, "task").safe_precisions)
 

@@ -33,11 +33,11 @@ def check_ranges(node: dict[str, Any], prefix: str = "") -> None:
     for key, value in node.items():
         if isinstance(value, dict):
             check_ranges(value, f"{prefix}{key}.")
-        elif key in RANGES and value is not None:
+        elif key in RANGES and (value is not None or key == "seed"):
             low, high = RANGES[key]
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise Mistake(
-                    f"{prefix}{key}={value} is no number: type one, for instance {prefix}{key}={example(low)}."
+                    f"{prefix}{key}={value} is no number: type one, for instance {prefix}{key}={example(key)}."
                 )
             if (key in AT_LEAST_ONE or key == "seed") and value != int(value):
                 raise Mistake(
@@ -54,6 +54,6 @@ def check_ranges(node: dict[str, Any], prefix: str = "") -> None:
                 raise Mistake(f"{prefix}{key}={value} is out of range: it must be {bounds}.")
 
 
-def example(low: float) -> str:
+def example(key: str) -> str:
     """A number that would do."""
-    return "10" if low == 1 else "0.001"
+    return "10" if RANGES[key][0] == 1 or key == "seed" else "0.001"

@@ -19,12 +19,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from seqlab import bases
+from seqlab.checks import GIVEN
 from seqlab.choices import CONF, groups
 from seqlab.cli.words import apart, config_folders, is_multirun, quoted, runs_folder, take_allow, value_of
 from seqlab.freeze import Composed
@@ -73,6 +74,9 @@ def compose(verb: str, words: list[str], run_now: Callable[[Composed], Any] | No
     for word, before in zip(words, ["", *words], strict=False):
         if "=" not in word and not word.startswith(("-", "~")) and not before.startswith("-"):
             raise Mistake(f"{word} is no key=value, and all arguments are: seqlab {verb} --help lists what there is.")
+        group, _, key = word[1:].partition(".")
+        if word.startswith("~") and not (key and group in ("model", *GIVEN) and group != "trainer"):
+            raise Mistake(f"{word} takes away what every run needs: leave it out, or set another value.")
     folders = config_folders(words)
     options, overrides = apart(words)
     hand_out = HandOut(overrides, typed(), run_now)
@@ -148,9 +152,10 @@ def choices_of(known: Any) -> dict[str, str]:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """Everything resolved, paths made absolute so that a run can be read from anywhere."""
-    if "paths" in config:
+    if config.get("paths"):
         for key, value in config.paths.items():
-            config.paths[key] = absolute(value) if isinstance(value, str) else [absolute(path) for path in value]
+            if value:
+                config.paths[key] = absolute(value) if isinstance(value, str) else [absolute(path) for path in value]
     path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None
     if isinstance(path, str) and Path(path).expanduser().exists():
         config.data.path = absolute(path)
@@ -214,6 +219,10 @@ def said_by_hydra(verb: str, words: list[str], folders: list[Path]) -> Iterator[
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise Mistake(explain(error, verb, words, folders)) from error
+    except ValueError as error:
+        if str(error).startswith("Config group override must be"):
+            raise Mistake(no_choice(words)) from error
+        raise
     finally:
         sys.argv = argv
         GlobalHydra.instance().clear()
@@ -232,8 +241,20 @@ def explain(error: Exception, verb: str, words: list[str], folders: list[Path]) 
     unknown = re.search(r"Could not override '([^'@]+)'", text) or re.search(r"full_key: (\S+)", text)
     if unknown and unknown[1] not in groups():
         return f"There is no {unknown[1]} to set.{did_you_mean(unknown[1], known_keys(verb, words, folders))}"
+    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
+        return f"{several[1]} is several values: {'type -m to train with each of them' if verb == 'train' else 'give one'}."
+    if isinstance(error, OverrideParseException):
+        text = f"{error.override} cannot be read"
     first = " ".join(line for line in text.splitlines() if line.strip() and "hydra.cc" not in line)
     return f"{first[:300]} (a value with a comma, a bracket or a quote needs quotes of its own: key='\"a, b\"')."
+
+
+def no_choice(words: list[str]) -> str:
+    """One sentence for a choice that is no name, such as null."""
+    for word in OverridesParser.create().parse_overrides([word for word in words if "=" in word and word[0] != "-"]):
+        if word.key_or_group in groups() and not isinstance(word.value(), str | list):
+            return f"{word.input_line} is no choice.{did_you_mean('', groups()[word.key_or_group])}"
+    return "A choice must be a name."
 
 
 def known_keys(verb: str, words: list[str], folders: list[Path]) -> list[str]:
