@@ -17,6 +17,7 @@ from pathlib import Path
 
 WORDS = "train -m model=rnn,lstm,gru model.hidden_size=8,16 sweep.seeds=2 trainer.max_epochs=40 device=cpu".split()
 TIMES = ("seconds",)  # columns that no two sweeps have in common
+PATIENCE = 10.0  # seconds: a fork server notices the end only once it has imported
 MARK = "SEQLAB_BENCHMARK_ROUND"  # in the environment of all processes of a round
 
 
@@ -65,10 +66,10 @@ def killed(number: int, seconds: float, expected: list[dict[str, str]]) -> tuple
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len([1 for file in sweep.glob("*/run.json") if '"status": "done"' in file.read_text()])
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE
     while (orphans := left(mark)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    gone = 2 - (deadline - time.monotonic())
+    gone = PATIENCE - (deadline - time.monotonic())
     status = seqlab(["train", "sweep.resume=last", f"paths.runs={runs}"], mark).wait()
     equal = (sweep / "results.csv").exists() and table(sweep) == expected
     line = f"{number:>5} {moment:7.2f} s  {done:>4} done  {f'{len(orphans)} LEFT' if orphans else f'none after {gone:.2f} s':<18}"

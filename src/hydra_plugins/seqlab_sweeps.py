@@ -107,6 +107,8 @@ def check(sweep: dict[str, Any], arguments: list[str]) -> None:
         if key not in KEYS:
             raise Mistake(f"There is no sweep.{key}.{did_you_mean(key, KEYS)}")
     for word in OverridesParser.create().parse_overrides(arguments):
+        if word.key_or_group in ("sweep.trials", "sweep.pruner") and sweep["sampler"] is None:
+            raise Mistake(f"{word.input_line} is for a search: give sweep.sampler=random or tpe, too.")
         if word.key_or_group.split(".")[0] in SWITCHES and word.is_sweep_override():
             raise Mistake(f"{word.input_line} says how to sweep, and cannot be swept over itself: give one value.")
     blocks = sweep["blocks"]

@@ -31,6 +31,8 @@ def check_whole(config: Config) -> None:
     for key in ("objective", "paths", "model", *GIVEN):
         if not isinstance(config.get(key), dict):
             raise Mistake(f"There is no {key} in this config, and every run has one: set it, or do not take it away.")
+    for key in config["objective"].keys() - {"metric", "mode"}:
+        raise Mistake(f"There is no objective.{key}.{did_you_mean(key, ('metric', 'mode'))}")
     for key, value in runs.flat({name: config[name] for name in ("objective", "paths")}).items():
         if value is None:
             raise Mistake(f"{key}=null says nothing: give a value, or leave it out.")

@@ -15,6 +15,7 @@ SWITCHES = ("start", "plan", "explain", "sweep")  # keys of train.yaml for the c
 NAMES = re.compile(r"_target_: ([\w.]+)")
 
 
+@cache
 def groups() -> dict[str, list[str]]:
     """Group -> its choices, in the order in which train.yaml composes them."""
     primary = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]

@@ -80,13 +80,13 @@ def prepare(threads: int | None, processes: int = 1) -> None:
             libc.mallopt(-1, -1)
 
 
-def resolve(trainer: dict, safe: tuple[str, ...]) -> str | None:
+def resolve(trainer: dict, safe: tuple[str, ...], elsewhere: bool = False) -> str | None:
     """Replace `auto` in a trainer node's accelerator and precision in place; the line that says what was taken, if any.
 
-    `safe` are the precisions that the task calls safe, fp32 first.
+    `safe` are the precisions that the task calls safe, fp32 first. A device that is named may be `elsewhere`.
     """
     chosen = trainer["accelerator"]
-    if chosen != "auto" and chosen not in there():
+    if chosen != "auto" and chosen not in there() and not (elsewhere and chosen in ("cuda", "gpu")):
         raise Mistake(f"device={chosen}: this machine has no such device; take device={accelerator()} or auto.")
     if chosen == "gpu":
         trainer["accelerator"] = "cuda"

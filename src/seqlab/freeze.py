@@ -21,11 +21,12 @@ class Composed:
     A job of a sweep that could not be composed has only its words, and says why it was `refused`.
     """
 
-    config: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     command: str = ""
     refused: str = ""
+    elsewhere: bool = False  # it will run on machines whose devices are not known here
 
 
 def check(composed: Composed) -> tuple[bases.Base | None, str | None]:
@@ -40,7 +41,7 @@ def check(composed: Composed) -> tuple[bases.Base | None, str | None]:
     base = bases.find(config["init_from"], Path(config["paths"]["runs"])) if config["init_from"] else None
     if base:
         follow(base, composed)
-    taken = settle(config)
+    taken = settle(config, composed.elsewhere)
     checks.check(config, choices)
     return base, taken
 
@@ -80,14 +81,14 @@ def follow(base: bases.Base, composed: Composed) -> None:
         choices["tokenizer"] = base.choices.get("tokenizer", choices.get("tokenizer", "base"))
 
 
-def settle(config: dict[str, Any]) -> str | None:
+def settle(config: dict[str, Any], elsewhere: bool = False) -> str | None:
     """Replace what says `auto`: the objective, the device, the precision; the line that says which device was taken."""
     if config["objective"]["metric"] == "auto":
         config["objective"]["metric"] = "val/loss" if validates(config) else "train/loss"
     stopping = config["callbacks"].get("early_stopping")
     if isinstance(stopping, dict) and stopping.get("monitor") == "auto":
         stopping["monitor"] = config["objective"]["metric"]
-    return device.resolve(config["trainer"], build.class_of(config, "task").safe_precisions)
+    return device.resolve(config["trainer"], build.class_of(config, "task").safe_precisions, elsewhere)
 
 
 def validates(config: dict[str, Any]) -> bool:

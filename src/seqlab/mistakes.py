@@ -8,6 +8,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from seqlab.output import Unheard
+
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 DISK_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
@@ -45,7 +47,7 @@ def exit_status(action: Callable[[], Any]) -> int:
             isinstance(error, OSError) and error.errno not in DISK_FULL + REFUSED
         ):
             traceback.print_exc()
-        print(f"seqlab: {sentence(error)}", file=sys.stderr)
+        print(f"seqlab: {sentence(error)}", file=Unheard(sys.stderr))
         return 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
 
 

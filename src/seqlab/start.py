@@ -11,6 +11,7 @@ from typing import Any
 
 from seqlab.imports import uncollected
 from seqlab.mistakes import Interrupted, Mistake, exit_status, sentence
+from seqlab.output import unheard
 from seqlab.runs import folder as runs
 from seqlab.runs import ranks
 from seqlab.runs.record import alive, now, surroundings
@@ -150,6 +151,7 @@ def quiet() -> None:
     warnings.showwarning = lambda message, *args, **kwargs: print(f"Warning: {message}", file=sys.stderr)
 
 
+@unheard()
 def main() -> int:
     """The command line of the door."""
     if len(sys.argv) != 2:

@@ -37,7 +37,7 @@ def test_of_24_jobs_4_fail_and_then_exactly_these_run_again(tmp_path: Path, stor
     zoo.parent.mkdir(parents=True)
     zoo.write_text(ZOO)
     callback = "+callbacks.trouble={_target_:trouble.Trouble,_partial_:true,folder:trouble}"
-    limit = "hydra.launcher.timeout_minutes=0.08"
+    limit = "hydra.launcher.timeout_minutes=0.2"
     done = command(tmp_path, "-m", "sweep=zoo", "--config-dir", "mine", "device=cpu", callback, limit)
     print(done.stdout)
     assert done.returncode == 1, done.stderr

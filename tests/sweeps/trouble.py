@@ -30,7 +30,7 @@ class Trouble(Callback):
         if self.kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "slow":
-            time.sleep(0.3)
+            time.sleep(1)
         if self.kind == "worse":
             with torch.no_grad():
                 next(pl_module.model.parameters()).fill_(3.0)

@@ -102,12 +102,17 @@ def typed() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
-def compose_jobs(jobs: list[list[str]], folders: list[Path], command: str) -> list[Composed]:
+Known = dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]
+
+
+def compose_jobs(
+    jobs: list[list[str]], folders: list[Path], command: str, known: Known, elsewhere: bool = False
+) -> list[Composed]:
     """The jobs of a sweep; one that cannot be composed says why in `refused`.
 
-    Hydra composes each set of choices once, since that takes it a tenth of a second; values are then set as it sets them.
+    Hydra composes each set of choices once and for all that share `known`, since that takes it a tenth of a second, and
+    so that a yaml is not read again; values are then set as Hydra sets them.
     """
-    known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
     found = []
     for words in jobs:
         overrides = OverridesParser.create().parse_overrides(words)
@@ -121,7 +126,8 @@ def compose_jobs(jobs: list[list[str]], folders: list[Path], command: str) -> li
                     config = changed(known[choices][0], values)
                 except OmegaConfBaseException:  # Hydra says it better
                     config, _ = chosen(words, folders)
-                found.append(Composed(plain(config), dict(known[choices][1]), words, command))
+                chosen_now = dict(known[choices][1])
+                found.append(Composed(plain(config), chosen_now, words, command, elsewhere=elsewhere))
         except Mistake as mistake:
             found.append(Composed({}, {}, words, command, refused=str(mistake)))
     return found

@@ -3,36 +3,37 @@
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.freeze import Composed, check
+from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
 from seqlab.plan import Plan, Planner
 from seqlab.report.rows import differing, words_of
 from seqlab.report.tables import WIDTH, short_names
+from seqlab.sweeps.freezing import check_one
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def show_plan(jobs: list[Composed]) -> int:
     """Print the jobs with the keys that differ, and their sizes; exit status 1 where one of them is refused."""
-    planner, plans, refused = Planner(), [], []
+    bases = [check_one(job)[0] for job in jobs]  # all of them before any data are read
+    planner, plans = Planner(), []
     for number, job in enumerate(jobs):
-        try:
-            if job.refused:
-                raise Mistake(job.refused)
-            base, _ = check(job)
-            plans.append((number, job, planner.plan(job, base)))
-        except Mistake as mistake:
-            refused.append((number, str(mistake)))
+        if not job.refused:
+            try:
+                plans.append((number, job, planner.plan(job, bases[number])))
+            except Mistake as mistake:
+                job.refused = str(mistake)
     if plans:
         print_table(plans, [words_of(job.overrides) for job in jobs])
-    for number, reason in refused:
-        print(f"{number:03d} is refused: {reason}")
+    for number, job in enumerate(jobs):
+        if job.refused:
+            print(f"{number:03d} is refused: {job.refused}")
     if len(jobs) > 1:
         disk = readable(sum(plan.disk for _, _, plan in plans))
         print(
             f"{len(plans)} of {len(jobs)} jobs can run; together they keep {disk} of checkpoints; nothing was written"
         )
-    return 1 if refused else 0
+    return 1 if len(plans) < len(jobs) else 0
 
 
 def print_table(plans: list[tuple[int, Composed, Plan]], words: list[dict[str, str]]) -> None:

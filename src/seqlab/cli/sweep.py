@@ -2,13 +2,14 @@
 
 import contextlib
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from seqlab.choices import SWITCHES
-from seqlab.cli.composing import HandOut, compose_jobs, with_base
+from seqlab.cli.composing import HandOut, Known, compose_jobs, with_base
 from seqlab.cli.planning import show_plan
 from seqlab.cli.words import config_folders, is_multirun, quoted, runs_folder, value_of
 from seqlab.freeze import Composed, freeze
@@ -36,7 +37,7 @@ def sweep(handed: HandOut, words: list[str]) -> int:
     options, launch = options_of(words), handed.launch or []
     if handed.search:
         return search(handed, options)
-    jobs = compose_jobs(launch, config_folders(options), handed.command)
+    jobs = compose_jobs(launch, config_folders(options), handed.command, {}, is_elsewhere(handed.settings))
     switches = switches_of(jobs)
     if any(found["plan"] for found in switches):
         return show_plan(jobs)
@@ -51,7 +52,12 @@ def search(handed: HandOut, options: list[str]) -> int:
     node, blocks = handed.search or {}, handed.launch or []
     check(node, blocks)
     words = [[*block["words"], *sample(block["ranges"])] for block in blocks]
-    samples = compose_jobs(words, config_folders(options), handed.command)
+    known: Known = {}
+
+    def composed(jobs: list[list[str]]) -> list[Composed]:
+        return compose_jobs(jobs, config_folders(options), handed.command, known, is_elsewhere(handed.settings))
+
+    samples = composed(words)
     switches = switches_of(samples)
     if any(found["plan"] for found in switches):
         print(
@@ -63,7 +69,12 @@ def search(handed: HandOut, options: list[str]) -> int:
             "start=false writes the jobs of a sweep, and a search has none before it draws them: leave it out."
         )
     found = {"blocks": blocks, "sweep": node}
-    return run.new_search(found, samples, lambda jobs: jobs_of(jobs, options, handed.command), options, handed.settings)
+    return run.new_search(found, samples, lambda jobs: without_switches(composed(jobs)), options, handed.settings)
+
+
+def is_elsewhere(settings: dict[str, Any]) -> bool:
+    """Whether a launcher's jobs run on other machines."""
+    return settings.get("cluster", "local") != "local"
 
 
 def switches_of(jobs: list[Composed]) -> list[dict[str, Any]]:
@@ -89,7 +100,7 @@ def again(words: list[str]) -> int:
         raise Mistake(f"sweep.frozen={given['sweep.frozen']} is neither true nor false: type one of them.")
     settings = {key.rpartition(".")[2]: value for key, value in given.items() if key.startswith("hydra.")}
     folder = manifest.find(value_of(words, "sweep.resume") or "last", runs_folder(words))
-    return resume.again(folder, settings, composed_again, given.get("sweep.frozen") is True)
+    return resume.again(folder, settings, partial(composed_again, {}), given.get("sweep.frozen") is True)
 
 
 def run_now(job: Composed) -> None:
@@ -119,17 +130,17 @@ def options_of(words: list[str]) -> list[str]:
     ]
 
 
-def composed_again(sweep: Sweep, jobs: list[list[str]]) -> list[Composed]:
+def composed_again(known: Known, sweep: Sweep, jobs: list[list[str]]) -> list[Composed]:
     """What would be composed today, typed where the sweep was typed."""
     there = sweep.cwd if Path(sweep.cwd).is_dir() else "."
     with contextlib.chdir(there):
         for word in {word for job in jobs for word in job if word.startswith("init_from=")}:
             with_base([word])  # offers the base's model and tokenizer
-        return jobs_of(jobs, sweep.options, sweep.command)
+        elsewhere = is_elsewhere(sweep.settings)
+        return without_switches(compose_jobs(jobs, config_folders(sweep.options), sweep.command, known, elsewhere))
 
 
-def jobs_of(jobs: list[list[str]], options: list[str], command: str) -> list[Composed]:
-    """Composed jobs without the switches."""
-    found = compose_jobs(jobs, config_folders(options), command)
-    switches_of(found)
-    return found
+def without_switches(jobs: list[Composed]) -> list[Composed]:
+    """Jobs as they run, where what their switches say was heard before."""
+    switches_of(jobs)
+    return jobs

@@ -12,10 +12,12 @@ from seqlab.cli.words import config_folders, is_multirun, take_allow, value_of
 from seqlab.freeze import freeze
 from seqlab.imports import uncollected
 from seqlab.mistakes import Mistake
+from seqlab.output import unheard
 from seqlab.start import check_launched, command, enter
 from seqlab.sweeps.process import fork_server
 
 
+@unheard()
 def run(words: list[str]) -> int:
     """Compose, freeze, start; the exit status."""
     words = take_allow(words)
@@ -25,8 +27,9 @@ def run(words: list[str]) -> int:
     if value_of(words, "sweep.resume"):
         fork_server()  # it imports what jobs need meanwhile
         return again(words)
-    if not is_multirun(words) and any(word.startswith(("sweep=", "sweep.")) for word in words):
-        raise Mistake("sweep= is for sweeps: type -m, as in seqlab train -m model=rnn,lstm sweep.seeds=3.")
+    for word in words if not is_multirun(words) else []:
+        if word.startswith(("sweep=", "sweep.", "hydra/launcher=", "hydra.launcher.", "hydra/sweeper=")):
+            raise Mistake(f"{word} is for sweeps: type -m, as in seqlab train -m model=rnn,lstm sweep.seeds=3.")
     if is_multirun(words) and "plan=true" not in words:
         fork_server()
     handed = compose("train", with_base(words), run_now)

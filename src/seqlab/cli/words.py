@@ -69,6 +69,8 @@ def config_folders(words: list[str]) -> list[Path]:
     for number, word in enumerate(words):
         name, _, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
+            if not value and number + 1 == len(words):
+                raise Mistake(f"{name} names no folder: give one with model/, data/ … in it.")
             folders.append(Path(value or words[number + 1]))
         elif name.startswith("-") and name not in FLAGS:
             raise Mistake(

@@ -51,7 +51,7 @@ def against(report: Report, rows: list[Row], key: str) -> Figure:
         places: list[float] = [value for value in numbers if value is not None]
         if min(places) > 0 and max(places) / min(places) > 20:
             axes.set_xscale("log")
-        elif all(place == int(place) for place in places):
+        elif all(place.is_integer() for place in places):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         names = sorted({str(row.values[key]) for row in rows})
@@ -71,11 +71,12 @@ def scale(axes: Axes, heights: list[float]) -> None:
 
 
 def number(value: Any) -> float | None:
-    """A value as a number, if it is one."""
+    """A value as a number that has a place on an axis, if it is one."""
     try:
-        return None if isinstance(value, bool) else float(value)
+        found = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return None
+    return found if math.isfinite(found) else None
 
 
 def curves(report: Report, rows: list[Row]) -> Figure:

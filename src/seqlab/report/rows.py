@@ -114,7 +114,8 @@ def row(run: Path, record: dict[str, Any], keys: list[str]) -> Row:
     )
     metric = record["objective"]["metric"] if record["objective"] else ""
     best = record["metrics"]["best"].get(metric)
-    step = next((point["step"] for point in read_curve(run) if point.get(metric) == best), None)
+    curve = read_curve(run) if best is not None else []
+    step = next((point["step"] for point in curve if point.get(metric) == best), None)
     return Row(
         name=run.name,
         status=record["status"],

@@ -22,7 +22,7 @@ def read_curve(run: Path) -> list[dict[str, Any]]:
             point = json.loads(line)
         except json.JSONDecodeError:
             continue
-        found = {step: known for step, known in found.items() if step < point["step"]} | {
-            point["step"]: found.get(point["step"], {}) | point
-        }
+        while found and next(reversed(found)) > point["step"]:
+            found.popitem()
+        found.setdefault(point["step"], {}).update(point)
     return list(found.values())

@@ -6,6 +6,7 @@ import platform
 import socket
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,9 @@ def alive(record: dict[str, Any], elsewhere: bool = False) -> bool:
 
 def is_process(pid: int) -> bool:
     """Whether there is such a process on this machine, which is not dead with nobody having asked for it."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.exists() and stat.read_text().rpartition(") ")[2].startswith("Z"):
-        return False
+    with suppress(OSError):  # it may end between two looks; and other systems have no such file
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z"):
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -5,7 +5,6 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from seqlab import device
-from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.start import several
 from seqlab.sweeps import source
@@ -28,11 +27,8 @@ class Local:
     def start(self, sweep: Sweep, job: Job) -> JobProcess:
         """Fork it. Raises Mistake where its process would import other code than the jobs before it."""
         config = runs.read_config(sweep.path(job))
-        if several(config) and (files := source.edited(sweep.source)):
-            raise Mistake(
-                f"{files[0]} was edited since the sweep began, and a job of several processes would import it anew: "
-                "let the sweep end, and run these jobs with sweep.resume=last."
-            )
+        if several(config):
+            source.check(sweep.source)
         threads = config["threads"] or max(1, cores() // (self.slots * device.processes(config["trainer"])))
         gpu = self.free_gpu(config)
         handle = JobProcess(self.context, sweep.path(job), threads, gpu)

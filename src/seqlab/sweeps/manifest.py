@@ -72,15 +72,19 @@ def read(folder: Path) -> Sweep:
             f"{folder} {why}: give the folder of a sweep, <date>/<time>-sweep-<name> below paths.runs, or last."
         )
     content = read_json(folder / FILE)
-    jobs = [Job(**job) for job in content.pop("jobs")]
-    return Sweep(folder=folder.resolve(), jobs=jobs, **content)
+    try:
+        jobs = [Job(**job) for job in content.pop("jobs")]
+        return Sweep(folder=folder.resolve(), jobs=jobs, **content)
+    except (TypeError, KeyError) as error:
+        raise Mistake(f"{folder / FILE} is of another version of seqlab ({error}): begin a new sweep.") from error
 
 
 def find(name: str, below: Path) -> Path:
     """The folder of the sweep that `name` names; `last` is the one begun last. Raises Mistake."""
     if name != "last":
-        return Path(name).expanduser()
-    found = {file.parent: read(file.parent).created for file in below.glob(f"*/*/{FILE}")}
+        folder = Path(name).expanduser()
+        return folder.parent if folder.name == FILE else folder
+    found = {file.parent: read_json(file)["created"] for file in below.glob(f"*/*/{FILE}")}
     if not found:
         raise Mistake(
             f"There is no sweep below {below} yet: start one with seqlab train -m …, or say paths.runs=<folder>."

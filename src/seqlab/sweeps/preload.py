@@ -23,9 +23,18 @@ ALLOWED = [name for name in os.environ.get("SEQLAB_ALLOW", "").split(",") if nam
 def import_all(package: str) -> None:
     """Import a package with everything in it."""
     module = importlib.import_module(package)
-    for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{package}."):
+    for found in pkgutil.iter_modules(getattr(module, "__path__", []), f"{package}."):
         if not found.name.startswith(LEFT_OUT):
-            importlib.import_module(found.name)
+            import_all(found.name)
+
+
+def import_allowed(package: str) -> None:
+    """The same for a package of the user's, scripts left out as far as one can tell; what fails, a job will say."""
+    with contextlib.suppress(Exception, SystemExit):
+        module = importlib.import_module(package)
+        for found in pkgutil.iter_modules(getattr(module, "__path__", []), f"{package}."):
+            if not found.name.endswith(".__main__"):
+                import_allowed(found.name)
 
 
 with uncollected():
@@ -34,5 +43,4 @@ with uncollected():
     known_targets()
     allow_here()
     for name in ALLOWED:
-        with contextlib.suppress(Exception):  # a job will say it
-            import_all(name)
+        import_allowed(name)

@@ -25,17 +25,17 @@ def fork_server() -> ForkServerContext:
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["seqlab.sweeps.preload"])
-    resource_tracker.ensure_running()  # it would unblock the signals
-    with apart():
+    with safe_path():
+        resource_tracker.ensure_running()  # first, since it unblocks the signals
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF)  # the server hears none: jobs shall save before it goes
         forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """What is started here hears no signal that is sent to all of a group, since jobs shall save before it goes; and it
-    imports nothing that lies in the working folder (as `python -P`)."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF)
+def safe_path() -> Iterator[None]:
+    """What is started here imports nothing that lies in the working folder (as `python -P`)."""
     safe = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:
@@ -44,7 +44,6 @@ def apart() -> Iterator[None]:
         os.environ.pop(SAFE_PATH)
         if safe is not None:
             os.environ[SAFE_PATH] = safe
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class JobProcess:
@@ -60,13 +59,16 @@ class JobProcess:
         self.copying.start()
 
     def ended(self) -> bool:
-        """Whether it has."""
-        return self.process.exitcode is not None
+        """Whether it has, and all that it printed is kept."""
+        if self.process.exitcode is None:
+            return False
+        self.copying.join(2)  # no longer: something that outlives the job may hold its output open
+        return True
 
     def signal(self, number: int) -> None:
         """Send a signal to all processes of the job: SIGINT asks it to save, SIGKILL does not ask."""
         pid = self.process.pid
-        if pid and not self.ended():
+        if pid and self.process.exitcode is None:
             with suppress(ProcessLookupError):
                 try:
                     os.killpg(pid, number)
@@ -75,8 +77,6 @@ class JobProcess:
 
     def how(self) -> str:
         """How it ended, for one that could not say so itself."""
-        self.process.join()
-        self.copying.join(5)
         code = self.process.exitcode or 0
         if code == -signal.SIGKILL:
             return "was killed by SIGKILL, as the system does where memory runs out"
@@ -90,16 +90,15 @@ def copy(reader: Connection, file: Path) -> None:
         while block := read(reader):
             head, block = block[:left], block[left:]
             left -= len(head)
-            try:
+            with suppress(OSError):  # the disk is full: the job shall go on
                 log.write(head)
-            except OSError:  # the disk is full: the job shall go on
-                left = 0
             if block:
                 tail.append(block)
                 while sum(map(len, tail)) > LAST:
                     dropped += len(tail.popleft())
         if tail:
-            log.write(b"\n... %d bytes left out ...\n" % dropped + b"".join(tail))
+            with suppress(OSError):
+                log.write(b"\n... %d bytes left out ...\n" % dropped + b"".join(tail))
 
 
 def read(reader: Connection) -> bytes:
@@ -123,8 +122,13 @@ def job_process(
         os.dup2(writer.fileno(), number)
     threading.Thread(target=die_with_parent, daemon=True).start()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible(gpu, os.environ.get("CUDA_VISIBLE_DEVICES"))
     raise SystemExit(through_the_door(run, threads))
+
+
+def visible(gpu: int, before: str | None) -> str:
+    """The name of the n-th of those GPUs that the sweep may see: `visible(1, "2,3") = "3"`."""
+    return before.split(",")[gpu].strip() if before else str(gpu)
 
 
 def through_the_door(run: Path, threads: int | None) -> int:

@@ -51,12 +51,12 @@ def look_again(sweep: Sweep) -> None:
     for job in sweep.jobs:
         if job.state == "pruned":
             continue
-        if not is_local(sweep.settings) and is_there(sweep, job):
+        file = sweep.path(job) / "run.json"
+        record: dict[str, Any] = runs.read_record(sweep.path(job)) if file.exists() else {"status": "pending"}
+        if record["status"] in ("pending", "running") and not is_local(sweep.settings) and is_there(sweep, job):
             raise Mistake(
                 f"{job.name} waits or runs on the cluster as {job.submitted}: wait for it, or cancel it there."
             )
-        file = sweep.path(job) / "run.json"
-        record: dict[str, Any] = runs.read_record(sweep.path(job)) if file.exists() else {"status": "pending"}
         deadline = time.monotonic() + PATIENCE
         while record["status"] == "running" and alive(record, elsewhere=not is_local(sweep.settings)):
             if time.monotonic() > deadline:

@@ -1,6 +1,7 @@
 """A sweep from its beginning, or again from where it stopped, to its table."""
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -66,6 +67,10 @@ def new_search(
     check_settings(settings)
     freezing.checked(samples)
     config = samples[0].config
+    if refused := next((sample.refused for sample in samples if sample.refused), None):
+        raise Mistake(refused)
+    if any(sample.config["objective"] != config["objective"] for sample in samples):
+        raise Mistake("The blocks of this search have several objectives: give all of them one objective.metric.")
     search |= {"objective": config["objective"], "seed": config["seed"]}
     sweep = freezing.begin(samples[0], options, settings, search)
     sweep.write()
@@ -75,16 +80,17 @@ def new_search(
 
 def search_all(sweep: Sweep, compose: Compose, configs: list[dict[str, Any]] | None = None) -> int:
     """Run what a search has left, and report; exit status: 0 where at least one trial is done."""
-    from seqlab.sweeps.search import Search
+    from seqlab.sweeps.search import Search, kept
 
-    search = Search(sweep, compose)
-    search.catch_up()
+    with kept(sweep.folder):
+        search = Search(sweep, compose)
+        search.catch_up()
     configs = configs or [runs.read_config(sweep.path(job)) for job in sweep.jobs if job.state != "failed"]
     launcher = launcher_of(sweep, configs)
     total = search.node["trials"] * len(search.blocks) - sweep.count("done", "failed", "pruned")
     if total:
         announce("search", sweep, total, "trial", launcher)
-    with Display(sweep, total, launcher.slots) as display:
+    with kept(sweep.folder), Display(sweep, total, launcher.slots) as display:
         Scheduler(sweep, launcher, display).run(search.ask, search.tell, search.hopeless)
     conclude(sweep)
     return 0 if sweep.count("done") else 1
@@ -101,7 +107,7 @@ def launcher_of(sweep: Sweep, configs: list[dict[str, Any]]) -> Launcher:
         return Local(sweep.settings, configs)
     from seqlab.sweeps.slurm import Slurm
 
-    return Slurm(sweep.settings)
+    return Slurm(sweep.settings, 8 if sweep.search else sys.maxsize)  # a search learns from the trials before
 
 
 def conclude(sweep: Sweep) -> int:
@@ -125,7 +131,7 @@ def check_settings(settings: dict[str, Any]) -> None:
     jobs, minutes = settings["jobs"], settings["timeout_minutes"]
     if jobs is not None and (type(jobs) is not int or jobs < 1):
         raise Mistake(f"hydra.launcher.jobs={jobs} is out of range: give 1 or more.")
-    if minutes is not None and (type(minutes) not in (int, float) or not minutes > 0):
+    if (minutes is not None or not is_local(settings)) and (type(minutes) not in (int, float) or not minutes > 0):
         raise Mistake(f"hydra.launcher.timeout_minutes={minutes} is out of range: give more than 0.")
     if not is_local(settings) and importlib.util.find_spec("submitit") is None:
         raise Mistake("hydra/launcher=slurm needs submitit: pip install 'seqlab[slurm]'.")

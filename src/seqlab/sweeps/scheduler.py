@@ -1,6 +1,5 @@
 """Jobs one after another or side by side, until there are no more: watched, limited in time, stopped by Ctrl-C."""
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqlab.mistakes import Interrupted
+from seqlab.output import say
 from seqlab.runs import folder as runs
 from seqlab.runs.record import now
 from seqlab.sweeps.display import Display
@@ -92,10 +92,10 @@ class Scheduler:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self.stops:
-            done, interrupted, pending = (self.sweep.count(state) for state in ("done", "interrupted", "pending"))
+            done, failed, interrupted, pending = map(self.sweep.count, ("done", "failed", "interrupted", "pending"))
             raise Interrupted(
-                f"The sweep was stopped: {done} done, {interrupted} interrupted, {pending} not begun; go on with "
-                f"sweep.resume={self.sweep.folder}."
+                f"The sweep was stopped: {done} done, {f'{failed} failed, ' if failed else ''}{interrupted} interrupted, "
+                f"{pending} not begun; go on with sweep.resume={self.sweep.folder}."
             )
 
     def start(self, ask: Callable[[], Job | None], tell: Callable[[Job], None]) -> bool:
@@ -107,6 +107,9 @@ class Scheduler:
             self.display.ended(job)
             tell(job)
             return True
+        if self.is_gone(job):
+            self.gone(job)
+            return True
         try:
             self.sweep.set(job, "running")
             handle = self.launcher.start(self.sweep, job)
@@ -116,13 +119,17 @@ class Scheduler:
             return True
         self.running.append(Running(job, handle, time.monotonic()))
         if self.stops:  # Ctrl-C came while it was being started
-            self.interrupt(self.running[-1], None)
+            self.pass_on(self.running[-1])
         return True
 
     def look(self, running: Running, tell: Callable[[Job], None], hopeless: Callable[[Job], bool]) -> None:
         """Take note of an end, and of a time limit that is over."""
         took = time.monotonic() - running.since
-        if running.handle.ended():
+        if self.is_gone(running.job):
+            running.handle.signal(signal.SIGKILL)
+            self.running.remove(running)
+            self.gone(running.job)
+        elif running.handle.ended():
             self.running.remove(running)
             running.job.seconds = took
             self.conclude(running)
@@ -144,11 +151,13 @@ class Scheduler:
     def conclude(self, running: Running) -> None:
         """Say in run.json and in the manifest how a job ended, where it could not say so itself."""
         job, folder = running.job, self.sweep.path(running.job)
+        job.submitted = None
         record = runs.read_record(folder)
         if record["status"] == "done":
             self.sweep.set(job, "done")
         elif running.why == "pruned":
-            runs.write_record(folder, error="was pruned: it looked hopeless beside the trials before it")
+            why = "was pruned: it looked hopeless beside the trials before it"
+            runs.write_record(folder, status="interrupted", error=why)
             self.sweep.set(job, "pruned")
         elif running.why:
             self.fail(job, running.why)
@@ -157,6 +166,14 @@ class Scheduler:
         else:
             self.sweep.set(job, record["status"], record["error"])
         self.display.ended(job)
+
+    def is_gone(self, job: Job) -> bool:
+        """Whether the user took a job's folder away; what the job still wrote may be there."""
+        return not (self.sweep.path(job) / "config.yaml").exists()
+
+    def gone(self, job: Job) -> None:
+        """Record a job whose folder is no more."""
+        self.sweep.set(job, "failed", "its folder was taken away")
 
     def fail(self, job: Job, why: str, status: str = "failed") -> None:
         """Record what a job could not."""
@@ -167,11 +184,13 @@ class Scheduler:
         """The first Ctrl-C lets the running jobs save, the second ends them at once."""
         self.stops += 1
         for running in self.running:
-            if self.stops == 1:
-                self.interrupt(running, running.why)
-            else:
-                running.handle.signal(signal.SIGKILL)
-        said = (
-            "stopping: the running jobs save; Ctrl-C again ends them at once" if self.stops == 1 else "stopped at once"
-        )
-        os.write(2, f"seqlab: {said}\n".encode())  # a signal handler must not wait for the display's lock
+            self.pass_on(running)
+        again = "stopping: the running jobs save; Ctrl-C again ends them at once"
+        say(f"seqlab: {again if self.stops == 1 else 'stopped at once'}\n")
+
+    def pass_on(self, running: Running) -> None:
+        """Ask a job to save, unless it was asked before, or end it at once, as the user wants it."""
+        if self.stops > 1:
+            running.handle.signal(signal.SIGKILL)
+        elif running.asked is None:
+            self.interrupt(running, None)

@@ -1,8 +1,12 @@
 """Sweeps that draw values from ranges instead of going through all of them, by Optuna's ask and tell."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
 from seqlab.randomness import stream
 from seqlab.runs import folder as runs
@@ -62,6 +66,20 @@ def sample(ranges: dict[str, dict[str, Any]]) -> list[str]:
     return [f"{key}={drawn['choices'][0] if 'choices' in drawn else drawn['low']}" for key, drawn in ranges.items()]
 
 
+@contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Raises Mistake where what the search knows cannot be written, as on a full disk."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, optuna().exceptions.StorageInternalError) as error:
+        why = str(error.__cause__ or error).splitlines()[0]
+        raise Mistake(
+            f"{folder / STORAGE} cannot be written ({why}): make room, and go on with sweep.resume={folder}."
+        ) from error
+
+
 class Search:
     """A study for each block, one block after another; what was asked and not told is known by the jobs' `trial`."""
 
@@ -110,7 +128,11 @@ class Search:
 
     def job(self, words: list[str], params: dict[str, Any], trial: list[int]) -> Job:
         """Compose and freeze a trial."""
-        (composed,) = self.compose(self.sweep, [[*words, *(f"{key}={value}" for key, value in params.items())]])
+        words = [*words, *(f"{key}={value}" for key, value in params.items())]
+        try:
+            (composed,) = self.compose(self.sweep, [words])
+        except Mistake as mistake:  # such as a yaml that is just being edited
+            composed = Composed(overrides=words, command=self.sweep.command, refused=str(mistake))
         base, _ = freezing.check_one(composed)
         return freezing.add_trial(self.sweep, composed, base, list(params), trial)
 
@@ -126,13 +148,20 @@ class Search:
         block, number = job.trial or (0, 0)
         if job.state == "interrupted":
             return  # it goes on
-        value = runs.read_record(self.sweep.path(job))["metrics"]["best"].get(self.metric)
+        value = None
+        if job.state != "failed":
+            self.report(job)
+            value = runs.read_record(self.sweep.path(job))["metrics"]["best"].get(self.metric)
         good = job.state == "done" and value is not None and math.isfinite(value)
         state = states.COMPLETE if good else states.PRUNED if job.state == "pruned" else states.FAIL
         self.studies[block].tell(number, value if good else None, state=state, skip_if_finished=True)
 
     def hopeless(self, job: Job) -> bool:
         """Whether the pruner gives a running trial up, once its new validation values are reported."""
+        return self.report(job) and self.trial(job).should_prune()
+
+    def report(self, job: Job) -> bool:
+        """Give the pruner what a trial has validated since the last time; whether there was anything."""
         file = self.sweep.path(job) / CURVE
         size, last = self.seen.get(job.number, (0, 0))
         if not self.node["pruner"] or not file.exists() or file.stat().st_size == size:
@@ -142,7 +171,7 @@ class Search:
         for point in points:
             trial.report(point[self.metric], point["step"])
         self.seen[job.number] = (file.stat().st_size, points[-1]["step"] if points else last)
-        return bool(points) and trial.should_prune()
+        return bool(points)
 
     def catch_up(self) -> None:
         """After a kill: tell what was not told, take interrupted jobs up again, give up trials that got no folder."""

@@ -4,7 +4,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
 from seqlab.runs.record import is_process
 from seqlab.start import command
+from seqlab.sweeps import source
 from seqlab.sweeps.manifest import Job, Sweep
 
 STOP = "stop"  # a file in the run folder: the job shall save and end
@@ -31,8 +31,8 @@ class ClusterJob:
         return self.job.done()
 
     def signal(self, number: int) -> None:
-        """Ask it to save by a file that its node sees, which works wherever it runs; or cancel it."""
-        if number == signal.SIGKILL:
+        """Ask it to save by a file that its node sees, which works wherever it runs; or cancel it, also if it waits."""
+        if number == signal.SIGKILL or self.job.state == "PENDING":
             self.job.cancel()
         else:
             (self.run / STOP).touch()
@@ -44,18 +44,19 @@ class ClusterJob:
 
 
 class Slurm:
-    """Submits jobs. Slurm limits their time; half a minute before, they save."""
+    """Submits jobs. Slurm limits their time; shortly before (submitit's signal), they save."""
 
     timeout: float | None = None
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], at_most: int) -> None:
         self.settings = settings
-        self.slots = settings["jobs"] or sys.maxsize
+        self.slots = settings["jobs"] or at_most
 
     def start(self, sweep: Sweep, job: Job) -> ClusterJob:
         """Submit it: on Slurm a task for each process of a data-parallel run."""
         import submitit
 
+        source.check(sweep.source)
         run = sweep.path(job)
         trainer = runs.read_config(run)["trainer"]
         cluster = self.settings["cluster"]

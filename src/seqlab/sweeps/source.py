@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from seqlab.fetching import sha256
+from seqlab.mistakes import Mistake
 
 
 def files() -> list[Path]:
@@ -12,7 +13,10 @@ def files() -> list[Path]:
     packages = ["seqlab", *filter(None, os.environ.get("SEQLAB_ALLOW", "").split(","))]
     found: list[Path] = []
     for name in packages:
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except ImportError:  # a job will say it
+            continue
         for folder in (spec and spec.submodule_search_locations) or []:
             found += Path(folder).rglob("*.py")
         if spec and spec.origin and not spec.submodule_search_locations:
@@ -23,6 +27,15 @@ def files() -> list[Path]:
 def checksums() -> dict[str, str]:
     """File -> sha256."""
     return {str(file): sha256(file) for file in files()}
+
+
+def check(then: dict[str, str]) -> None:
+    """Refuse a job whose process would import other code than the jobs before it. Raises Mistake."""
+    if files := edited(then):
+        raise Mistake(
+            f"{files[0]} was edited since the sweep began, and this job's process would import it anew: "
+            "let the sweep end, and run these jobs with sweep.resume=last."
+        )
 
 
 def edited(then: dict[str, str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Checkpoints: `last.ckpt` with everything needed to go on, and the best weights alone."""
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -16,6 +15,7 @@ from safetensors import safe_open
 
 from seqlab.adapters.lora import LoRALinear, save_adapter
 from seqlab.mistakes import Interrupted
+from seqlab.output import say
 from seqlab.runs import checkpoints
 from seqlab.runs.objective import Objective
 
@@ -73,7 +73,7 @@ class Checkpoint(LightningCheckpoint):
             self.restore_signals()
             raise Interrupted("Stopped at once; what was saved before stays.")
         self.stopped_by = number
-        os.write(2, b"\nStopping after this step, to save it; once more stops at once.\n")
+        say("\nStopping after this step, to save it; once more stops at once.\n")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save where it is time, and stop where someone asked for it; where this batch is validated, after that."""
