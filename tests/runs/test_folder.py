@@ -9,12 +9,13 @@ import pytest
 
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder, ranks
+from seqlab.runs.files import write_json
 
 
 def started(path: Path, when: str | None) -> Path:
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("seed: 1\n")
-    folder.write_record(path, started=when)
+    write_json(path / "run.json", {"started": when})
     return path
 
 
@@ -117,6 +118,7 @@ def test_config_and_record_come_back(tmp_path: Path) -> None:
     read = folder.read_config(tmp_path)
     assert read == config
     assert list(read) == ["model", "a"]
+    write_json(tmp_path / "run.json", {"status": "pending"})
     assert folder.write_record(tmp_path, status="running", seed=1) == {"status": "running", "seed": 1}
     folder.write_record(tmp_path, status="done")
     assert folder.read_record(tmp_path) == {"status": "done", "seed": 1}

@@ -89,8 +89,7 @@ def read_record(run: Path) -> dict[str, Any]:
 
 def write_record(run: Path, everyone: bool = False, **changes: Any) -> dict[str, Any]:
     """Update keys of run.json; the whole of it. Ranks other than the first write nothing, unless `everyone` may."""
-    record = read_record(run) if (run / "run.json").exists() else {}
-    record |= changes
+    record = read_record(run) | changes
     if everyone or not rank():
         write_json(run / "run.json", record)
     return record
