@@ -5,13 +5,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
+import yaml
 from tests.sweeps.test_sweeps import TROUBLE, command, only_sweep, records, states, trouble, wait_for  # noqa: F401
 
-from seqlab.sweeps import manifest
-from seqlab.sweeps.search import STORAGE
+from seqlab.mistakes import Mistake
+from seqlab.sweeps import freezing, manifest
+from seqlab.sweeps.search import STORAGE, kept
 
 RANGES = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.hidden_size=range(8,33,8)", "model=rnn,gru"]
 WORDS = ["-m", *RANGES, "trainer.max_epochs=5", "device=cpu", "hydra.launcher.jobs=1"]
@@ -95,6 +99,60 @@ def test_a_hopeless_trial_is_pruned_and_not_run_again(seqlab, trouble: Path, tmp
     assert seqlab("train", "sweep.resume=last", "allow=[trouble]").status == 0
     assert states(sweep) == ["done"] * 5 + ["pruned"]
     assert json.loads((sweep / "sweep.json").read_text())["search"]["sweep"]["trials"] == 6
+
+
+def test_halving_prunes_too(seqlab, tmp_path: Path) -> None:
+    words = [
+        "-m",
+        "sweep.sampler=random",
+        "sweep.pruner=halving",
+        "sweep.trials=4",
+        "trainer.max_epochs=8",
+        "device=cpu",
+    ]
+    answer = seqlab(
+        "train", *words, "data.val_fraction=0.1", "optimizer.lr=interval(1e-6,0.1)", "hydra.launcher.jobs=1"
+    )
+    assert answer.status == 0, answer.out + answer.err
+    assert set(states(only_sweep(tmp_path))) <= {"done", "pruned"}
+    for trial in trials(only_sweep(tmp_path)):  # the pruner is told everything, also what a look missed
+        assert set(trial.intermediate_values) >= {8} or trial.state.name == "PRUNED"
+
+
+def test_blocks_have_one_objective(seqlab, tmp_path: Path) -> None:
+    blocks = (
+        "sweep.blocks=[{data.val_fraction:0.1,optimizer.lr:'interval(0.01,0.1)'},{optimizer.lr:'interval(0.01,0.1)'}]"
+    )
+    answer = seqlab("train", "-m", blocks, "sweep.sampler=random", "device=cpu")
+    assert answer.status == 1
+    assert "several objectives" in answer.err
+    answer = seqlab("train", "-m", blocks.replace("0.1,opt", "7,opt"), "sweep.sampler=random", "device=cpu")
+    assert "data.val_fraction=7 is out of range" in answer.err
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+def test_an_edited_yaml_changes_no_trial(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "mine" / "model" / "small.yaml"
+    model.parent.mkdir(parents=True)
+    model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
+    add_trial = freezing.add_trial
+
+    def and_edit(*args: Any) -> Any:
+        model.write_text(model.read_text().replace("4", "6"))
+        return add_trial(*args)
+
+    monkeypatch.setattr(freezing, "add_trial", and_edit)
+    words = ["-m", "model=small", "--config-dir", "mine", "optimizer.lr=interval(0.01,0.1)", "sweep.sampler=random"]
+    assert seqlab("train", *words, "sweep.trials=2", "trainer.max_epochs=1", "device=cpu").status == 0
+    sizes = [
+        yaml.safe_load(file.read_text())["model"]["hidden_size"] for file in tmp_path.glob("runs/*/*/*/config.yaml")
+    ]
+    assert sizes == [4, 4]
+
+
+def test_a_storage_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"search\.sqlite3 cannot be written \(.*full.*sweep\.resume="), kept(tmp_path):
+        raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
 
 
 def test_blocks_are_spaces_of_their_own(seqlab, tmp_path: Path) -> None:

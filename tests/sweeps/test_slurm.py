@@ -6,7 +6,12 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.sweeps.test_sweeps import begun, command, only_sweep, records, states, statuses, wait_for
+
+from seqlab.mistakes import Mistake
+from seqlab.sweeps.manifest import Job, Sweep
+from seqlab.sweeps.slurm import Slurm
 
 LOCAL = ["hydra/launcher=slurm", "hydra.launcher.cluster=local"]
 
@@ -67,6 +72,48 @@ def test_a_job_that_was_killed_is_failed(tmp_path: Path) -> None:
     assert sweep.returncode == 1, out
     assert statuses(only_sweep(tmp_path)) == ["failed"]
     assert "on the cluster" in records(only_sweep(tmp_path))[0]["error"]
+
+
+SBATCH = """#!/bin/sh
+cat "$1" >> scripts
+echo "Submitted batch job $(grep -c ntasks scripts)"
+"""
+SACCT = """#!/bin/sh
+echo 'JobID|State|NodeList'
+for job in 1 2; do echo "$job|FAILED|node$job"; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["device=cuda"], ["--gpus-per-node=1", "--ntasks-per-node=1", "--partition=gpus", "--time=90"]),
+        (["device=ddp", "trainer.accelerator=cuda", "trainer.devices=2"], ["--gpus-per-node=2", "--ntasks-per-node=2"]),
+    ],
+)
+def test_gpus_that_the_submitting_machine_lacks_are_asked_for(
+    words: list[str], asked: list[str], seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, script in {"sbatch": SBATCH, "srun": "#!/bin/sh", "sacct": SACCT}.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(script)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    launcher = ["hydra/launcher=slurm", "hydra.launcher.partition=gpus", "hydra.launcher.timeout_minutes=90"]
+    assert seqlab("train", "-m", "seed=1,2", *words, *launcher).status == 1
+    sweep = only_sweep(tmp_path)
+    script = (tmp_path / "scripts").read_text()
+    for option in asked:
+        assert script.count(f"#SBATCH {option}\n") == 2, script
+    for record in records(sweep).values():
+        assert "ended as FAILED on the cluster" in record["error"]
+    assert yaml.safe_load((sweep / "000-seed_1" / "config.yaml").read_text())["trainer"]["accelerator"] == "cuda"
+
+
+def test_source_that_is_edited_is_refused_on_a_cluster_too(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, "", [], "", {}, {"/nowhere.py": "0"}, "")
+    with pytest.raises(Mistake, match="was edited since the sweep began"):
+        Slurm({"jobs": None}, 1).start(sweep, Job(0, "000", []))
 
 
 def test_without_slurm_the_cluster_is_not_there(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

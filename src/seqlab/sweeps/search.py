@@ -163,14 +163,15 @@ class Search:
     def report(self, job: Job) -> bool:
         """Give the pruner what a trial has validated since the last time; whether there was anything."""
         file = self.sweep.path(job) / CURVE
-        size, last = self.seen.get(job.number, (0, 0))
-        if not self.node["pruner"] or not file.exists() or file.stat().st_size == size:
+        before, last = self.seen.get(job.number, (0, 0))
+        size = file.stat().st_size if file.exists() else 0  # before reading: it may grow
+        if not self.node["pruner"] or size == before:
             return False
         trial = self.trial(job)
         points = [point for point in read_curve(file.parent) if point["step"] > last and self.metric in point]
         for point in points:
             trial.report(point[self.metric], point["step"])
-        self.seen[job.number] = (file.stat().st_size, points[-1]["step"] if points else last)
+        self.seen[job.number] = (size, points[-1]["step"] if points else last)
         return bool(points)
 
     def catch_up(self) -> None:
