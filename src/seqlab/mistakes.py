@@ -58,7 +58,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return (
             f"The disk is full, or a limit on file sizes is reached ({error.strerror}): what was written before is whole; "
-            "make room, or write elsewhere with paths.runs=<folder>, and go on with resume=<run folder>."
+            "make room, or write elsewhere with paths.runs=<folder>, and go on with resume=<run folder>, or of a sweep "
+            "with sweep.resume=<its folder>."
         )
     if isinstance(error, OSError) and error.errno in REFUSED:
         return f"{error.filename} cannot be used ({error.strerror}): take another folder or file, such as paths.runs=<folder>."

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from seqlab.runs.folder import write_record
+
 
 @pytest.fixture
 def trained(seqlab, tmp_path: Path) -> Path:
@@ -70,3 +72,14 @@ def test_report_of_a_sweep(trained: Path, seqlab) -> None:
     assert "best train/loss" in answer.out
     assert (next(trained.glob("*/*/sweep.json")).parent / "results.csv").exists()
     assert "is no sweep" in seqlab("report", f"run={trained}").err
+
+
+@pytest.mark.parametrize("dirty", [True, False])
+def test_code_that_was_not_committed_may_differ(dirty: bool, seqlab, tmp_path: Path) -> None:
+    assert seqlab("train", "-m", "seed=1,1", "trainer.max_epochs=1", "device=cpu").status == 0
+    runs = sorted(file.parent for file in tmp_path.glob("runs/*/*/*/run.json"))
+    for run in runs:
+        write_record(run, git={"commit": "abc", "dirty": dirty})
+    answer = seqlab("diff", f"a={runs[0]}", f"b={runs[1]}")
+    assert "The two runs are the same" in answer.out
+    assert ("The code may differ besides" in answer.out) == dirty

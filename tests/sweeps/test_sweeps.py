@@ -110,6 +110,9 @@ def test_a_job_that_cannot_be_composed_costs_only_itself(seqlab, tmp_path: Path)
     assert "1 of 2 runs done" in answer.out
     answer = seqlab("train", "-m", "model=rnn,gru", "model.hidden_size=four,4", "trainer.max_epochs=1", "device=cpu")
     assert "2 of 4 runs done" in answer.out
+    answer = seqlab("train", "-m", "sweep.blocks=[{model:rnn},{model:gru,model.hiden_size:4}]", "device=cpu")
+    assert "1 of 2 runs done" in answer.out
+    assert "There is no model.hiden_size to set. Did you mean model.hidden_size?" in answer.out
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_words_of_a_resume_that_cannot_be(words: list[str], said: str, seqlab, t
 
 
 def test_a_job_runs_no_code_of_the_working_folder(tmp_path: Path) -> None:
-    for name in ("grp", "bz2", "torch"):
+    for name in ("grp", "bz2", "torch", "threading"):
         (tmp_path / f"{name}.py").write_text("raise SystemError('imported from the working folder')\n")
     script = Path(sys.executable).with_name("seqlab")
     words = [script, "train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu"]

@@ -18,7 +18,8 @@ def run(words: list[str]) -> int:
     if not config:
         return 0
     below = Path(config["paths"]["runs"])
-    one, other = (described(runs.find(str(config[key]), below)) for key in ("a", "b"))
+    folders = [runs.find(str(config[key]), below) for key in ("a", "b")]
+    one, other = map(described, folders)
     table = Table(box=None, pad_edge=False)
     for title in ("", "a", "b"):
         table.add_column(title, overflow="fold")
@@ -30,6 +31,8 @@ def run(words: list[str]) -> int:
         Console(highlight=False, markup=False).print(table)
     else:
         print("The two runs are the same in config, code, data, versions and metrics.")
+    if any((runs.read_record(folder)["git"] or {}).get("dirty") for folder in folders):
+        print("The code may differ besides: a checkout had changes that were not committed.")
     return 0
 
 

@@ -18,7 +18,7 @@ class Display:
     def __init__(self, sweep: Sweep, total: int, slots: int) -> None:
         self.sweep, self.slots = sweep, slots
         self.total, self.count = total, 0
-        self.best: tuple[float, str] | None = None
+        self.best: tuple[str, float, str] | None = None  # metric, value, name
         self.seconds: list[float] = []
         self.began: dict[int, float] = {}
         self.console = Console(highlight=False)
@@ -29,6 +29,8 @@ class Display:
         )
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("jobs", total=total, line="")
+        for job in sweep.jobs:
+            self.rank(job)
 
     def __enter__(self) -> "Display":
         self.bar.start()
@@ -40,7 +42,7 @@ class Display:
     def show(self, running: list[Job]) -> None:
         """Draw the bar."""
         failed = self.sweep.count("failed")
-        best = f"best {self.best[0]:.4g} ({self.best[1][:3]})" if self.best else ""
+        best = f"best {self.best[1]:.4g} ({self.best[2][:3]})" if self.best else ""
         left = self.left(running)
         parts = [f"{len(running)} running", f"{failed} failed" if failed else "", left, best]
         self.bar.update(self.task, completed=self.count, line="  ".join(filter(None, parts)))
@@ -56,22 +58,25 @@ class Display:
         minutes, seconds = divmod(int(ahead / self.slots), 60)
         return f"{minutes}:{seconds:02d} left"
 
+    def rank(self, job: Job) -> str:
+        """Whether a job that is done is the best so far of those with its objective; that, to be read."""
+        if job.state != "done":
+            return ""
+        record = runs.read_record(self.sweep.path(job))
+        metric, mode = record["objective"]["metric"], record["objective"]["mode"]
+        value = record["metrics"]["best"].get(metric)
+        if value is None:
+            return ""
+        sign = 1 if mode == "min" else -1
+        if self.best is None or (metric == self.best[0] and sign * value < sign * self.best[1]):
+            self.best = (metric, value, job.name)
+        return f"{metric} {value:.5g}"
+
     def ended(self, job: Job) -> None:
         """A line for a job."""
         self.count += 1
         self.seconds.append(job.seconds)
-        record = runs.read_record(self.sweep.path(job))
-        objective, value = record["objective"], None
-        if objective:
-            value = record["metrics"]["best"].get(objective["metric"])
-        if value is not None and job.state == "done":
-            sign = 1 if objective["mode"] == "min" else -1
-            if self.best is None or sign * value < sign * self.best[0]:
-                self.best = (value, job.name)
-        if job.state == "done":
-            told = f"{objective['metric']} {value:.5g}" if value is not None else ""
-        else:
-            told = job.error or ""
+        told = self.rank(job) if job.state == "done" else job.error or ""
         width = len(str(self.total))
         line = f"[{self.count:>{width}}/{self.total}] {job.name}  {job.state}  {told}  {job.seconds:.1f} s"
         self.bar.console.print(line, markup=False, soft_wrap=True)

@@ -55,7 +55,7 @@ class Sweep:
         write_json(self.folder / FILE, content)
 
     def set(self, job: Job, state: str, error: str | None = None) -> None:
-        """Note a job's state, here and where its own process can no longer do it in its run.json."""
+        """Note a job's state."""
         job.state, job.error = state, error
         self.write()
 
