@@ -1,19 +1,26 @@
 """What all tests share: no network, folders of their own, and the command line without a new process."""
 
 import os
+import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
+from tensorboard.summary.writer import event_file_writer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose by a second thread
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 
+settings.register_profile("seqlab", deadline=None)  # a machine may be busy
+settings.load_profile("seqlab")
+STARTED: list[subprocess.Popen] = []  # by the test that runs
 CORES = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))  # of one test
 
 
@@ -23,6 +30,29 @@ class Answer(NamedTuple):
     status: int
     out: str
     err: str
+
+
+def in_group(words: Sequence[str | Path], **options: Any) -> subprocess.Popen:
+    """Start a command in a process group of its own, of which nothing outlives the test."""
+    STARTED.append(subprocess.Popen(words, start_new_session=True, **options))
+    return STARTED[-1]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Kill what a test has started and, since it failed, not seen the end of."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.fixture(autouse=True)
+def events_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event files of one process have a number in their names, and TensorBoard sorts it as text: 10 before 9."""
+    monkeypatch.setattr(event_file_writer._global_uid, "_value", 0)
 
 
 @pytest.fixture(autouse=True)

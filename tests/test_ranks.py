@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import STORY
+from conftest import STORY, in_group
 
 DATA = "data=text data.path=story.txt tokenizer=char data.context_length=16 data.batch_size=24 data.val_fraction=0.2"
 MODEL = "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 threads=1 trainer.log_every_n_steps=1"
@@ -25,15 +26,8 @@ TWO = ["device=ddp", "trainer.devices=2"]
 def started(folder: Path, *words: str) -> subprocess.Popen:
     """A command, running in a process group of its own."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
-    return subprocess.Popen(
-        [sys.executable, "-m", "seqlab", *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    words = (sys.executable, "-m", "seqlab", *words)
+    return in_group(words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def done(folder: Path, *words: str, status: int = 0) -> tuple[str, str]:
@@ -318,3 +312,35 @@ def test_a_cluster_starts_a_written_folder(story: Path, tmp_path: Path) -> None:
     assert (said["status"], said["hardware"]["processes"]) == ("done", 2)
     done(tmp_path, *words, "paths.runs=local")
     assert losses(run) == losses(only_run(tmp_path, "local"))
+
+
+def rank_1(first: int) -> int | None:
+    """The process of the other rank, once there is one."""
+    for child in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+        with suppress(OSError):
+            if b"LOCAL_RANK=1" in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+                return int(child)
+    return None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["killed", "ctrl-c"])
+def test_what_happens_before_the_ranks_have_found_each_other_is_said(how: str, story: Path, tmp_path: Path) -> None:
+    process = started(tmp_path, "train", *WORDS, *TWO)
+    while not (other := rank_1(process.pid)):
+        time.sleep(0.01)
+    time.sleep(0.5)
+    if how == "killed":
+        os.kill(other, signal.SIGKILL)
+    else:
+        os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    if how == "killed":
+        assert process.returncode == 1
+        assert record(only_run(tmp_path))["error"] == "rank 1: was killed by SIGKILL"
+        assert "seqlab: rank 1: was killed by SIGKILL" in err
+    else:
+        assert process.returncode == 130, err
+        assert "Stopped" in err
+        assert not list(tmp_path.glob("runs/*/*"))

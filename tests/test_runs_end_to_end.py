@@ -183,7 +183,8 @@ def test_lora_on_a_base_brings_model_and_tokenizer_along(seqlab, tiny: list[str]
 
 
 def test_a_sweep_lies_where_the_design_says(seqlab, tmp_path: Path) -> None:
-    answer = seqlab("train", "-m", "model=rnn,gru", "seed=1,2", "trainer.max_epochs=1", "device=cpu")
+    words = ["model=rnn,gru", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "hydra.launcher.jobs=1"]
+    answer = seqlab("train", "-m", *words)
     assert answer.status == 0, answer.err
     (sweep,) = tmp_path.glob("runs/*/*")
     assert sweep.name.endswith("-sweep-multirun")

@@ -14,7 +14,8 @@ from seqlab.mistakes import Interrupted, Mistake, exit_status, sentence
 from seqlab.output import unheard
 from seqlab.runs import folder as runs
 from seqlab.runs import ranks
-from seqlab.runs.record import alive, now, surroundings
+from seqlab.runs.files import held
+from seqlab.runs.record import alive, now, refuse_alive, surroundings
 
 
 def enter(run: Path) -> dict[str, float]:
@@ -69,8 +70,7 @@ def start(run: Path) -> dict[str, float]:
     if ranks.rank():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends: there is one log
     else:
-        ranks.forget(run)
-    runs.write_record(run, status="running", started=now(), ended=None, error=None, **surroundings(processes))
+        take(run, processes)
     try:
         metrics = train(config, run)
     except BaseException as error:
@@ -80,6 +80,15 @@ def start(run: Path) -> dict[str, float]:
         raise said from error
     runs.write_record(run, status="done", ended=now())
     return metrics
+
+
+def take(run: Path, processes: int) -> None:
+    """Say in run.json that this process trains the run. Raises Mistake where another one does."""
+    around = surroundings(processes)
+    with held(run):
+        refuse_alive(run)
+        ranks.forget(run)
+        runs.write_record(run, status="running", started=now(), ended=None, error=None, **around)
 
 
 def ended(run: Path, error: BaseException, fresh: bool) -> BaseException:
@@ -116,7 +125,7 @@ def of_another_rank(run: Path, error: BaseException, said: str, stopped: bool) -
         record = runs.read_record(run)
     except FileNotFoundError:  # the first one has taken the folder away
         return SystemExit(1)
-    if record["status"] != "running":
+    if record["status"] not in ("pending", "running"):
         return SystemExit(1)  # the first one has said why
     if not alive(record, elsewhere=True):
         runs.write_record(run, everyone=True, status="failed", ended=now(), error="rank 0: was killed")

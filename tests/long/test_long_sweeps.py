@@ -56,7 +56,7 @@ def test_of_24_jobs_4_fail_and_then_exactly_these_run_again(tmp_path: Path, stor
     assert "took longer than" in first[16]["error"]
 
     shutil.rmtree(tmp_path / "trouble")
-    done = command(tmp_path, "sweep.resume=last")
+    done = command(tmp_path, "sweep.resume=last", "hydra.launcher.timeout_minutes=10")
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     again = records()

@@ -16,7 +16,7 @@ from seqlab.limits import check_ranges
 from seqlab.mistakes import Mistake, did_you_mean
 from seqlab.runs import checkpoints
 from seqlab.runs import folder as runs
-from seqlab.runs.record import alive
+from seqlab.runs.record import refuse_alive
 
 Config = dict[str, Any]
 
@@ -39,10 +39,7 @@ def resumed(words: list[str]) -> Path:
     typed = [word for word in words if not word.startswith(("resume=", "paths.runs="))]
     if is_multirun(typed):
         raise Mistake("resume= goes on with one run, not with -m: resume the runs of a sweep one by one.")
-    if record["status"] == "running" and alive(record):
-        raise Mistake(
-            f"{run} is being trained by process {record['process']['pid']}: wait for it, or stop it with Ctrl-C."
-        )
+    refuse_alive(run)
     updated = update(config, typed, record["choices"])
     before, now = runs.flat(config), runs.flat(updated)
     new = [key for key in now if now[key] != before.get(key)]

@@ -40,8 +40,7 @@ def run(words: list[str]) -> int:
     """List the runs below paths.runs. Raises Mistake for a key that no run has."""
     below, sort = runs_folder(words), value_of(words, "sort") or "started"
     limit = number(value_of(words, "limit") or "20")
-    files = [file for pattern in ("*/*/run.json", "*/*/*/run.json") for file in below.glob(pattern)]
-    there = list(filter(None, map(listed, files)))
+    there = list(filter(None, map(listed, runs.records(below))))
     asked = filters([word for word in words if word.split("=")[0] not in ("sort", "limit", "paths.runs")])
     for key in [*asked, sort]:
         if there and key != "started" and all(one.known(key) is None for one in there):

@@ -1,8 +1,10 @@
 """Files that are either the old one or the new one, never half of it."""
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,27 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise Mistake(f"{path} is damaged ({error}): bring it back, or take its folder away.") from error
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder against another process that wants to hold it; let go with the process. Raises Mistake."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, folder: Path) -> None:
+    """Lock an opened folder, where the file system has locks. Raises Mistake where another process has locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Mistake(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
+    except OSError:
+        pass
 
 
 def sync(folder: Path) -> None:

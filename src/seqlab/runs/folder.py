@@ -4,6 +4,7 @@ import datetime
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,13 @@ from seqlab.runs.ranks import rank
 
 def make(parent: Path, name: str) -> Path:
     """Make a folder exclusively: two that start in the same second get two."""
-    parent.mkdir(parents=True, exist_ok=True)
     name = plain_name(name)
     for number in range(1, 1000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError, FileNotFoundError):  # another run may take the day's folder away
             folder.mkdir()
             return folder
-        except FileExistsError:
-            continue
     raise Mistake(f"{parent / name} exists a thousand times over; tidy up {parent}.")
 
 
@@ -47,17 +46,18 @@ def find(run: str, runs: Path) -> Path:
             why = "is no run folder (it has no config.yaml)" if folder.is_dir() else "does not exist"
             raise Mistake(f"{folder} {why}: give a folder below {runs}, or last.")
         return folder.resolve()
-    started = {
-        folder.parent: read_record(folder.parent)["started"] or ""
-        for pattern in ("*/*/run.json", "*/*/*/run.json")
-        for folder in runs.glob(pattern)
-    }
+    started = {folder.parent: read_record(folder.parent)["started"] or "" for folder in records(runs)}
     started = {folder: time for folder, time in started.items() if time}
     if not started:
         raise Mistake(
             f"There is no run below {runs} yet: train one with seqlab train, or say where with paths.runs=<folder>."
         )
     return max(started, key=lambda folder: started[folder]).resolve()
+
+
+def records(runs: Path) -> list[Path]:
+    """run.json of all runs below a folder, jobs of sweeps included, but not of what is being removed."""
+    return [file for pattern in ("*/[!.]*/run.json", "*/*/*/run.json") for file in runs.glob(pattern)]
 
 
 def remove(folder: Path) -> None:
@@ -67,7 +67,7 @@ def remove(folder: Path) -> None:
     """
     gone = folder.rename(folder.with_name(f".{folder.name}"))
     shutil.rmtree(gone, ignore_errors=True)
-    if folder.parent.is_dir() and not any(folder.parent.iterdir()):
+    with suppress(OSError):  # it is not empty
         folder.parent.rmdir()
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.fetching import sha256
+from seqlab.mistakes import Mistake
+from seqlab.runs.folder import read_record
 
 PACKAGES = ("seqlab", "torch", "lightning", "hydra-core", "torchmetrics", "tiktoken", "numpy")
 
@@ -59,6 +61,15 @@ def alive(record: dict[str, Any], elsewhere: bool = False) -> bool:
     return is_process(there["pid"])
 
 
+def refuse_alive(run: Path) -> None:
+    """Raises Mistake where another process of this machine trains a run."""
+    record = read_record(run)
+    if record["status"] == "running" and alive(record):
+        raise Mistake(
+            f"{run} is being trained by process {record['process']['pid']}: wait for it, or stop it with Ctrl-C."
+        )
+
+
 def is_process(pid: int) -> bool:
     """Whether there is such a process on this machine, which is not dead with nobody having asked for it."""
     with suppress(OSError):  # it may end between two looks; and other systems have no such file
@@ -85,7 +96,9 @@ def git(folder: Path) -> dict[str, Any] | None:
 
     def ask(*words: str) -> str | None:
         try:
-            answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+            answer = subprocess.run(
+                ["git", "--no-optional-locks", "-C", str(folder), *words], capture_output=True, text=True, timeout=10
+            )
         except (OSError, subprocess.TimeoutExpired):
             return None
         return answer.stdout.strip() if answer.returncode == 0 else None

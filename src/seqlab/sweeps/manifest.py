@@ -1,9 +1,6 @@
 """sweep.json: every job of a sweep, the words that compose it, and its state."""
 
-import fcntl
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,17 +87,6 @@ def find(name: str, below: Path) -> Path:
             f"There is no sweep below {below} yet: start one with seqlab train -m …, or say paths.runs=<folder>."
         )
     return max(found, key=lambda folder: found[folder])
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a sweep's folder against a second sweep on it, which is refused; let go with the process."""
-    with open(folder / "sweep.lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Mistake(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
-        yield
 
 
 def names(jobs: list[list[str]]) -> list[str]:

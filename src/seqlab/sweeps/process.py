@@ -16,6 +16,7 @@ from typing import Any
 OUTPUT = "output.log"  # in the run folder
 SAFE_PATH = "PYTHONSAFEPATH"
 DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOST = 255  # what a job's exit status reads where the fork server was killed: nobody waits for the job any more
 FIRST, LAST = 4_000_000, 100_000  # bytes of a job's output that are kept
 
 
@@ -28,8 +29,10 @@ def fork_server() -> ForkServerContext:
     with safe_path():
         resource_tracker.ensure_running()  # first, since it unblocks the signals
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF)  # the server hears none: jobs shall save before it goes
-        forkserver.ensure_running()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
@@ -62,6 +65,9 @@ class JobProcess:
         """Whether it has, and all that it printed is kept."""
         if self.process.exitcode is None:
             return False
+        if self.process.exitcode == LOST and self.process.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.copying.join(2)  # no longer: something that outlives the job may hold its output open
         return True
 

@@ -8,6 +8,7 @@ from seqlab.fetching import sha256
 from seqlab.freeze import Composed
 from seqlab.mistakes import Mistake
 from seqlab.runs import folder as runs
+from seqlab.runs.files import held
 from seqlab.runs.record import alive
 from seqlab.sweeps import freezing, manifest, source
 from seqlab.sweeps.freezing import Compose
@@ -24,7 +25,7 @@ def again(folder: Path, settings: dict[str, Any], compose: Compose, frozen: bool
     Raises Mistake where what would be composed today is not what was frozen, unless `frozen`.
     """
     sweep = manifest.read(folder)
-    with manifest.held(sweep.folder):
+    with held(sweep.folder):
         sweep = manifest.read(folder)
         sweep.settings |= settings
         check_settings(sweep.settings)

@@ -10,8 +10,9 @@ from seqlab.mistakes import Mistake
 from seqlab.report.files import make
 from seqlab.report.tables import show
 from seqlab.runs import folder as runs
+from seqlab.runs.files import held
 from seqlab.runs.folder import short
-from seqlab.sweeps import freezing, manifest
+from seqlab.sweeps import freezing
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.freezing import Compose
 from seqlab.sweeps.local import Local
@@ -30,7 +31,7 @@ def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], star
         where = short(sweep.folder)
         print(f"{len(jobs)} runs written to {where}; start them with: seqlab train sweep.resume={where}")
         return 1 if sweep.count("failed") else 0
-    with manifest.held(sweep.folder):
+    with held(sweep.folder):
         return run_all(sweep)
 
 
@@ -74,7 +75,7 @@ def new_search(
     search |= {"objective": config["objective"], "seed": config["seed"]}
     sweep = freezing.begin(samples[0], options, settings, search)
     sweep.write()
-    with manifest.held(sweep.folder):
+    with held(sweep.folder):
         return search_all(sweep, lambda _, jobs: compose(jobs), [sample.config for sample in samples])
 
 

@@ -169,7 +169,7 @@ class Scheduler:
 
     def is_gone(self, job: Job) -> bool:
         """Whether the user took a job's folder away; what the job still wrote may be there."""
-        return not (self.sweep.path(job) / "config.yaml").exists()
+        return not all((self.sweep.path(job) / file).exists() for file in ("config.yaml", "run.json"))
 
     def gone(self, job: Job) -> None:
         """Record a job whose folder is no more."""

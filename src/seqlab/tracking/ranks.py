@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
+from lightning.pytorch.strategies.launchers import subprocess_script
 
 from seqlab.runs import ranks
 from seqlab.runs.folder import read_record, write_record
 from seqlab.runs.record import alive, now
 
 EVERY = 0.5  # seconds
+STOPPED = "was stopped"
 PATIENCE = 5.0  # seconds in which a rank that lost another may end by itself
 
 
@@ -28,23 +30,25 @@ class Ranks(Callback):
 
     def __init__(self, run: Path) -> None:
         self.run = run
+        launcher: Any = subprocess_script
+        launcher._launch_process_observer = self.watch_children  # called as soon as there are any
+
+    def watch_children(self, children: list[Any]) -> None:
+        """The first rank watches the others that it has started."""
+        self.watch(lambda: died(children), read_record(self.run)["process"])
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Watch from a thread: the first rank its children, the others the first."""
-        if stage != "fit" or trainer.world_size == 1:
+        """The others watch the first."""
+        if stage != "fit" or trainer.world_size == 1 or not ranks.rank():
             return
-        children = getattr(trainer.strategy.launcher, "procs", [])
-        for thread in threading.enumerate():
-            if thread.name == "child-process-observer":
-                thread._child_processes = []  # type: ignore[attr-defined]  # it then sees nothing to do, and ends
-        first = {"process": read_record(self.run)["process"]}
-        if children:
-            self.watch(lambda: died(children))
-        elif ranks.rank():
-            self.watch(lambda: None if alive(first, elsewhere=True) else (0, "was killed"))
+        first = read_record(self.run)["process"]
+        self.watch(lambda: None if alive({"process": first}, elsewhere=True) else (0, "was killed"), first)
 
-    def watch(self, look: Callable[[], tuple[int, str] | None]) -> None:
-        """Call `look` every so often; once it names a rank and what happened to it, end this process."""
+    def watch(self, look: Callable[[], tuple[int, str] | None], first: Any) -> None:
+        """Call `look` every so often; once it names a rank and what happened to it, end this process.
+
+        `first` is the process of the first rank as run.json names it, unless the run has been gone on with since.
+        """
 
         def go_on() -> None:
             while not (dead := look()):
@@ -54,7 +58,10 @@ class Ranks(Callback):
             time.sleep(PATIENCE)
             said = ranks.reported(self.run) or f"rank {dead[0]}: {dead[1]}"
             with suppress(FileNotFoundError):  # the first one may take the folder away
-                if read_record(self.run)["status"] == "running":
+                record = read_record(self.run)
+                if record["status"] == "running" and record["process"] == first:
+                    if dead[1] == STOPPED:
+                        end_at_once(self.run)
                     write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
                     print(f"seqlab: {said}", file=sys.stderr, flush=True)
             os._exit(1)
@@ -62,11 +69,21 @@ class Ranks(Callback):
         threading.Thread(target=go_on, daemon=True).start()
 
 
+def end_at_once(run: Path) -> None:
+    """Ctrl-C came while the ranks looked for each other, and this one waits where it cannot hear it."""
+    from seqlab.start import ended
+
+    ended(run, KeyboardInterrupt(), fresh=True)
+    os._exit(130)
+
+
 def died(processes: list[Any]) -> tuple[int, str] | None:
     """The first rank among these processes that ended badly, and how."""
     for number, process in enumerate(processes, 1):
         status = process.poll()
         if status:
+            if status in (130, -signal.SIGINT):
+                return number, STOPPED
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
             return number, how
     return None
