@@ -22,6 +22,7 @@ RANKS = [
     ["device"],
     ["fetching", "choices", "randomness", "imports"],
     ["mistakes"],
+    ["output"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 FILES = sorted(file for file in SRC.rglob("*.py") if file != SRC / "__init__.py")

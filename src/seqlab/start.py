@@ -15,7 +15,7 @@ from seqlab.output import unheard
 from seqlab.runs import folder as runs
 from seqlab.runs import ranks
 from seqlab.runs.files import held
-from seqlab.runs.record import alive, now, refuse_alive, surroundings
+from seqlab.runs.record import alive, close, now, refuse_alive, surroundings
 
 
 def enter(run: Path) -> dict[str, float]:
@@ -103,15 +103,8 @@ def ended(run: Path, error: BaseException, fresh: bool) -> BaseException:
         if reported := ranks.reported(run, patience=2):
             error, said = Mistake(reported), reported
     ranks.forget(run)
-    if (
-        fresh
-        and not runs.in_sweep(run)
-        and not runs.read_record(run)["steps"]
-        and (stopped or isinstance(error, Mistake))
-    ):
-        runs.remove(run)
-    else:
-        runs.write_record(run, status="interrupted" if stopped else "failed", ended=now(), error=said)
+    unwanted = fresh and (stopped or isinstance(error, Mistake))
+    close(run, "interrupted" if stopped else "failed", said, unwanted)
     return error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from seqlab.fetching import sha256
 from seqlab.mistakes import Mistake
-from seqlab.runs.folder import read_record
+from seqlab.runs.folder import in_sweep, read_record, remove, write_record
 
 PACKAGES = ("seqlab", "torch", "lightning", "hydra-core", "torchmetrics", "tiktoken", "numpy")
 
@@ -59,6 +59,14 @@ def alive(record: dict[str, Any], elsewhere: bool = False) -> bool:
     if there["pid"] == here["pid"]:
         return False
     return is_process(there["pid"])
+
+
+def close(run: Path, status: str, error: str, unwanted: bool) -> None:
+    """Say how a run ended before its end. One that is unwanted and made no step is taken away, unless a sweep counts it."""
+    if unwanted and not in_sweep(run) and not read_record(run)["steps"]:
+        remove(run)
+    else:
+        write_record(run, status=status, ended=now(), error=error)
 
 
 def refuse_alive(run: Path) -> None:

@@ -15,7 +15,7 @@ from lightning.pytorch.strategies.launchers import subprocess_script
 
 from seqlab.runs import ranks
 from seqlab.runs.folder import read_record, write_record
-from seqlab.runs.record import alive, now
+from seqlab.runs.record import alive, close, now
 
 EVERY = 0.5  # seconds
 STOPPED = "was stopped"
@@ -60,21 +60,14 @@ class Ranks(Callback):
             with suppress(FileNotFoundError):  # the first one may take the folder away
                 record = read_record(self.run)
                 if record["status"] == "running" and record["process"] == first:
-                    if dead[1] == STOPPED:
-                        end_at_once(self.run)
+                    if dead[1] == STOPPED:  # and this one waits for it where it cannot hear Ctrl-C
+                        close(self.run, "interrupted", "KeyboardInterrupt: Stopped.", unwanted=True)
+                        os._exit(130)
                     write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
                     print(f"seqlab: {said}", file=sys.stderr, flush=True)
             os._exit(1)
 
         threading.Thread(target=go_on, daemon=True).start()
-
-
-def end_at_once(run: Path) -> None:
-    """Ctrl-C came while the ranks looked for each other, and this one waits where it cannot hear it."""
-    from seqlab.start import ended
-
-    ended(run, KeyboardInterrupt(), fresh=True)
-    os._exit(130)
 
 
 def died(processes: list[Any]) -> tuple[int, str] | None:
