@@ -355,12 +355,12 @@ def test_data_that_changed_are_refused(seqlab, finished: Path, story: Path) -> N
 
 
 def test_a_run_that_is_being_trained_is_not_resumed(seqlab, finished: Path) -> None:
-    write_record(finished, status="running", process=whereabouts() | {"pid": os.getppid()})
+    write_record(finished, status="running", process=whereabouts(os.getppid()))
     answer = seqlab("train", "resume=last", "trainer.max_steps=5")
     assert answer.status == 1
     assert f"is being trained by process {os.getppid()}" in answer.err
-    for dead in ({"boot_id": "before the power cut"}, {"pid": 2**22 + 1}):
-        write_record(finished, status="running", process=whereabouts() | {"pid": os.getppid()} | dead)
+    for dead in ({"boot_id": "before the power cut"}, {"pid": 2**22 + 1}, {"begun": 1}):
+        write_record(finished, status="running", process=whereabouts(os.getppid()) | dead)
         steps = record(finished)["steps"] + 1
         assert seqlab("train", "resume=last", f"trainer.max_steps={steps}").status == 0
 

@@ -39,7 +39,7 @@ def surroundings(processes: int = 1) -> dict[str, Any]:
     from seqlab.device import hardware
 
     return {
-        "process": whereabouts(),
+        "process": whereabouts(os.getpid()),
         "git": git(Path(__file__).parent),
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "hardware": {
@@ -53,12 +53,12 @@ def surroundings(processes: int = 1) -> dict[str, Any]:
 
 def alive(record: dict[str, Any], elsewhere: bool = False) -> bool:
     """Whether the process that a record names still runs on this machine; of another machine's, `elsewhere` is believed."""
-    here, there = whereabouts(), record["process"] or {}
+    here, there = whereabouts(os.getpid()), record["process"] or {}
     if (there.get("host"), there.get("boot_id")) != (here["host"], here["boot_id"]):
         return elsewhere
     if there["pid"] == here["pid"]:
         return False
-    return is_process(there["pid"])
+    return is_process(there["pid"]) and there.get("begun") in (None, begun(there["pid"]))
 
 
 def close(run: Path, status: str, error: str, unwanted: bool) -> None:
@@ -92,11 +92,18 @@ def is_process(pid: int) -> bool:
     return True
 
 
-def whereabouts() -> dict[str, Any]:
-    """This process, as no other one can be called until the machine is started anew."""
+def whereabouts(pid: int) -> dict[str, Any]:
+    """A process of this machine, as no other one can be called."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     boot_id = boot.read_text().strip() if boot.exists() else None
-    return {"host": socket.gethostname(), "pid": os.getpid(), "boot_id": boot_id}
+    return {"host": socket.gethostname(), "pid": pid, "boot_id": boot_id, "begun": begun(pid)}
+
+
+def begun(pid: int) -> int | None:
+    """When a process began, in clock ticks since the machine did, where the system says so: numbers are used again."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+    return None
 
 
 def git(folder: Path) -> dict[str, Any] | None:
