@@ -24,6 +24,7 @@ from seqlab.freeze import freeze
 from seqlab.models.gpt import GPT
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
+from seqlab.start import quiet
 from seqlab.tracking.record import Record
 
 VOCABULARY, CONTEXT, BATCH = 50257, 256, 2
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
+    quiet()
     device.prepare(None)  # as every run is
     Path("text.txt").write_text("The river ran past the mill. " * 100)
     model = GPT(VOCABULARY, CONTEXT, dropout=0.1)
