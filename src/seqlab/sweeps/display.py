@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from seqlab.runs import folder as runs
+from seqlab.runs.objective import Objective
 from seqlab.sweeps.manifest import Job, Sweep
 
 ENDED = ("done", "failed", "interrupted", "pruned")
@@ -18,7 +19,8 @@ class Display:
     def __init__(self, sweep: Sweep, total: int, slots: int) -> None:
         self.sweep, self.slots = sweep, slots
         self.total, self.count = total, 0
-        self.best: tuple[str, float, str] | None = None  # metric, value, name
+        self.objective: Objective | None = None  # the first one's, and its best value
+        self.best = ""  # name of the job that has it
         self.seconds: list[float] = []
         self.began: dict[int, float] = {}
         self.console = Console(highlight=False)
@@ -42,7 +44,7 @@ class Display:
     def show(self, running: list[Job]) -> None:
         """Draw the bar."""
         failed = self.sweep.count("failed")
-        best = f"best {self.best[1]:.4g} ({self.best[2][:3]})" if self.best else ""
+        best = f"best {self.objective.best:.4g} ({self.best[:3]})" if self.objective and self.best else ""
         left = self.left(running)
         parts = [f"{len(running)} running", f"{failed} failed" if failed else "", left, best]
         self.bar.update(self.task, completed=self.count, line="  ".join(filter(None, parts)))
@@ -63,14 +65,11 @@ class Display:
         if job.state != "done":
             return ""
         record = runs.read_record(self.sweep.path(job))
-        metric, mode = record["objective"]["metric"], record["objective"]["mode"]
-        value = record["metrics"]["best"].get(metric)
-        if value is None:
-            return ""
-        sign = 1 if mode == "min" else -1
-        if self.best is None or (metric == self.best[0] and sign * value < sign * self.best[1]):
-            self.best = (metric, value, job.name)
-        return f"{metric} {value:.5g}"
+        metric, best = record["objective"]["metric"], record["metrics"]["best"]
+        self.objective = self.objective or Objective(**record["objective"])
+        if metric == self.objective.metric and self.objective.improved(best):
+            self.best = job.name
+        return f"{metric} {best[metric]:.5g}" if metric in best else ""
 
     def ended(self, job: Job) -> None:
         """A line for a job."""
