@@ -56,7 +56,7 @@ def lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Mistake(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
-    except OSError:
+    except OSError:  # it has none: run.json still names the process
         pass
 
 

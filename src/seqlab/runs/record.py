@@ -6,7 +6,6 @@ import platform
 import socket
 import subprocess
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,8 @@ def refuse_alive(run: Path) -> None:
 
 def is_process(pid: int) -> bool:
     """Whether there is such a process on this machine, which is not dead with nobody having asked for it."""
-    with suppress(OSError):  # it may end between two looks; and other systems have no such file
-        if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z"):
-            return False
+    if stat(pid)[:1] == ["Z"]:
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -101,9 +99,16 @@ def whereabouts(pid: int) -> dict[str, Any]:
 
 def begun(pid: int) -> int | None:
     """When a process began, in clock ticks since the machine did, where the system says so: numbers are used again."""
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
-    return None
+    fields = stat(pid)
+    return int(fields[19]) if fields else None
+
+
+def stat(pid: int) -> list[str]:
+    """What Linux says of a process, from its state on (proc_pid_stat(5), field 3); nothing elsewhere, or once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return []
 
 
 def git(folder: Path) -> dict[str, Any] | None:
