@@ -31,7 +31,7 @@ def save(path: Path, value: dict[str, Any], previous: Path | None = None) -> Non
             watched = Watched(file)
             try:
                 torch.save(value, cast(IO[bytes], watched))
-            except Exception:
+            except Exception:  # of whatever kind torch makes of it
                 if watched.error:  # torch hides it behind an error of its own
                     raise watched.error from None
                 raise
@@ -146,7 +146,7 @@ def load(path: Path, mmap: bool = False) -> dict[str, Any]:
         ) from None
     except Mistake:
         raise
-    except Exception as error:
+    except Exception as error:  # torch raises many kinds, as what it reads is damaged or crafted
         check(path)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise Mistake(
