@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from seqlab import build, device
-from seqlab.cli.composing import compose
-from seqlab.freeze import freeze
+from seqlab.callbacks.recorder import Record
+from seqlab.cli.compose import compose
+from seqlab.launch.create import freeze
+from seqlab.launch.run import quiet
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
-from seqlab.start import quiet
-from seqlab.tracking.record import Record
 
 SKIPPED = 20
 HIDDEN = ["logger=none", "callbacks.progress=null", "callbacks.monitor=null"]

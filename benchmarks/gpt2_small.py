@@ -18,14 +18,14 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
 from seqlab import build, device
-from seqlab.cli.composing import compose
+from seqlab.callbacks.recorder import Record
+from seqlab.cli.compose import compose
 from seqlab.data.base import DataModule
-from seqlab.freeze import freeze
+from seqlab.launch.create import freeze
+from seqlab.launch.run import quiet
 from seqlab.models.gpt import GPT
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
-from seqlab.start import quiet
-from seqlab.tracking.record import Record
 
 VOCABULARY, CONTEXT, BATCH = 50257, 256, 2
 

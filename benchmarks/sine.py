@@ -19,13 +19,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from seqlab import build
-from seqlab.cli.composing import compose
-from seqlab.freeze import freeze
+from seqlab.callbacks.recorder import Record
+from seqlab.cli.compose import compose
+from seqlab.launch.create import freeze
+from seqlab.launch.run import quiet
 from seqlab.models import rnn
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
-from seqlab.start import quiet
-from seqlab.tracking.record import Record
 
 
 class Plain(LightningModule):

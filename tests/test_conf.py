@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from seqlab import build, checks, targets
-from seqlab.choices import CONF, comment, groups
-from seqlab.cli.composing import composed, plain
-from seqlab.freeze import Composed, settle
-from seqlab.limits import check_ranges
+from seqlab import build
+from seqlab.cli.compose import composed, plain
+from seqlab.config import targets, validate
+from seqlab.config.groups import CONF, comment, groups
+from seqlab.config.limits import check_ranges
+from seqlab.launch.create import Composed, settle
 
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))
 GROUP_FILES = [file for file in FILES if len(file.parts) == 2]
@@ -42,7 +43,7 @@ def test_every_choice_composes_and_its_target_takes_its_keys(file: Path, story: 
     check_ranges(job.config)
     if job.config["trainer"]["accelerator"] == "auto":  # another device may not be there
         settle(job.config)
-    checks.check(job.config, job.choices)
+    validate.check(job.config, job.choices)
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from seqlab import device
-from seqlab.fetching import cache_folder
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import cache_folder
 
 SAFE = ("32-true", "bf16-mixed")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from hydra_plugins.seqlab_sweeps import drawn, grid, parsed, search_space, words_of
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 
 
 def words(block: dict, typed: list[str], seeds: int | None = None) -> list[list[str]]:

@@ -9,20 +9,20 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "seqlab"
 RANKS = [
-    ["__main__"],
+    ["__main__", "start"],
     ["cli"],
-    ["sweeps", "reproduce", "plan"],
-    ["freeze", "start"],
-    ["report"],
-    ["train", "evaluate", "generate"],
-    ["bases", "checks"],
+    ["sweeps"],
+    ["launch"],
+    ["training", "evaluation", "serving", "report"],
+    ["weights"],
     ["build"],
-    ["tasks", "data", "tracking", "tokenizers"],
-    ["models", "adapters", "generation", "pretrained", "runs", "schedules", "targets", "limits"],
+    ["callbacks", "loggers", "tasks", "data"],
+    ["prompts", "generation", "adapters"],
+    ["tokenizers", "models", "runs", "config"],
     ["device"],
-    ["fetching", "choices", "randomness", "imports"],
-    ["mistakes"],
-    ["output"],
+    ["files", "seeding"],
+    ["errors"],
+    ["streams"],
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 FILES = sorted(file for file in SRC.rglob("*.py") if file != SRC / "__init__.py")
@@ -79,7 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_generation_needs_no_lightning() -> None:
-    code = "import sys, seqlab.generate; print('lightning' in sys.modules)"
+    code = "import sys, seqlab.serving.generate; print('lightning' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"

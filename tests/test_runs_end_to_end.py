@@ -228,8 +228,8 @@ def test_a_failing_job_of_a_sweep_is_recorded_and_stops_nothing(seqlab, tmp_path
 
 
 def test_the_door_runs_a_frozen_folder(seqlab, tiny: list[str], tmp_path: Path) -> None:
-    from seqlab.cli.composing import compose
-    from seqlab.freeze import freeze
+    from seqlab.cli.compose import compose
+    from seqlab.launch.create import freeze
 
     os.chdir(tmp_path)
     run = freeze(compose("train", tiny[1:]).jobs[0])

@@ -1,7 +1,7 @@
 """Hands seqlab's sweeper and launchers to Hydra, which loads this at every start: nothing heavy is imported here.
 
 Both run nothing. What a command comes down to, the words of each job or what a search draws from, goes to the task function,
-`seqlab.cli.composing.HandOut`, and runs once Hydra has returned.
+`seqlab.cli.compose.HandOut`, and runs once Hydra has returned.
 """
 
 import itertools
@@ -18,8 +18,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from seqlab.choices import SWITCHES
-from seqlab.mistakes import Mistake, did_you_mean
+from seqlab.config.groups import SWITCHES
+from seqlab.errors import Mistake, did_you_mean
 
 KEYS = ("blocks", "seeds", "resume", "frozen", "sampler", "trials", "pruner")  # of conf/sweep/none.yaml
 

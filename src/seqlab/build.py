@@ -8,17 +8,12 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from seqlab import targets
-from seqlab.mistakes import Mistake
+from seqlab.config import targets
+from seqlab.errors import Mistake
 from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import rank
 
 Config = dict[str, Any]
-
-
-def class_of(config: Config, group: str) -> Any:
-    """The class that a group's node names."""
-    return targets.resolve(config[group]["_target_"], group)
 
 
 def make(node: Config, group: str, **given: Any) -> Any:
@@ -61,10 +56,10 @@ def tokenizer(config: Config, run: Path) -> Any:
         return None
     kept = run / "tokenizer"
     if kept.is_dir():
-        return class_of(config, "tokenizer").load(kept)
-    source = class_of(config, "data")
+        return targets.class_of(config, "tokenizer").load(kept)
+    source = targets.class_of(config, "data")
     text = None
-    if "text" in targets.keywords(class_of(config, "tokenizer")):
+    if "text" in targets.keywords(targets.class_of(config, "tokenizer")):
         if not hasattr(source, "training_text"):
             raise Mistake(
                 f"{config['tokenizer']['_target_']} learns from a text, and these data offer none: take tokenizer=byte."

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from seqlab.fetching import cache_folder, locked
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import cache_folder, locked
 
 WORTH_IT = 1.5  # a lower precision must be this many times as fast as fp32
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from seqlab.data.formats import alpaca, alpaca_original, phi
 from seqlab.data.instruction import Instruction, collate, read_records
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.prompts.styles import alpaca, alpaca_original, phi
 from seqlab.tokenizers.byte import Byte
 from seqlab.tokenizers.gpt2 import GPT2
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seqlab.data.sine import Sine
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 
 
 def sine(**changes: Any) -> Sine:

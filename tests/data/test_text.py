@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqlab.data.text import Text, Windows, read_text
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 from seqlab.tokenizers.byte import Byte
 from seqlab.tokenizers.gpt2 import GPT2
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seqlab.choices import node
+from seqlab.config.groups import node
 from seqlab.models.gpt import GPT
 
 COUNTS = [  # REFERENCE section 2: choice, context, tied, parameters

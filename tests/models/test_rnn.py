@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from seqlab.choices import node
+from seqlab.config.groups import node
 from seqlab.models.rnn import GRU, LSTM, RNN, Recurrent
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 from seqlab.report.files import make
 from seqlab.report.rows import differing, read
 from seqlab.report.tables import table
-from seqlab.runs import curve
+from seqlab.runs import metrics_log
 from seqlab.runs.folder import write_config
-from seqlab.runs.record import pending
+from seqlab.runs.run_info import pending
 
 
 def run(sweep: Path, number: int, overrides: list[str], losses: list[float], status: str = "done", **more) -> None:
@@ -24,7 +24,7 @@ def run(sweep: Path, number: int, overrides: list[str], losses: list[float], sta
     config = {"optimizer": {"lr": float(words.get("optimizer.lr", 0.1))}, "seed": int(words.get("seed", 0))}
     write_config(folder, config)
     for step, loss in enumerate(losses, 1):
-        curve.append(folder, step, {"val/loss": loss, "train/loss": loss / 2})
+        metrics_log.append(folder, step, {"val/loss": loss, "train/loss": loss / 2})
     metrics = {"last": {"val/loss": losses[-1], "test/loss": losses[-1] + 1}, "best": {"val/loss": min(losses)}}
     times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:10+00:00"}
     record = pending(status=status, overrides=overrides, choices={"model": words.get("model", "gpt")}, metrics=metrics)
@@ -88,10 +88,10 @@ def test_a_folder_without_runs(tmp_path: Path) -> None:
 
 def test_a_curve_that_was_gone_on_with_is_one_curve(tmp_path: Path) -> None:
     for step, loss in ((1, 3.0), (2, 2.0), (3, 9.0), (2, 2.5), (3, 1.5)):
-        curve.append(tmp_path, step, {"val/loss": loss})
-    with open(tmp_path / curve.FILE, "a") as file:
+        metrics_log.append(tmp_path, step, {"val/loss": loss})
+    with open(tmp_path / metrics_log.FILE, "a") as file:
         file.write('{"step": 4, "val')  # killed while writing
-    assert curve.read_curve(tmp_path) == [
+    assert metrics_log.read_curve(tmp_path) == [
         {"step": 1, "val/loss": 3.0},
         {"step": 2, "val/loss": 2.5},
         {"step": 3, "val/loss": 1.5},

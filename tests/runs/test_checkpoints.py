@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import write_atomically, write_json
 from seqlab.runs.checkpoints import load, save
-from seqlab.runs.files import write_atomically, write_json
 
 
 class Crafted:
@@ -44,7 +44,7 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     code = (
-        "import os, pathlib, sys; from seqlab.runs.files import write_atomically\n"
+        "import os, pathlib, sys; from seqlab.files import write_atomically\n"
         "half = lambda partial: (partial.write_text('ha'), os.kill(os.getpid(), 9))\n"
         "write_atomically(pathlib.Path(sys.argv[1]), half)"
     )

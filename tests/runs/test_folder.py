@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import write_json
 from seqlab.runs import folder, ranks
-from seqlab.runs.files import write_json
 
 
 def started(path: Path, when: str | None) -> Path:

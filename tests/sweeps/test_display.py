@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from seqlab.runs.files import write_json
+from seqlab.files import write_json
 from seqlab.sweeps import display
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.manifest import Job, Sweep

@@ -13,8 +13,8 @@ import sqlalchemy
 import yaml
 from tests.sweeps.test_sweeps import TROUBLE, command, only_sweep, records, states, trouble, wait_for  # noqa: F401
 
-from seqlab.mistakes import Mistake
-from seqlab.sweeps import freezing, manifest
+from seqlab.errors import Mistake
+from seqlab.sweeps import create, manifest
 from seqlab.sweeps.search import STORAGE, kept
 
 RANGES = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.hidden_size=range(8,33,8)", "model=rnn,gru"]
@@ -138,13 +138,13 @@ def test_an_edited_yaml_changes_no_trial(seqlab, tmp_path: Path, monkeypatch: py
     model = tmp_path / "mine" / "model" / "small.yaml"
     model.parent.mkdir(parents=True)
     model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
-    add_trial = freezing.add_trial
+    add_trial = create.add_trial
 
     def and_edit(*args: Any) -> Any:
         model.write_text(model.read_text().replace("4", "6"))
         return add_trial(*args)
 
-    monkeypatch.setattr(freezing, "add_trial", and_edit)
+    monkeypatch.setattr(create, "add_trial", and_edit)
     words = ["-m", "model=small", "--config-dir", "mine", "optimizer.lr=interval(0.01,0.1)", "sweep.sampler=random"]
     assert seqlab("train", *words, "sweep.trials=2", "trainer.max_epochs=1", "device=cpu").status == 0
     sizes = [

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from tests.sweeps.test_sweeps import begun, command, only_sweep, records, states, statuses, wait_for
 
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.slurm import Slurm
 

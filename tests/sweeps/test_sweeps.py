@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import in_group
-from seqlab.runs.files import held
+from seqlab.files import held
 from seqlab.sweeps import manifest
 
 TROUBLE = ["+callbacks.trouble={_target_:trouble.Trouble,_partial_:true,folder:trouble}", "allow=[trouble]"]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from seqlab.data.base import DataModule
 from seqlab.data.instruction import collate
-from seqlab.schedules import constant
 from seqlab.tasks.language import LanguageModelling
+from seqlab.training.optim import constant
 
 VOCABULARY, WIDTH, LONGEST = 11, 6, 12
 Record = tuple[list[int], int]  # ids, and how many of them are the prompt's

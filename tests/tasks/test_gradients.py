@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqlab.data.instruction import collate
-from seqlab.data.sampling import permutation
+from seqlab.data.sampler import permutation
 
 
 @st.composite

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 from seqlab.tokenizers.gpt2 import GPT2
 
 TEA = "Hello, do you like tea? <|endoftext|> In the sunlit terracesof someunknownPlace."

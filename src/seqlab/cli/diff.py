@@ -6,7 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.cli.composing import compose_one
+from seqlab.cli.compose import compose_one
+from seqlab.config.nodes import differences, flat
 from seqlab.runs import folder as runs
 
 PARTS = ("status", "choices", "git", "data", "base", "versions", "hardware", "parameters", "steps", "tokens")
@@ -24,7 +25,7 @@ def run(words: list[str]) -> int:
     for title in ("", "a", "b"):
         table.add_column(title, overflow="fold")
     count = 0
-    for name, before, now in runs.differences(one, other):
+    for name, before, now in differences(one, other):
         count += 1
         table.add_row(name, shown(before), shown(now))
     if count:
@@ -41,7 +42,7 @@ def described(run: Path) -> dict[str, Any]:
     record = runs.read_record(run)
     config = {key: value for key, value in runs.read_config(run).items() if key not in ("paths", "resume")}
     known = {"config": config} | {part: record[part] for part in PARTS} | record["metrics"]
-    return runs.flat({key: value for key, value in known.items() if value is not None}, between=" ")
+    return flat({key: value for key, value in known.items() if value is not None}, between=" ")
 
 
 def shown(value: Any) -> str:

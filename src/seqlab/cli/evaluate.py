@@ -5,12 +5,12 @@ import re
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.cli.composing import compose_data, compose_one
+from seqlab.cli.compose import compose_data, compose_one
+from seqlab.cli.overrides import config_folders, quoted, runs_folder, take_allow, value_of
 from seqlab.cli.resume import update
-from seqlab.cli.words import config_folders, quoted, runs_folder, take_allow, value_of
-from seqlab.evaluate import evaluate
+from seqlab.evaluation.splits import evaluate
+from seqlab.launch.run import quiet
 from seqlab.runs import folder as runs
-from seqlab.start import quiet
 
 
 def run(words: list[str]) -> int:

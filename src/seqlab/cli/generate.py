@@ -2,11 +2,11 @@
 
 import sys
 
-from seqlab.cli.composing import compose_one
-from seqlab.cli.words import runs_folder
-from seqlab.generate import continuation, show
-from seqlab.limits import check_ranges
+from seqlab.cli.compose import compose_one
+from seqlab.cli.overrides import runs_folder
+from seqlab.config.limits import check_ranges
 from seqlab.runs import folder as runs
+from seqlab.serving.generate import continuation, show
 
 OPTIONS = ("input", "checkpoint", "dtype", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
 

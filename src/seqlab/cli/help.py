@@ -4,7 +4,7 @@ import textwrap
 
 import yaml
 
-from seqlab.choices import CONF, comment, groups
+from seqlab.config.groups import CONF, comment, groups
 
 
 def show_help(verb: str | None, verbs: dict[str, str]) -> None:

@@ -4,8 +4,8 @@ import sys
 from importlib import import_module
 
 from seqlab.cli.help import show_help
-from seqlab.imports import uncollected
-from seqlab.mistakes import Mistake, did_you_mean, exit_status
+from seqlab.errors import Mistake, did_you_mean, exit_status
+from seqlab.launch.imports import uncollected
 
 VERBS = {
     "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),

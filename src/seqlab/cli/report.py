@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from seqlab.cli.composing import compose_one
+from seqlab.cli.compose import compose_one
 from seqlab.report.files import make
 from seqlab.report.tables import show
 from seqlab.sweeps import manifest

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from seqlab.cli.composing import compose_one
-from seqlab.reproduce import reproduce
+from seqlab.cli.compose import compose_one
+from seqlab.launch.reproduce import reproduce
 from seqlab.runs import folder as runs
 
 

@@ -7,16 +7,19 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from seqlab import bases, build, checks, device
-from seqlab.choices import groups
-from seqlab.cli.composing import absolute, dotted
-from seqlab.cli.words import is_multirun, quoted, runs_folder, value_of
-from seqlab.fetching import sha256
-from seqlab.limits import check_ranges
-from seqlab.mistakes import Mistake, did_you_mean
+from seqlab import device
+from seqlab.cli.compose import absolute, dotted
+from seqlab.cli.overrides import is_multirun, quoted, runs_folder, value_of
+from seqlab.config import targets, validate
+from seqlab.config.groups import groups
+from seqlab.config.limits import check_ranges
+from seqlab.config.nodes import flat
+from seqlab.errors import Mistake, did_you_mean
+from seqlab.files import sha256
 from seqlab.runs import checkpoints
 from seqlab.runs import folder as runs
-from seqlab.runs.record import refuse_alive
+from seqlab.runs.run_info import refuse_alive
+from seqlab.weights import sources
 
 Config = dict[str, Any]
 
@@ -41,7 +44,7 @@ def resumed(words: list[str]) -> Path:
         raise Mistake("resume= goes on with one run, not with -m: resume the runs of a sweep one by one.")
     refuse_alive(run)
     updated = update(config, typed, record["choices"])
-    before, now = runs.flat(config), runs.flat(updated)
+    before, now = flat(config), flat(updated)
     new = [key for key in now if now[key] != before.get(key)]
     for key in new:
         if BEGUN.fullmatch(key):
@@ -50,8 +53,8 @@ def resumed(words: list[str]) -> Path:
                 f"or its weights, hang on it. Start a new run with init_from={run}."
             )
     check_ranges(updated)
-    checks.check(updated, record["choices"])
-    device.resolve(updated["trainer"], build.class_of(updated, "task").safe_precisions)
+    validate.check(updated, record["choices"])
+    device.resolve(updated["trainer"], targets.class_of(updated, "task").safe_precisions)
     check_data(run, record["data"] or {}, typed)
     last = run / "checkpoints" / checkpoints.PREVIOUS if one_before else checkpoints.newest(run)
     if last:
@@ -73,7 +76,7 @@ def check_state(run: Path, last: Path, updated: Config, record: Config) -> None:
     state = checkpoints.load(last, mmap=True)
     if "optimizer_states" not in state:
         raise Mistake(f"{run} has kept no full last.ckpt to go on from: start a new run with init_from={run}.")
-    bases.check_resumable(updated, record["facts"] or {}, last)
+    sources.check_resumable(updated, record["facts"] or {}, last)
     if record["status"] != "done":
         return  # also if all steps are made: what comes after them may be missing
     trainer = updated["trainer"]

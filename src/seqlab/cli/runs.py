@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.cli.words import runs_folder, value_of
-from seqlab.mistakes import Mistake, did_you_mean
+from seqlab.cli.overrides import runs_folder, value_of
+from seqlab.config.nodes import flat
+from seqlab.errors import Mistake, did_you_mean
 from seqlab.report.tables import WIDTH
 from seqlab.runs import folder as runs
 
@@ -25,7 +26,7 @@ class Listed:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its config, flat; only read where a key of it is asked for."""
-        return runs.flat(runs.read_config(self.folder)) if (self.folder / "config.yaml").exists() else {}
+        return flat(runs.read_config(self.folder)) if (self.folder / "config.yaml").exists() else {}
 
     def known(self, key: str) -> Any:
         """A key of run.json, a choice, a metric (the best, else the last), or a key of the config; else None."""

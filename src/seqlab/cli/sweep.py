@@ -8,13 +8,13 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from seqlab.choices import SWITCHES
-from seqlab.cli.composing import HandOut, Known, compose_jobs, with_base
-from seqlab.cli.planning import show_plan
-from seqlab.cli.words import config_folders, is_multirun, quoted, runs_folder, value_of
-from seqlab.freeze import Composed, freeze
-from seqlab.mistakes import Mistake, did_you_mean
-from seqlab.start import command, several, start
+from seqlab.cli.compose import HandOut, Known, compose_jobs, with_base
+from seqlab.cli.overrides import config_folders, is_multirun, quoted, runs_folder, value_of
+from seqlab.cli.plan import show_plan
+from seqlab.config.groups import SWITCHES
+from seqlab.errors import Mistake, did_you_mean
+from seqlab.launch.create import Composed, freeze
+from seqlab.launch.run import command, several, start
 from seqlab.sweeps import manifest
 from seqlab.sweeps.manifest import Sweep
 

@@ -3,17 +3,17 @@
 import shlex
 from importlib import import_module
 
-from seqlab.cli.composing import compose, with_base
-from seqlab.cli.explaining import explain
-from seqlab.cli.planning import show_plan
+from seqlab.cli.compose import compose, with_base
+from seqlab.cli.explain import explain
+from seqlab.cli.overrides import config_folders, is_multirun, take_allow, value_of
+from seqlab.cli.plan import show_plan
 from seqlab.cli.resume import resumed
 from seqlab.cli.sweep import again, run_now, sweep, taken
-from seqlab.cli.words import config_folders, is_multirun, take_allow, value_of
-from seqlab.freeze import freeze
-from seqlab.imports import uncollected
-from seqlab.mistakes import Mistake
-from seqlab.output import unheard
-from seqlab.start import check_launched, command, enter
+from seqlab.errors import Mistake
+from seqlab.launch.create import freeze
+from seqlab.launch.imports import uncollected
+from seqlab.launch.run import check_launched, command, enter
+from seqlab.streams import unheard
 from seqlab.sweeps.process import fork_server
 
 
@@ -38,7 +38,7 @@ def run(words: list[str]) -> int:
     if not handed.jobs:
         return 0
     with uncollected():  # what checking and training will need
-        import_module("seqlab.train")
+        import_module("seqlab.training.train")
     (job,) = handed.jobs
     switches = taken(job)
     if switches["explain"]:

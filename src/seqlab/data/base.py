@@ -8,8 +8,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from seqlab.data.sampling import Order
-from seqlab.mistakes import Mistake
+from seqlab.data.sampler import Order
+from seqlab.errors import Mistake
 
 IGNORED = -100  # a target that is not scored, among token ids; NaN among values
 

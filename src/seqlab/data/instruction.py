@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from seqlab import fetching
+from seqlab import files
 from seqlab.data.base import IGNORED, DataModule
-from seqlab.data.formats import FORMATS
 from seqlab.data.text import Tokenizer, read_text
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.prompts.styles import FORMATS
 
 
 class Records(Dataset):
@@ -65,12 +65,12 @@ class Instruction(DataModule):
     @classmethod
     def training_text(cls, format: str = "alpaca", **source: Any) -> str:
         """What a tokenizer learns from: all records as rendered."""
-        path = fetching.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
+        path = files.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
         return "".join(FORMATS[format](r["instruction"], r["input"]) + r["output"] for r in read_records(path))
 
     def read(self) -> dict[str, Dataset]:
         """The records of each split."""
-        self.files = [fetching.find(**self.source)]
+        self.files = [files.find(**self.source)]
         records = read_records(self.files[0])
         rest = int(len(records) * (1 - self.test_fraction) + 1e-9)
         train = rest - int(rest * self.val_fraction)

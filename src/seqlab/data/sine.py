@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 
 
 class Pairs(Dataset):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from seqlab import fetching
+from seqlab import files
 from seqlab.data.base import DataModule
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
 
 
 class Tokenizer(Protocol):
@@ -79,7 +79,7 @@ class Text(DataModule):
     def training_text(cls, **source: Any) -> str:
         """What a tokenizer learns from: the whole file, so that no split has a character that it lacks."""
         return read_text(
-            fetching.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
+            files.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
         )
 
     def read(self) -> dict[str, Dataset]:
@@ -89,7 +89,7 @@ class Text(DataModule):
                 f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction} leave nothing to train on: "
                 "they must add up to less than 1."
             )
-        self.files = [fetching.find(**self.source)]
+        self.files = [files.find(**self.source)]
         text = read_text(self.files[0])
         first = int(len(text) * (1 - self.val_fraction - self.test_fraction) + 1e-9)
         second = int(len(text) * (1 - self.test_fraction) + 1e-9)

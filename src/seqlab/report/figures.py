@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy import linspace
 
 from seqlab.report.rows import Report, Row
-from seqlab.runs.curve import read_curve
+from seqlab.runs.metrics_log import read_curve
 
 COLOURS = 10  # of matplotlib's cycle; more curves than these are told apart by what is varied first, or by a scale
 

@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
+from seqlab.files import write_atomically
 from seqlab.report.figures import draw
 from seqlab.report.rows import Report, read
 from seqlab.report.tables import markdown
-from seqlab.runs.files import write_atomically
 
 
 def make(folder: Path) -> Report:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.mistakes import Mistake
+from seqlab.config.nodes import flat
+from seqlab.errors import Mistake
 from seqlab.runs import folder as runs
-from seqlab.runs.curve import read_curve
+from seqlab.runs.metrics_log import read_curve
 
 OBJECTIVE = "objective"  # its title where the runs have several
 TESTS = ("test/mse", "test/loss")  # the first of them that there is, is a column
@@ -105,7 +106,7 @@ def different(words: list[dict[str, Any]], keys: list[str]) -> int:
 
 def row(run: Path, record: dict[str, Any], keys: list[str]) -> Row:
     """A run's row."""
-    config = runs.flat(runs.read_config(run)) if (run / "config.yaml").exists() else {}
+    config = flat(runs.read_config(run)) if (run / "config.yaml").exists() else {}
     known = (
         config
         | words_of(record["overrides"])

@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 from typing import IO, Any, cast
 
-from seqlab.fetching import sha256
-from seqlab.mistakes import Mistake
-from seqlab.runs.files import sync, write_atomically
+from seqlab.errors import Mistake
+from seqlab.files import sha256, sync, write_atomically
 
 LAST, PREVIOUS, SUMS = "last.ckpt", "previous.ckpt", "SHA256SUMS"
 

@@ -3,15 +3,14 @@
 import datetime
 import re
 import shutil
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from seqlab.mistakes import Mistake
-from seqlab.runs.files import read_json, write_atomically, write_json
+from seqlab.errors import Mistake
+from seqlab.files import read_json, write_atomically, write_json
 from seqlab.runs.ranks import rank
 
 
@@ -103,20 +102,3 @@ def in_sweep(run: Path) -> bool:
 def short(path: Path) -> Path:
     """The path as one would type it here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def flat(node: dict[str, Any], prefix: str = "", between: str = ".") -> dict[str, Any]:
-    """The leaves of a nested dictionary by their joined keys; an empty dictionary is a leaf."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        nested = isinstance(value, dict) and value
-        found |= flat(value, f"{prefix}{key}{between}", between) if nested else {f"{prefix}{key}": value}
-    return found
-
-
-def differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(name, before, now) of what is not the same; what is not a number equals itself."""
-    for name in before | now:
-        one, other = before.get(name), now.get(name)
-        if one != other and not (one != one and other != other):
-            yield name, one, other

@@ -5,8 +5,8 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from seqlab import device
+from seqlab.launch.run import several
 from seqlab.runs import folder as runs
-from seqlab.start import several
 from seqlab.sweeps import source
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.process import JobProcess, fork_server

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import read_json, write_json
 from seqlab.report.rows import differing, words_of
 from seqlab.runs import folder as runs
-from seqlab.runs.files import read_json, write_json
 
 FILE = "sweep.json"
 

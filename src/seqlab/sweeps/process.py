@@ -141,9 +141,9 @@ def through_the_door(run: Path, threads: int | None) -> int:
     """Run it here or, where it wants several processes, as the command that Lightning repeats for each; exit status."""
     import torch
 
-    from seqlab.mistakes import exit_status
+    from seqlab.errors import exit_status
+    from seqlab.launch.run import command, several, start
     from seqlab.runs.folder import read_config
-    from seqlab.start import command, several, start
 
     if several(read_config(run)):
         if threads:

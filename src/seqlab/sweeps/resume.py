@@ -4,14 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seqlab.fetching import sha256
-from seqlab.freeze import Composed
-from seqlab.mistakes import Mistake
+from seqlab.config.nodes import differences, flat
+from seqlab.errors import Mistake
+from seqlab.files import held, sha256
+from seqlab.launch.create import Composed
 from seqlab.runs import folder as runs
-from seqlab.runs.files import held
-from seqlab.runs.record import alive
-from seqlab.sweeps import freezing, manifest, source
-from seqlab.sweeps.freezing import Compose
+from seqlab.runs.run_info import alive
+from seqlab.sweeps import create, manifest, source
+from seqlab.sweeps.create import Compose
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.run import check_settings, is_local, run_all, search_all
 from seqlab.sweeps.slurm import is_there
@@ -92,11 +92,11 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: dict[int, Composed]) -> No
     for job in todo:
         if (today := composed.get(job.number)) is None:
             continue
-        bases[job.number], _ = freezing.check_one(today)
+        bases[job.number], _ = create.check_one(today)
         written = is_written(sweep.path(job))
         if written and not today.refused:
-            configs = runs.flat(runs.read_config(sweep.path(job))), runs.flat(today.config)
-            lines += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in runs.differences(*configs)]
+            configs = flat(runs.read_config(sweep.path(job))), flat(today.config)
+            lines += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in differences(*configs)]
         elif written:
             lines.append(f"{job.name[:3]} is refused today: {today.refused}")
     if lines:
@@ -111,7 +111,7 @@ def refreeze(sweep: Sweep, todo: list[Job], composed: dict[int, Composed]) -> No
         if is_written(sweep.path(job)):
             job.state, job.error = "pending", None
         else:
-            freezing.fill(sweep.path(job), composed[job.number], bases[job.number], job)
+            create.fill(sweep.path(job), composed[job.number], bases[job.number], job)
     sweep.write()
 
 

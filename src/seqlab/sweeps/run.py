@@ -5,28 +5,28 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from seqlab.freeze import Composed
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import held
+from seqlab.launch.create import Composed
+from seqlab.loggers import write_images
 from seqlab.report.files import make
 from seqlab.report.tables import show
 from seqlab.runs import folder as runs
-from seqlab.runs.files import held
 from seqlab.runs.folder import short
-from seqlab.sweeps import freezing
+from seqlab.sweeps import create
+from seqlab.sweeps.create import Compose
 from seqlab.sweeps.display import Display
-from seqlab.sweeps.freezing import Compose
 from seqlab.sweeps.local import Local
 from seqlab.sweeps.manifest import Sweep
 from seqlab.sweeps.scheduler import Launcher, Scheduler
-from seqlab.tracking.tensorboard import write_images
 
 
 def new(jobs: list[Composed], options: list[str], settings: dict[str, Any], start: bool) -> int:
     """Check and freeze all jobs, then run them unless they are only to be written; exit status."""
     check_settings(settings)
-    bases = freezing.checked(jobs)
-    sweep = freezing.begin(next(job for job in jobs if not job.refused), options, settings)
-    freezing.add(sweep, jobs, bases)
+    bases = create.checked(jobs)
+    sweep = create.begin(next(job for job in jobs if not job.refused), options, settings)
+    create.add(sweep, jobs, bases)
     if not start:
         where = short(sweep.folder)
         print(f"{len(jobs)} runs written to {where}; start them with: seqlab train sweep.resume={where}")
@@ -66,14 +66,14 @@ def new_search(
     `samples` is a trial of each block. Raises Mistake where it is refused.
     """
     check_settings(settings)
-    freezing.checked(samples)
+    create.checked(samples)
     config = samples[0].config
     if refused := next((sample.refused for sample in samples if sample.refused), None):
         raise Mistake(refused)
     if any(sample.config["objective"] != config["objective"] for sample in samples):
         raise Mistake("The blocks of this search have several objectives: give all of them one objective.metric.")
     search |= {"objective": config["objective"], "seed": config["seed"]}
-    sweep = freezing.begin(samples[0], options, settings, search)
+    sweep = create.begin(samples[0], options, settings, search)
     sweep.write()
     with held(sweep.folder):
         return search_all(sweep, lambda _, jobs: compose(jobs), [sample.config for sample in samples])

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from seqlab.mistakes import Interrupted
-from seqlab.output import say
+from seqlab.errors import Interrupted
 from seqlab.runs import folder as runs
-from seqlab.runs.record import now
+from seqlab.runs.run_info import now
+from seqlab.streams import say
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.manifest import Job, Sweep
 

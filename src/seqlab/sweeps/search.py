@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seqlab.freeze import Composed
-from seqlab.mistakes import Mistake
-from seqlab.randomness import stream
+from seqlab.errors import Mistake
+from seqlab.launch.create import Composed
 from seqlab.runs import folder as runs
-from seqlab.runs.curve import FILE as CURVE
-from seqlab.runs.curve import read_curve
-from seqlab.sweeps import freezing
-from seqlab.sweeps.freezing import Compose
+from seqlab.runs.metrics_log import FILE as CURVE
+from seqlab.runs.metrics_log import read_curve
+from seqlab.seeding import stream
+from seqlab.sweeps import create
+from seqlab.sweeps.create import Compose
 from seqlab.sweeps.manifest import Job, Sweep
 
 STORAGE = "search.sqlite3"  # in the sweep's folder
@@ -133,8 +133,8 @@ class Search:
             (composed,) = self.compose(self.sweep, [words])
         except Mistake as mistake:  # such as a yaml that is just being edited
             composed = Composed(overrides=words, command=self.sweep.command, refused=str(mistake))
-        base, _ = freezing.check_one(composed)
-        return freezing.add_trial(self.sweep, composed, base, list(params), trial)
+        base, _ = create.check_one(composed)
+        return create.add_trial(self.sweep, composed, base, list(params), trial)
 
     def trial(self, job: Job) -> Any:
         """The study's trial of a job."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from seqlab import device
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.launch.run import command
 from seqlab.runs import folder as runs
-from seqlab.runs.record import is_process
-from seqlab.start import command
+from seqlab.runs.run_info import is_process
 from seqlab.sweeps import source
 from seqlab.sweeps.manifest import Job, Sweep
 

@@ -4,8 +4,8 @@ import importlib.util
 import os
 from pathlib import Path
 
-from seqlab.fetching import sha256
-from seqlab.mistakes import Mistake
+from seqlab.errors import Mistake
+from seqlab.files import sha256
 
 
 def files() -> list[Path]:

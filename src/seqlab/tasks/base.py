@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torchmetrics import Metric
 
-from seqlab.mistakes import Mistake
-from seqlab.randomness import seed_generators, stream
+from seqlab.errors import Mistake
+from seqlab.seeding import seed_generators, stream
 
 Batch = tuple[Tensor, ...]
 Sums = dict[str, tuple[Tensor, Tensor]]  # name -> (total, count)

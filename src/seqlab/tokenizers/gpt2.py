@@ -9,7 +9,7 @@ import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 from tiktoken_ext.openai_public import ENDOFTEXT, r50k_pat_str
 
-from seqlab import fetching
+from seqlab import files
 
 HOME = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 # The published files: the name in a Hugging Face folder and in ours; its place in tiktoken's cache (the sha1 of its
@@ -35,7 +35,7 @@ class GPT2:
         """Look the published files up as data are: `folders` are the places of `paths.data`."""
         folders = list(folders)
         self.merges, self.vocabulary = (
-            fetching.find(path, folders, HOME + home, checksum, remedy="tokenizer=byte or tokenizer=char")
+            files.find(path, folders, HOME + home, checksum, remedy="tokenizer=byte or tokenizer=char")
             for _, path, home, checksum in (MERGES, VOCABULARY)
         )
         self.encoding = encoding(self.merges, self.vocabulary)

@@ -1,0 +1,1 @@
+"""What a config may say: groups and options, targets, validation."""

@@ -1,0 +1,1 @@
+"""One run: its folder is created, planned, run, reproduced."""

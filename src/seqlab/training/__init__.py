@@ -1,0 +1,1 @@
+"""Training a run: the story, and learning-rate schedules."""
