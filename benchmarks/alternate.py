@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from seqlab.device import hardware
+from seqlab.device import hardware_name
 
 
 def alternate(contenders: dict[str, Callable[[], float]], rounds: int, unit: str) -> dict[str, list[float]]:
@@ -29,4 +29,4 @@ def alternate(contenders: dict[str, Callable[[], float]], rounds: int, unit: str
 
 def machine() -> str:
     """Where this was measured."""
-    return f"{hardware()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}"

@@ -24,15 +24,15 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from seqlab import build, device
-from seqlab.callbacks.recorder import Record
+from seqlab.callbacks.recorder import RunRecorder
 from seqlab.cli.compose import compose
-from seqlab.launch.create import freeze
-from seqlab.launch.run import quiet
+from seqlab.launch.create import create_run
+from seqlab.launch.run import configure_logging
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
 
 SKIPPED = 20
-HIDDEN = ["logger=none", "callbacks.progress=null", "callbacks.monitor=null"]
+HIDDEN = ["logger=none", "callbacks.progress=null", "callbacks.metrics=null"]
 
 
 class Clock(Callback):
@@ -67,8 +67,8 @@ class Plain(LightningModule):
 
 def made(config: dict[str, Any]) -> tuple[Any, Any]:
     """Data and model of a run."""
-    data = build.data(config, build.tokenizer(config, Path(tempfile.mkdtemp())))
-    return data, build.model(config["model"], build.facts_of(data))
+    data = build.build_data(config, build.build_tokenizer(config, Path(tempfile.mkdtemp())))
+    return data, build.build_model(config["model"], build.get_data_properties(data))
 
 
 def plain(words: list[str], shown: bool) -> float:
@@ -92,11 +92,11 @@ def plain(words: list[str], shown: bool) -> float:
 
 def seqlab(words: list[str], shown: bool) -> float:
     """A run of seqlab's."""
-    run, clock = freeze(compose("train", words if shown else [*words, *HIDDEN]).jobs[0]), Clock()
+    run, clock = create_run(compose("train", words if shown else [*words, *HIDDEN]).jobs[0]), Clock()
     config = read_config(run)
     data, model = made(config)
-    trainer = build.trainer(config, run, [Record(run, Objective("train/loss", "min")), clock], [])
-    trainer.fit(build.task(config, model), datamodule=data)
+    trainer = build.build_trainer(config, run, [RunRecorder(run, Objective("train/loss", "min")), clock], [])
+    trainer.fit(build.build_task(config, model), datamodule=data)
     return clock.milliseconds
 
 
@@ -108,10 +108,10 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=8, help="short, so that the loop is not lost in the products")
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
-    quiet()
+    configure_logging()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    device.prepare(1)
+    device.setup_process(1)
     Path("text.txt").write_text("".join(f"The mill has ground {number} sacks of flour.\n" for number in range(4000)))
     words = "data=text data.path=text.txt data.batch_size=2 tokenizer=char model=gpt_mini model.dropout=0.1 device=cpu".split()
     words += [f"data.context_length={options.context}", f"trainer.max_steps={options.steps}"]

@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
 from seqlab import build, device
-from seqlab.callbacks.recorder import Record
+from seqlab.callbacks.recorder import RunRecorder
 from seqlab.cli.compose import compose
 from seqlab.data.base import DataModule
-from seqlab.launch.create import freeze
-from seqlab.launch.run import quiet
+from seqlab.launch.create import create_run
+from seqlab.launch.run import configure_logging
 from seqlab.models.gpt import GPT
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
@@ -33,7 +33,7 @@ VOCABULARY, CONTEXT, BATCH = 50257, 256, 2
 class Noise(DataModule):
     """Random tokens: what they are makes no difference to the time."""
 
-    facts = ("vocab_size", "context_length")
+    data_properties = ("vocab_size", "context_length")
     vocab_size, context_length = VOCABULARY, CONTEXT
 
     def read(self) -> dict:
@@ -78,11 +78,11 @@ def seqlab(model: GPT, steps: int) -> float:
     """Seconds a step of a run of ours."""
     words = "data=text data.path=text.txt tokenizer=byte model=gpt device=cpu trainer.log_every_n_steps=1".split()
     words += ["callbacks.samples=null", "callbacks.checkpoint=null", f"trainer.max_steps={steps + 1}"]
-    run = freeze(compose("train", words).jobs[0])
+    run = create_run(compose("train", words).jobs[0])
     config = read_config(run)
-    clock, record = Clock(), Record(run, Objective("train/loss", "min"))
-    trainer = build.trainer(config, run, [record, clock], [])
-    trainer.fit(build.task(config, model), datamodule=fresh())
+    clock, record = Clock(), RunRecorder(run, Objective("train/loss", "min"))
+    trainer = build.build_trainer(config, run, [record, clock], [])
+    trainer.fit(build.build_task(config, model), datamodule=fresh())
     return clock.seconds
 
 
@@ -100,8 +100,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
-    quiet()
-    device.prepare(None)  # as every run is
+    configure_logging()
+    device.setup_process(None)  # as every run is
     Path("text.txt").write_text("The river ran past the mill. " * 100)
     model = GPT(VOCABULARY, CONTEXT, dropout=0.1)
     contenders = {

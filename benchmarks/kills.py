@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from seqlab.runs import checkpoints
-from seqlab.runs.folder import read_record
+from seqlab.runs.folder import read_run_info
 
 WORDS = (
     "train model=gpt_mini model.dropout=0.1 data=text data.path=text.txt data.context_length=64 tokenizer=char device=cpu "
@@ -43,7 +43,7 @@ def train(runs: str, steps: int) -> tuple[subprocess.Popen, Path]:
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
     """The last weights."""
-    return checkpoints.load(run / "checkpoints" / checkpoints.LAST)["state_dict"]
+    return checkpoints.load_checkpoint(run / "checkpoints" / checkpoints.LAST)["state_dict"]
 
 
 def killed(number: int, steps: int, seconds: float) -> tuple[str, dict[str, torch.Tensor]]:
@@ -56,11 +56,11 @@ def killed(number: int, steps: int, seconds: float) -> tuple[str, dict[str, torc
         time.sleep(moment)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        done = read_record(run)["status"] == "done"
+        done = read_run_info(run)["status"] == "done"
     writing = "yes" if list(run.glob("checkpoints/*.part")) else ""
-    found = checkpoints.newest(run)
-    whole = all(checkpoints.is_whole(path) for path in run.glob("checkpoints/*.ckpt"))
-    step = checkpoints.load(found)["global_step"] if found else 0
+    found = checkpoints.latest_checkpoint(run)
+    whole = all(checkpoints.checksum_ok(path) for path in run.glob("checkpoints/*.ckpt"))
+    step = checkpoints.load_checkpoint(found)["global_step"] if found else 0
     status = seqlab("train", "resume=last", f"paths.runs={runs}").wait()
     left = f"step {step:>3}{'' if whole else ', DAMAGED'}"
     return f"{number:>4}  {moment:7.2f} s  {writing:<8} {left:<12} {'done' if not status else 'FAILED':<7}", weights(

@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.process:
         if options.process == "kept":
-            device.prepare(None)
+            device.setup_process(None)
         print(steps(options.steps))
         return
 

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from seqlab import build
-from seqlab.callbacks.recorder import Record
+from seqlab.callbacks.recorder import RunRecorder
 from seqlab.cli.compose import compose
-from seqlab.launch.create import freeze
-from seqlab.launch.run import quiet
+from seqlab.launch.create import create_run
+from seqlab.launch.run import configure_logging
 from seqlab.models import rnn
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
@@ -53,17 +53,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     os.chdir(tempfile.mkdtemp())
-    quiet()
+    configure_logging()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     print(f"100 epochs of one batch of 800 windows; {machine()}")
-    for name, kind in {"rnn": rnn.RNN, "lstm": rnn.LSTM, "gru": rnn.GRU}.items():
+    for name, kind in {"rnn": rnn.RNNForecaster, "lstm": rnn.LSTMForecaster, "gru": rnn.GRUForecaster}.items():
         print(name)
 
         def plain(kind: type = kind) -> float:
             config = compose("train", ["device=cpu"]).jobs[0].config
-            samples = build.data(config, None).splits["train"]
+            samples = build.build_data(config, None).splits["train"]
             loader = DataLoader(TensorDataset(samples.inputs, samples.targets), 800, shuffle=True)
             trainer = Trainer(
                 max_epochs=100,
@@ -78,11 +78,11 @@ def main() -> None:
             return time.perf_counter() - start
 
         def seqlab(name: str = name) -> float:
-            run = freeze(compose("train", ["device=cpu", f"model={name}", "callbacks.checkpoint=null"]).jobs[0])
+            run = create_run(compose("train", ["device=cpu", f"model={name}", "callbacks.checkpoint=null"]).jobs[0])
             config = read_config(run)
-            data = build.data(config, None)
-            task = build.task(config, build.model(config["model"], build.facts_of(data)))
-            trainer = build.trainer(config, run, [Record(run, Objective("train/loss", "min"))], [])
+            data = build.build_data(config, None)
+            task = build.build_task(config, build.build_model(config["model"], build.get_data_properties(data)))
+            trainer = build.build_trainer(config, run, [RunRecorder(run, Objective("train/loss", "min"))], [])
             start = time.perf_counter()
             trainer.fit(task, datamodule=data)
             return time.perf_counter() - start

@@ -6,22 +6,22 @@ import pytest
 import yaml
 
 from seqlab import build
-from seqlab.cli.compose import composed, plain
+from seqlab.cli.compose import compose_config, to_plain_dict
 from seqlab.config import targets, validate
-from seqlab.config.groups import CONF, comment, groups
+from seqlab.config.groups import CONF, group_options, header_comment
 from seqlab.config.limits import check_ranges
-from seqlab.launch.create import Composed, settle
+from seqlab.launch.create import ComposedRun, resolve_auto
 
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))
 GROUP_FILES = [file for file in FILES if len(file.parts) == 2]
 LANGUAGE = ("tokenizer", "adapter")  # what only language data can use
 
 
-def config_of(words: list[str]) -> Composed:
+def config_of(words: list[str]) -> ComposedRun:
     """A config composed from words as `seqlab train` does it."""
-    config = composed("train", words, [])
+    config = compose_config("train", words, [])
     chosen = {word.split("=")[0]: word.split("=")[1] for word in words}
-    return Composed(plain(config), {group: chosen.get(group, "default") for group in groups()}, words)
+    return ComposedRun(to_plain_dict(config), {group: chosen.get(group, "default") for group in group_options()}, words)
 
 
 def words_for(group: str, choice: str, text: Path) -> list[str]:
@@ -42,20 +42,20 @@ def test_every_choice_composes_and_its_target_takes_its_keys(file: Path, story: 
     targets.check_targets(job.config)
     check_ranges(job.config)
     if job.config["trainer"]["accelerator"] == "auto":  # another device may not be there
-        settle(job.config)
-    validate.check(job.config, job.choices)
+        resolve_auto(job.config)
+    validate.validate_config(job.config, job.choices)
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_every_yaml_says_what_it_is_for(file: Path) -> None:
     lines = (CONF / file).read_text().splitlines()
     assert all("@package" not in line for line in lines[1:]), "@package must be the first line"
-    assert any(comment(CONF / file))
+    assert any(header_comment(CONF / file))
     yaml.safe_load((CONF / file).read_text())
 
 
-@pytest.mark.parametrize("choice", groups()["model"])
-@pytest.mark.parametrize("data", groups()["data"])
+@pytest.mark.parametrize("choice", group_options()["model"])
+@pytest.mark.parametrize("data", group_options()["data"])
 def test_model_and_data_train_two_steps_or_are_refused(
     choice: str, data: str, seqlab, story: Path, shared: Path
 ) -> None:
@@ -89,7 +89,7 @@ def builds_on_the_meta_device(words: list[str]) -> None:
 
     job = config_of(words)
     with torch.device("meta"):
-        model = build.model(
+        model = build.build_model(
             job.config["model"], {"vocab_size": 50257, "context_length": job.config["data"]["context_length"]}
         )
     assert sum(parameter.numel() for parameter in model.parameters()) > 80e6
@@ -97,14 +97,14 @@ def builds_on_the_meta_device(words: list[str]) -> None:
 
 def test_the_default_model_follows_the_task(shared: Path) -> None:
     assert config_of(["data=verdict"]).config["model"]["_target_"].endswith("GPT")
-    assert config_of(["data=sine"]).config["model"]["_target_"].endswith("LSTM")
+    assert config_of(["data=sine"]).config["model"]["_target_"].endswith("LSTMForecaster")
 
 
 def test_an_experiment_overrides_and_the_command_line_wins() -> None:
     job = config_of(["experiment=sine", "seed=7", "model=gru"]).config
     assert job["data"]["seed"] == 7
     assert job["trainer"]["accelerator"] == "cpu"
-    assert job["model"]["_target_"].endswith("GRU")
+    assert job["model"]["_target_"].endswith("GRUForecaster")
     assert config_of(["experiment=sine", "device=mps"]).config["trainer"]["accelerator"] == "mps"
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqlab import device
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.files import cache_folder
 
 SAFE = ("32-true", "bf16-mixed")
@@ -27,7 +27,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, ratio: float) -> list[torch.dtype]
         made.append(dtype)
         return ratio if dtype == torch.float32 else 1.0
 
-    monkeypatch.setattr(device, "seconds", seconds)
+    monkeypatch.setattr(device, "time_matmul", seconds)
     return made
 
 
@@ -37,7 +37,7 @@ def test_auto_takes_bf16_where_it_is_one_and_a_half_times_as_fast(
 ) -> None:
     measured(monkeypatch, ratio)
     trainer = {"accelerator": "auto", "precision": "auto", "devices": 1}
-    line = device.resolve(trainer, SAFE)
+    line = device.resolve_device(trainer, SAFE)
     assert trainer == {"accelerator": "cpu", "precision": precision, "devices": 1}
     assert line.startswith(f"device=auto: cpu in {precision} (bf16 measured at {ratio:.2g} times")
     assert "\n" not in line
@@ -45,60 +45,60 @@ def test_auto_takes_bf16_where_it_is_one_and_a_half_times_as_fast(
 
 def test_a_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = measured(monkeypatch, 2.0)
-    assert [device.bfloat16_speed("cpu") for _ in range(3)] == [2.0] * 3
+    assert [device.bf16_speedup("cpu") for _ in range(3)] == [2.0] * 3
     assert made == [torch.float32, torch.bfloat16]
     assert list(json.loads((cache_folder() / "precision.json").read_text()).values()) == [2.0]
-    monkeypatch.setattr(device, "hardware", lambda: "another machine")
+    monkeypatch.setattr(device, "hardware_name", lambda: "another machine")
     measured(monkeypatch, 1.0)
-    assert device.bfloat16_speed("cpu") == 1.0
+    assert device.bf16_speedup("cpu") == 1.0
 
 
 def test_a_task_for_which_only_fp32_is_safe_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     made = measured(monkeypatch, 9.0)
     trainer = {"accelerator": "auto", "precision": "auto", "devices": 1}
-    assert device.resolve(trainer, ("32-true",)) == "device=auto: cpu in 32-true"
+    assert device.resolve_device(trainer, ("32-true",)) == "device=auto: cpu in 32-true"
     assert (trainer["precision"], made) == ("32-true", [])
 
 
 def test_fixed_devices_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     made = measured(monkeypatch, 9.0)
     trainer = {"accelerator": "cpu", "precision": "32-true", "devices": 1}
-    assert device.resolve(trainer, SAFE) is None
+    assert device.resolve_device(trainer, SAFE) is None
     assert (trainer, made) == ({"accelerator": "cpu", "precision": "32-true", "devices": 1}, [])
 
 
 def test_a_typed_precision_is_kept_with_an_automatic_device() -> None:
     trainer = {"accelerator": "auto", "precision": "64-true", "devices": 1}
-    assert device.resolve(trainer, SAFE) == "device=auto: cpu in 64-true"
+    assert device.resolve_device(trainer, SAFE) == "device=auto: cpu in 64-true"
     assert trainer == {"accelerator": "cpu", "precision": "64-true", "devices": 1}
 
 
 @pytest.mark.parametrize("name", ["cuda", "gpu", "mps"])
 def test_an_accelerator_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(Mistake, match=f"device={name}.*device=cpu or auto"):
-        device.resolve({"accelerator": name, "precision": "32-true"}, SAFE)
+    with pytest.raises(UserError, match=f"device={name}.*device=cpu or auto"):
+        device.resolve_device({"accelerator": name, "precision": "32-true"}, SAFE)
 
 
 def test_accelerators_and_their_torch_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.torch_device("auto") == torch.device("cpu")
     assert device.torch_device("gpu") == torch.device("cuda")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert device.accelerator() == "mps"
+    assert device.best_accelerator() == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert device.accelerator() == "cuda"
+    assert device.best_accelerator() == "cuda"
 
 
 def test_the_measurement_is_short_and_positive() -> None:
-    assert 0 < device.seconds("cpu", torch.float32, budget=0.001) < 1
-    assert device.hardware()
+    assert 0 < device.time_matmul("cpu", torch.float32, budget=0.001) < 1
+    assert device.hardware_name()
 
 
 def test_a_process_is_set_up_for_training() -> None:
     threads = torch.get_num_threads()
     try:
-        device.prepare(1)
+        device.setup_process(1)
         assert torch.get_num_threads() == 1
-        device.prepare(None)
+        device.setup_process(None)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(threads)
@@ -106,22 +106,26 @@ def test_a_process_is_set_up_for_training() -> None:
 
 @pytest.mark.parametrize("devices", [0, -2, "two", 1.5, True, [], ["a"], None])
 def test_what_counts_no_devices_is_refused(devices: object) -> None:
-    with pytest.raises(Mistake, match="counts no devices"):
-        device.resolve({"accelerator": "cpu", "precision": "32-true", "devices": devices}, SAFE)
+    with pytest.raises(UserError, match="counts no devices"):
+        device.resolve_device({"accelerator": "cpu", "precision": "32-true", "devices": devices}, SAFE)
 
 
 def test_ddp_takes_processes_where_there_is_no_gpu_and_all_gpus_where_there_are(monkeypatch) -> None:
     node = {"accelerator": "auto", "precision": "auto", "devices": "auto", "strategy": "ddp"}
     on_cpu, on_gpus = dict(node), dict(node)
-    assert device.resolve(on_cpu, SAFE) == "device=ddp: 2 x cpu in 32-true"
-    assert (device.processes(on_cpu), device.processes({"devices": [0, 3]}), device.processes({"devices": "auto"})) == (
+    assert device.resolve_device(on_cpu, SAFE) == "device=ddp: 2 x cpu in 32-true"
+    assert (
+        device.num_local_processes(on_cpu),
+        device.num_local_processes({"devices": [0, 3]}),
+        device.num_local_processes({"devices": "auto"}),
+    ) == (
         2,
         2,
         1,
     )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    assert device.resolve(on_gpus, SAFE) == "device=ddp: 8 x cuda in bf16-mixed"
+    assert device.resolve_device(on_gpus, SAFE) == "device=ddp: 8 x cuda in bf16-mixed"
 
 
 def test_processes_share_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,11 +134,11 @@ def test_processes_share_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("OMP_NUM_THREADS")
     try:
         torch.set_num_threads(8)
-        device.prepare(None, processes=2)
+        device.setup_process(None, processes=2)
         assert torch.get_num_threads() == 4
-        device.prepare(None, processes=2)  # as in a process that the first one started
+        device.setup_process(None, processes=2)  # as in a process that the first one started
         assert torch.get_num_threads() == 4
-        device.prepare(3, processes=2)
+        device.setup_process(3, processes=2)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
@@ -148,6 +152,6 @@ def test_a_time_between_validations_needs_one_clock() -> None:
         "strategy": "ddp",
         "val_check_interval": "00:00:00:01",
     }
-    with pytest.raises(Mistake, match="is a time"):
-        device.resolve(node, SAFE)
-    assert device.resolve(node | {"devices": 1}, SAFE) is None
+    with pytest.raises(UserError, match="is a time"):
+        device.resolve_device(node, SAFE)
+    assert device.resolve_device(node | {"devices": 1}, SAFE) is None

@@ -28,13 +28,13 @@ from seqlab.data.base import DataModule
 class Counting(DataModule):
     """Tokens that count upwards."""
 
-    facts = ("vocab_size", "context_length")
+    data_properties = ("vocab_size", "context_length")
 
     def __init__(self, batch_size: int = 4, vocab_size: int = 10, context_length: int = 6) -> None:
         super().__init__(batch_size)
         self.vocab_size, self.context_length = vocab_size, context_length
 
-    def read(self) -> dict:
+    def read_splits(self) -> dict:
         """Sixteen windows and four."""
         tokens = (torch.arange(20).unsqueeze(1) + torch.arange(self.context_length + 1)) % self.vocab_size
         pairs = [(row[:-1], row[1:]) for row in tokens]
@@ -76,8 +76,8 @@ from seqlab.tasks.forecasting import Forecasting
 class Huber(Forecasting):
     """The Huber loss instead of the squared error."""
 
-    def measure(self, batch: tuple) -> dict:
-        sums = super().measure(batch)
+    def compute_sums(self, batch: tuple) -> dict:
+        sums = super().compute_sums(batch)
         windows, targets = batch
         huber = torch.nn.functional.huber_loss(self.model(windows), targets, reduction="sum")
         return sums | {"loss": (huber, sums["loss"][1])}

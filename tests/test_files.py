@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from seqlab import files
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 CONTENT = b"a text worth fetching\n" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -67,15 +67,22 @@ def test_the_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (place / "sub").mkdir(parents=True)
         (place / "sub" / "text.txt").write_text(str(place))
     for place in places:
-        assert files.find("sub/text.txt", folders, url="http://127.0.0.1:9/") == (place / "sub" / "text.txt").resolve()
+        assert (
+            files.find_file("sub/text.txt", folders, url="http://127.0.0.1:9/")
+            == (place / "sub" / "text.txt").resolve()
+        )
         (place / "sub" / "text.txt").unlink()
 
 
 def test_a_path_may_be_absolute_or_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "text.txt").write_bytes(CONTENT)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert files.find(str(tmp_path / "text.txt")) == files.find("~/text.txt") == (tmp_path / "text.txt").resolve()
-    assert files.find("text.txt", ["~"]) == (tmp_path / "text.txt").resolve()
+    assert (
+        files.find_file(str(tmp_path / "text.txt"))
+        == files.find_file("~/text.txt")
+        == (tmp_path / "text.txt").resolve()
+    )
+    assert files.find_file("text.txt", ["~"]) == (tmp_path / "text.txt").resolve()
 
 
 def test_a_file_that_is_nowhere_names_the_places_and_the_remedy(
@@ -83,16 +90,16 @@ def test_a_file_that_is_nowhere_names_the_places_and_the_remedy(
 ) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(tmp_path / "environment"))
     (tmp_path / "text.txt").mkdir()  # a folder is no file
-    with pytest.raises(Mistake) as error:
-        files.find("text.txt", [str(tmp_path)], remedy="data.path=<a text>")
+    with pytest.raises(UserError) as error:
+        files.find_file("text.txt", [str(tmp_path)], remedy="data.path=<a text>")
     for part in ("text.txt", tmp_path / "environment", tmp_path, files.cache_folder(), "data.path=<a text>"):
         assert str(part) in str(error.value)
 
 
 def test_without_network_the_address_the_places_and_the_remedy_are_named(tmp_path: Path) -> None:
     url = "https://example.com/text.txt"
-    with pytest.raises(Mistake) as error:
-        files.find("text.txt", [str(tmp_path)], url, SHA256, remedy="data=sine")
+    with pytest.raises(UserError) as error:
+        files.find_file("text.txt", [str(tmp_path)], url, SHA256, remedy="data=sine")
     for part in (
         "text.txt",
         url,
@@ -107,36 +114,36 @@ def test_without_network_the_address_the_places_and_the_remedy_are_named(tmp_pat
 
 
 def test_a_download_is_checked_and_kept(server: str) -> None:
-    path = files.find("sub/text.txt", url=f"{server}/text.txt", sha256=SHA256)
+    path = files.find_file("sub/text.txt", url=f"{server}/text.txt", sha256=SHA256)
     assert path == (files.cache_folder() / "sub" / "text.txt").resolve()
     assert path.read_bytes() == CONTENT
-    assert files.sha256(path) == SHA256
+    assert files.compute_sha256(path) == SHA256
     assert left() == ["text.txt"]
-    assert files.find("sub/text.txt", url="http://127.0.0.1:9/", sha256=SHA256) == path  # the second time without
+    assert files.find_file("sub/text.txt", url="http://127.0.0.1:9/", sha256=SHA256) == path  # the second time without
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(server: str) -> None:
-    with pytest.raises(Mistake, match=f"text.txt has sha256 {SHA256} instead of {'0' * 64}"):
-        files.find("text.txt", url=f"{server}/text.txt", sha256="0" * 64)
+    with pytest.raises(UserError, match=f"text.txt has sha256 {SHA256} instead of {'0' * 64}"):
+        files.find_file("text.txt", url=f"{server}/text.txt", sha256="0" * 64)
     assert left() == []
 
 
 @pytest.mark.parametrize("checksum", [SHA256, None])
 def test_a_download_that_breaks_off_is_not_kept(server: str, checksum: str | None) -> None:
-    with pytest.raises(Mistake):
-        files.find("short.txt", url=f"{server}/short.txt", sha256=checksum)
+    with pytest.raises(UserError):
+        files.find_file("short.txt", url=f"{server}/short.txt", sha256=checksum)
     assert "short.txt" not in left()
 
 
 def test_what_the_server_does_not_have_is_refused(server: str) -> None:
-    with pytest.raises(Mistake, match=r"cannot be reached \(.*File not found"):
-        files.find("other.txt", url=f"{server}/other.txt")
+    with pytest.raises(UserError, match=r"cannot be reached \(.*File not found"):
+        files.find_file("other.txt", url=f"{server}/other.txt")
     assert left() == []
 
 
 def test_several_at_once_download_one_file(server: str) -> None:
     found: list[Path] = []
-    find = functools.partial(files.find, "text.txt", url=f"{server}/text.txt", sha256=SHA256)
+    find = functools.partial(files.find_file, "text.txt", url=f"{server}/text.txt", sha256=SHA256)
     threads = [threading.Thread(target=lambda: found.append(find())) for _ in range(4)]
     for thread in threads:
         thread.start()

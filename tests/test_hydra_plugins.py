@@ -2,13 +2,19 @@
 
 import pytest
 
-from hydra_plugins.seqlab_sweeps import drawn, grid, parsed, search_space, words_of
-from seqlab.errors import Mistake
+from hydra_plugins.seqlab_sweeps import (
+    block_to_overrides,
+    build_range,
+    build_search_space,
+    expand_grid,
+    parse_overrides,
+)
+from seqlab.errors import UserError
 
 
 def words(block: dict, typed: list[str], seeds: int | None = None) -> list[list[str]]:
     """The jobs of one block."""
-    return grid(parsed(words_of(block), None) | parsed(typed, None), seeds)
+    return expand_grid(parse_overrides(block_to_overrides(block), None) | parse_overrides(typed, None), seeds)
 
 
 def test_comma_lists_multiply_the_last_one_fastest() -> None:
@@ -35,7 +41,7 @@ def test_seeds_count_up_from_the_seed() -> None:
 
 @pytest.mark.parametrize(("typed", "seeds"), [(["seed=1,2"], 2), ([], 0), ([], "two")])
 def test_seeds_that_cannot_be(typed: list[str], seeds: int) -> None:
-    with pytest.raises(Mistake, match="counts up from one seed"):
+    with pytest.raises(UserError, match="counts up from one seed"):
         words({}, typed, seeds)
 
 
@@ -50,15 +56,15 @@ def test_a_glob_goes_through_the_choices(seqlab) -> None:
 
 
 def test_a_grid_has_no_intervals() -> None:
-    with pytest.raises(Mistake, match="has no end of values"):
+    with pytest.raises(UserError, match="has no end of values"):
         words({}, ["optimizer.lr=interval(0.1,1)"])
 
 
 def test_ranges_that_a_sampler_draws_from() -> None:
-    typed = parsed(
+    typed = parse_overrides(
         ["a=tag(log,interval(1e-4,1e-1))", "b=range(8,33,8)", "c=x,y", "d=interval(1,9)", "e=1", "f=choice(2,4)"], None
     )
-    assert search_space(typed) == {
+    assert build_search_space(typed) == {
         "words": ["e=1"],
         "ranges": {
             "a": {"low": 1e-4, "high": 1e-1, "log": True},
@@ -68,4 +74,4 @@ def test_ranges_that_a_sampler_draws_from() -> None:
             "f": {"choices": ["2", "4"]},
         },
     }
-    assert drawn(typed["d"])["low"] == 1
+    assert build_range(typed["d"])["low"] == 1

@@ -13,7 +13,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 KEYS = (
-    "status command overrides choices seed parameters metrics objective checkpoints steps tokens facts "
+    "status command overrides choices seed parameters metrics objective checkpoints steps tokens data_properties "
     "started ended process git versions hardware data base resumed error"
 ).split()
 
@@ -229,10 +229,10 @@ def test_a_failing_job_of_a_sweep_is_recorded_and_stops_nothing(seqlab, tmp_path
 
 def test_the_door_runs_a_frozen_folder(seqlab, tiny: list[str], tmp_path: Path) -> None:
     from seqlab.cli.compose import compose
-    from seqlab.launch.create import freeze
+    from seqlab.launch.create import create_run
 
     os.chdir(tmp_path)
-    run = freeze(compose("train", tiny[1:]).jobs[0])
+    run = create_run(compose("train", tiny[1:]).jobs[0])
     assert record(run)["status"] == "pending"
     done = subprocess.run([sys.executable, "-m", "seqlab.start", str(run)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

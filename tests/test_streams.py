@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from seqlab.streams import Unheard, unheard
+from seqlab.streams import BrokenPipeSafeStream, ignore_broken_pipe
 
 
 class Full(io.StringIO):
@@ -21,7 +21,7 @@ class Full(io.StringIO):
 
 
 def test_a_stream_without_a_reader_falls_silent() -> None:
-    stream = Unheard(Full())
+    stream = BrokenPipeSafeStream(Full())
     assert stream.write("abc") == 3
     stream.flush()
     assert not stream.isatty()
@@ -29,14 +29,14 @@ def test_a_stream_without_a_reader_falls_silent() -> None:
 
 def test_streams_are_put_back(capsys: pytest.CaptureFixture) -> None:
     before = sys.stdout, sys.stderr
-    with unheard():
+    with ignore_broken_pipe():
         print("heard")
     assert (sys.stdout, sys.stderr) == before
     assert capsys.readouterr().out == "heard\n"
 
 
 def test_a_program_whose_reader_is_gone_comes_to_its_end() -> None:
-    code = "import sys\nfrom seqlab.streams import unheard\nwith unheard():\n"
+    code = "import sys\nfrom seqlab.streams import ignore_broken_pipe\nwith ignore_broken_pipe():\n"
     code += "    for _ in range(100_000): print('and so on')\nsys.exit(7)"
     reader, writer = os.pipe()
     process = subprocess.Popen([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True)

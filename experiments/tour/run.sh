@@ -7,7 +7,7 @@ TOUR=experiments/tour
 
 heading() { printf '\n== %s\n\n' "$1"; }
 
-before() { # the base is no instruction run: the prompt is written out as data.format=phi would render it
+before() { # the base is no instruction run: the prompt is written out as data.prompt_style=phi would render it
     seqlab generate run=last device=cpu paths.runs="$RUNS" max_new_tokens=30 prompt="<|user|>
 $1
 $2
@@ -38,7 +38,7 @@ before "Name the first word." "clock night"
 
 heading "5. Instruction tuning: LoRA on every linear layer of the frozen base"
 python $TOUR/records.py "$RUNS/tour-records.json"
-seqlab train data=instruction data.path="$RUNS/tour-records.json" data.format=phi init_from=last \
+seqlab train data=instruction data.path="$RUNS/tour-records.json" data.prompt_style=phi init_from=last \
     adapter=lora adapter.rank=16 adapter.alpha=32 adapter.dropout=0 adapter.targets=[query,key,value,output,up,down] \
     optimizer.lr=5e-3 trainer.gradient_clip_val=1.0 \
     trainer.max_epochs=24 trainer.check_val_every_n_epoch=4 device=cpu threads=1 paths.runs="$RUNS"

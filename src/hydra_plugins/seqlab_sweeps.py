@@ -18,10 +18,18 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from seqlab.config.groups import SWITCHES
-from seqlab.errors import Mistake, did_you_mean
+from seqlab.config.groups import COMMAND_KEYS
+from seqlab.errors import UserError, did_you_mean
 
-KEYS = ("blocks", "seeds", "resume", "frozen", "sampler", "trials", "pruner")  # of conf/sweep/none.yaml
+SWEEP_KEYS = (
+    "blocks",
+    "seeds",
+    "resume",
+    "use_saved_configs",
+    "sampler",
+    "trials",
+    "pruner",
+)  # of conf/sweep/none.yaml
 
 
 @dataclass
@@ -64,14 +72,14 @@ class SeqlabLauncher(Launcher):
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         """Remember where to pass it."""
-        self.receive = task_function.receive
+        self.collect_launch = task_function.collect_launch
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
         """Pass on the words of each job."""
-        self.receive([list(words) for words in job_overrides], self.settings)
+        self.collect_launch([list(words) for words in job_overrides], self.settings)
         return []
 
 
@@ -84,66 +92,72 @@ class SeqlabSweeper(Sweeper):
         self.launches = plugins.instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        self.node, self.receive, self.loader = config.sweep, task_function.receive, hydra_context.config_loader
+        self.node, self.collect_launch, self.loader = (
+            config.sweep,
+            task_function.collect_launch,
+            hydra_context.config_loader,
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch a grid; of a search, pass on fixed words and ranges, block by block."""
         sweep: Any = OmegaConf.to_container(self.node, resolve=True)
-        check(sweep, arguments)
-        typed = parsed(arguments, self.loader)
+        check_sweep_node(sweep, arguments)
+        typed = parse_overrides(arguments, self.loader)
         written = [{}] if sweep["blocks"] is None else sweep["blocks"]
-        blocks = [parsed(words_of(block), self.loader) | typed for block in written]  # the command line wins
+        blocks = [
+            parse_overrides(block_to_overrides(block), self.loader) | typed for block in written
+        ]  # the command line wins
         if sweep["sampler"] is None:
-            return self.launches.launch([words for block in blocks for words in grid(block, sweep["seeds"])], 0)
+            return self.launches.launch([words for block in blocks for words in expand_grid(block, sweep["seeds"])], 0)
         if not isinstance(self.launches, SeqlabLauncher):
-            raise Mistake("sweep.sampler needs hydra/launcher=seqlab or slurm: leave the other launcher out.")
-        self.receive([search_space(block) for block in blocks], self.launches.settings, sweep)
+            raise UserError("sweep.sampler needs hydra/launcher=seqlab or slurm: leave the other launcher out.")
+        self.collect_launch([build_search_space(block) for block in blocks], self.launches.settings, sweep)
         return []
 
 
-def check(sweep: dict[str, Any], arguments: list[str]) -> None:
+def check_sweep_node(sweep: dict[str, Any], arguments: list[str]) -> None:
     """Refuse what would be ignored, or cannot be a block. Raises Mistake."""
     for key in sweep:
-        if key not in KEYS:
-            raise Mistake(f"There is no sweep.{key}.{did_you_mean(key, KEYS)}")
+        if key not in SWEEP_KEYS:
+            raise UserError(f"There is no sweep.{key}.{did_you_mean(key, SWEEP_KEYS)}")
     for word in OverridesParser.create().parse_overrides(arguments):
         if word.key_or_group in ("sweep.trials", "sweep.pruner") and sweep["sampler"] is None:
-            raise Mistake(f"{word.input_line} is for a search: give sweep.sampler=random or tpe, too.")
-        if word.key_or_group.split(".")[0] in SWITCHES and word.is_sweep_override():
-            raise Mistake(f"{word.input_line} says how to sweep, and cannot be swept over itself: give one value.")
+            raise UserError(f"{word.input_line} is for a search: give sweep.sampler=random or tpe, too.")
+        if word.key_or_group.split(".")[0] in COMMAND_KEYS and word.is_sweep_override():
+            raise UserError(f"{word.input_line} says how to sweep, and cannot be swept over itself: give one value.")
     blocks = sweep["blocks"]
     if blocks is not None and not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
-        raise Mistake(f"sweep.blocks={blocks} is no list of blocks: write [{{model: rnn, seed: '1,2'}}, …].")
+        raise UserError(f"sweep.blocks={blocks} is no list of blocks: write [{{model: rnn, seed: '1,2'}}, …].")
     for key in (key for block in blocks or [] for key in block):
-        if key.split(".")[0] in SWITCHES:
-            raise Mistake(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
+        if key.split(".")[0] in COMMAND_KEYS:
+            raise UserError(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
 
 
-def parsed(words: list[str], loader: Any) -> dict[str, Override]:
+def parse_overrides(words: list[str], loader: Any) -> dict[str, Override]:
     """Key -> override, the last one of a key; `sweep.…` is not for the jobs. `loader` knows what `glob(*)` may name."""
     found = OverridesParser.create(config_loader=loader).parse_overrides(words)
     return {word.get_key_element(): word for word in found if not word.key_or_group.startswith("sweep.")}
 
 
-def words_of(block: dict[str, Any]) -> list[str]:
+def block_to_overrides(block: dict[str, Any]) -> list[str]:
     """What a block of a yaml sets, as it would be typed."""
-    return [f"{key}={written_out(value)}" for key, value in block.items()]
+    return [f"{key}={format_yaml_value(value)}" for key, value in block.items()]
 
 
-def written_out(value: Any) -> str:
+def format_yaml_value(value: Any) -> str:
     """A value of a yaml in Hydra's grammar; text is taken as it is."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value).replace("'", "") if isinstance(value, list) else str(value)
 
 
-def grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
+def expand_grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
     """All combinations of a block, the last key fastest; with `seeds` each of them so many times, which counts up from `seed`."""
-    choices = {key: values(override) for key, override in block.items()}
+    choices = {key: sweep_values(override) for key, override in block.items()}
     if seeds is not None:
         first = choices.pop("seed", ["0"])
         if len(first) > 1 or not first[0].lstrip("-").isdigit() or type(seeds) is not int or seeds < 1:
-            raise Mistake(
+            raise UserError(
                 f"sweep.seeds={seeds} counts up from one seed=<number>: give a number of 1 or more, and no list of seeds."
             )
         choices["seed"] = [str(int(first[0]) + number) for number in range(seeds)]
@@ -151,34 +165,34 @@ def grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
     return [[f"{key}={value}" for key, value in zip(choices, job, strict=True)] for job in jobs]
 
 
-def values(override: Override) -> list[str]:
+def sweep_values(override: Override) -> list[str]:
     """The values that an override goes through."""
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
     if not override.is_discrete_sweep():
-        raise Mistake(f"{override.input_line} has no end of values: draw from it with sweep.sampler=random or tpe.")
+        raise UserError(f"{override.input_line} has no end of values: draw from it with sweep.sampler=random or tpe.")
     return list(override.sweep_string_iterator())
 
 
-def search_space(block: dict[str, Override]) -> dict[str, Any]:
+def build_search_space(block: dict[str, Override]) -> dict[str, Any]:
     """`{"words": fixed ones, "ranges": key -> what a sampler draws from}`, as plain data."""
-    ranges = {key: drawn(override) for key, override in block.items() if override.is_sweep_override()}
-    words = [f"{key}={values(override)[0]}" for key, override in block.items() if key not in ranges]
+    ranges = {key: build_range(override) for key, override in block.items() if override.is_sweep_override()}
+    words = [f"{key}={sweep_values(override)[0]}" for key, override in block.items() if key not in ranges]
     return {"words": words, "ranges": ranges}
 
 
-def drawn(override: Override) -> dict[str, Any]:
+def build_range(override: Override) -> dict[str, Any]:
     """What a sampler draws from: choices, or the ends of a range with its step, or on a logarithmic scale."""
     value = override.value()
     if isinstance(value, IntervalSweep):
         if not all(math.isfinite(end or 0) for end in (value.start, value.end)):
-            raise Mistake(f"{override.input_line} has no end: give two numbers.")
+            raise UserError(f"{override.input_line} has no end: give two numbers.")
         return {"low": value.start, "high": value.end, "log": "log" in value.tags}
     if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
         numbers = list(value.range())
         if not numbers:
-            raise Mistake(f"{override.input_line} is an empty range: its end is not part of it.")
+            raise UserError(f"{override.input_line} is an empty range: its end is not part of it.")
         if "log" in value.tags:
-            raise Mistake(f"{override.input_line}: a range has steps and no logarithm; take tag(log,interval(…)).")
+            raise UserError(f"{override.input_line}: a range has steps and no logarithm; take tag(log,interval(…)).")
         return {"low": value.start, "high": numbers[-1], "step": value.step}
-    return {"choices": values(override)}
+    return {"choices": sweep_values(override)}

@@ -9,64 +9,64 @@ from hydra.utils import instantiate
 from torch import nn
 
 from seqlab.config import targets
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.runs.objective import Objective
-from seqlab.runs.ranks import rank
+from seqlab.runs.ranks import get_rank
 
 Config = dict[str, Any]
 
 
-def make(node: Config, group: str, **given: Any) -> Any:
+def instantiate_node(node: Config, group: str, **given: Any) -> Any:
     """The object of a node. `given` are what the target wants of them; a ValueError in a constructor is a Mistake."""
-    target = targets.resolve(node["_target_"], group)
-    wanted = {name: value for name, value in given.items() if name in targets.keywords(target)}
+    target = targets.resolve_target(node["_target_"], group)
+    wanted = {name: value for name, value in given.items() if name in targets.parameters(target)}
     maker = instantiate({**node, "_partial_": True, "_convert_": "all"})
     try:
         return maker(**wanted)
     except (ValueError, TypeError) as error:
-        raise as_mistake(error, group) from error
+        raise as_user_error(error, group) from error
 
 
-def as_mistake(error: Exception, group: str) -> Mistake:
+def as_user_error(error: Exception, group: str) -> UserError:
     """What a constructor refuses is the user's mistake; a message that begins with a keyword gets its group's name."""
     text = str(error)
-    if isinstance(error, Mistake):
+    if isinstance(error, UserError):
         return error
     if re.match(r"\w+\.\w+=", text):
-        return Mistake(text)
-    return Mistake(f"{group}.{text}" if re.match(r"\w+=", text) else f"{group}: {text}")
+        return UserError(text)
+    return UserError(f"{group}.{text}" if re.match(r"\w+=", text) else f"{group}: {text}")
 
 
-def partial(node: Config) -> Any:
+def build_partial(node: Config) -> Any:
     """What is completed later: an optimizer, a schedule, an adapter."""
     return instantiate({**node, "_partial_": True, "_convert_": "all"})
 
 
-def schedule(node: Config) -> Any:
+def build_schedule(node: Config) -> Any:
     """A schedule completed by optimizer and total steps, if its target wants them (torch's own mostly do not)."""
-    maker = partial(node)
-    if "total_steps" in targets.keywords(maker.func):
+    maker = build_partial(node)
+    if "total_steps" in targets.parameters(maker.func):
         return maker
     return lambda optimizer, total_steps: maker(optimizer)
 
 
-def tokenizer(config: Config, run: Path) -> Any:
+def build_tokenizer(config: Config, run: Path) -> Any:
     """The run's own tokenizer as saved, else a new one, which learns from the training text if it learns; or None."""
     if not config["tokenizer"]:
         return None
     kept = run / "tokenizer"
     if kept.is_dir():
-        return targets.class_of(config, "tokenizer").load(kept)
-    source = targets.class_of(config, "data")
+        return targets.get_class(config, "tokenizer").load(kept)
+    source = targets.get_class(config, "data")
     text = None
-    if "text" in targets.keywords(targets.class_of(config, "tokenizer")):
-        if not hasattr(source, "training_text"):
-            raise Mistake(
+    if "text" in targets.parameters(targets.get_class(config, "tokenizer")):
+        if not hasattr(source, "tokenizer_training_texts"):
+            raise UserError(
                 f"{config['tokenizer']['_target_']} learns from a text, and these data offer none: take tokenizer=byte."
             )
-        text = source.training_text(**{k: v for k, v in config["data"].items() if not k.startswith("_")})
-    new = make(config["tokenizer"], "tokenizer", text=text)
-    if rank():
+        text = source.tokenizer_training_texts(**{k: v for k, v in config["data"].items() if not k.startswith("_")})
+    new = instantiate_node(config["tokenizer"], "tokenizer", text=text)
+    if get_rank():
         return new  # the first one saves it
     partial_folder = run / "tokenizer.part"
     partial_folder.mkdir(exist_ok=True)
@@ -75,64 +75,64 @@ def tokenizer(config: Config, run: Path) -> Any:
     return new
 
 
-def data(config: Config, tokenizer: Any) -> Any:
+def build_data(config: Config, tokenizer: Any) -> Any:
     """The data, read."""
-    module = make(config["data"], "data", tokenizer=tokenizer)
-    module.order_seed = config["seed"]
+    module = instantiate_node(config["data"], "data", tokenizer=tokenizer)
+    module.sampler_seed = config["seed"]
     try:
         module.setup()
     except ValueError as error:
-        raise as_mistake(error, "data") from error
+        raise as_user_error(error, "data") from error
     return module
 
 
-def facts_of(data: Any) -> dict[str, Any]:
-    """The facts of data that were read."""
-    return {name: getattr(data, name) for name in data.facts}
+def get_data_properties(data: Any) -> dict[str, Any]:
+    """The data_properties of data that were read."""
+    return {name: getattr(data, name) for name in data.data_properties}
 
 
-def model(node: Config, facts: dict[str, Any], seed: int = 0) -> nn.Module:
-    """The model, given those facts that its constructor names. Its initialisation is a function of the seed alone."""
+def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) -> nn.Module:
+    """The model, given those data_properties that its constructor names. Its init is a function of the seed alone."""
     node = dict(node)
-    names = targets.keywords(targets.resolve(node["_target_"], "model"))
-    for name, value in facts.items():
+    names = targets.parameters(targets.resolve_target(node["_target_"], "model"))
+    for name, value in data_properties.items():
         if name not in names:
             continue
         if node.get(name) is None:
             node[name] = value
         elif name == "context_length" and node[name] < value:
-            raise Mistake(
+            raise UserError(
                 f"model.context_length={node[name]} is shorter than data.context_length={value}: "
                 f"take data.context_length={node[name]}, or a longer model."
             )
         elif name != "context_length" and node[name] != value:
-            raise Mistake(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
+            raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
     torch.manual_seed(seed)
-    return make(node, "model")
+    return instantiate_node(node, "model")
 
 
-def task(config: Config, model: nn.Module) -> Any:
+def build_task(config: Config, model: nn.Module) -> Any:
     """The LightningModule with model, optimizer and schedule."""
-    return make(
+    return instantiate_node(
         config["task"],
         "task",
         model=model,
-        optimizer=partial(config["optimizer"]),
-        schedule=schedule(config["schedule"]),
-        adapter=partial(config["adapter"]) if config["adapter"] else None,
+        optimizer=build_partial(config["optimizer"]),
+        schedule=build_schedule(config["schedule"]),
+        adapter=build_partial(config["adapter"]) if config["adapter"] else None,
         seed=config["seed"],
     )
 
 
-def trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any], **given: Any) -> Any:
+def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any], **given: Any) -> Any:
     """Lightning's Trainer with the run's callbacks and loggers, each given those of `given` that it names."""
     described = {"config": config, "run": run, "seed": config["seed"]} | given
     watching = [
-        make(node, "callbacks", **described, objective=Objective(**config["objective"]))
+        instantiate_node(node, "callbacks", **described, objective=Objective(**config["objective"]))
         for node in config["callbacks"].values()
         if node
     ]
-    loggers = [make(node, "logger", **described) for node in config["logger"].values() if node]
+    loggers = [instantiate_node(node, "logger", **described) for node in config["logger"].values() if node]
     fixed = {
         "callbacks": callbacks + watching,
         "logger": loggers or False,
@@ -147,6 +147,6 @@ def trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any],
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
-        return make(config["trainer"], "trainer", **fixed)
+        return instantiate_node(config["trainer"], "trainer", **fixed)
     except MisconfigurationException as error:
-        raise Mistake(f"trainer: {error}") from error
+        raise UserError(f"trainer: {error}") from error

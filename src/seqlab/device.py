@@ -11,36 +11,36 @@ from typing import Any
 
 import torch
 
-from seqlab.errors import Mistake
-from seqlab.files import cache_folder, locked
+from seqlab.errors import UserError
+from seqlab.files import cache_folder, lock_file
 
-WORTH_IT = 1.5  # a lower precision must be this many times as fast as fp32
+MIN_BF16_SPEEDUP = 1.5  # a lower precision must be this many times as fast as fp32
 
 
-def accelerator() -> str:
+def best_accelerator() -> str:
     """The best accelerator of this machine: cuda, mps or cpu."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def there() -> list[str]:
+def available_accelerators() -> list[str]:
     """The accelerators that this machine has, by Lightning's names."""
     gpus = ["cuda", "gpu"] if torch.cuda.is_available() else []
     return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
-def gpus() -> int:
+def gpu_count() -> int:
     """How many NVIDIA GPUs this machine has."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def torch_device(name: str) -> torch.device:
     """The torch device for an accelerator's name, `auto` included."""
-    return torch.device(accelerator() if name == "auto" else {"gpu": "cuda"}.get(name, name))
+    return torch.device(best_accelerator() if name == "auto" else {"gpu": "cuda"}.get(name, name))
 
 
-def hardware() -> str:
+def hardware_name() -> str:
     """The processor or GPU by its name."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
@@ -53,16 +53,20 @@ def hardware() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-FIXED = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # the precision of device=<accelerator>, and of ddp
+DEFAULT_PRECISION = {
+    "cuda": "bf16-mixed",
+    "mps": "32-true",
+    "cpu": "32-true",
+}  # the precision of device=<accelerator>, and of ddp
 
 
-def processes(trainer: dict) -> int:
+def num_local_processes(trainer: dict) -> int:
     """How many processes a trainer node wants on this machine."""
     devices = trainer["devices"]
     return len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) and devices > 0 else 1
 
 
-def prepare(threads: int | None, processes: int = 1) -> None:
+def setup_process(threads: int | None, processes: int = 1) -> None:
     """Set up this process for training: its threads, its share of them by default, and memory that stays with it.
 
     glibc gives large blocks back to the kernel when they are freed, and each step of a language model on a CPU faults
@@ -80,37 +84,37 @@ def prepare(threads: int | None, processes: int = 1) -> None:
             libc.mallopt(-1, -1)
 
 
-def resolve(trainer: dict, safe: tuple[str, ...], elsewhere: bool = False) -> str | None:
+def resolve_device(trainer: dict, safe: tuple[str, ...], remote: bool = False) -> str | None:
     """Replace `auto` in a trainer node's accelerator and precision in place; the line that says what was taken, if any.
 
-    `safe` are the precisions that the task calls safe, fp32 first. A device that is named may be `elsewhere`.
+    `safe` are the precisions that the task calls safe, fp32 first. A device that is named may be `remote`.
     """
     chosen = trainer["accelerator"]
-    if chosen != "auto" and chosen not in there() and not (elsewhere and chosen in ("cuda", "gpu")):
-        raise Mistake(f"device={chosen}: this machine has no such device; take device={accelerator()} or auto.")
+    if chosen != "auto" and chosen not in available_accelerators() and not (remote and chosen in ("cuda", "gpu")):
+        raise UserError(f"device={chosen}: this machine has no such device; take device={best_accelerator()} or auto.")
     if chosen == "gpu":
         trainer["accelerator"] = "cuda"
     check_devices(trainer["devices"])
     automatic = "auto" in (chosen, trainer["precision"])
     parallel, why = trainer.get("strategy") == "ddp", ""
     if chosen == "auto":
-        trainer["accelerator"] = "cpu" if parallel and accelerator() == "mps" else accelerator()
+        trainer["accelerator"] = "cpu" if parallel and best_accelerator() == "mps" else best_accelerator()
     if trainer["devices"] in ("auto", -1):
-        trainer["devices"] = (gpus() if trainer["accelerator"] == "cuda" else 0) or (2 if parallel else 1)
-    if processes(trainer) > 1 and isinstance(trainer.get("val_check_interval"), str | dict):
-        raise Mistake(
+        trainer["devices"] = (gpu_count() if trainer["accelerator"] == "cuda" else 0) or (2 if parallel else 1)
+    if num_local_processes(trainer) > 1 and isinstance(trainer.get("val_check_interval"), str | dict):
+        raise UserError(
             f"trainer.val_check_interval={trainer['val_check_interval']} is a time, and the clocks of "
-            f"{processes(trainer)} processes differ: give a number of batches."
+            f"{num_local_processes(trainer)} processes differ: give a number of batches."
         )
     if trainer["precision"] == "auto":
         if parallel:
-            trainer["precision"] = FIXED[trainer["accelerator"]]
+            trainer["precision"] = DEFAULT_PRECISION[trainer["accelerator"]]
         else:
-            trainer["precision"], why = fastest(trainer["accelerator"], safe)
+            trainer["precision"], why = choose_precision(trainer["accelerator"], safe)
     if not automatic:
         return None
     if parallel:
-        return f"device=ddp: {processes(trainer)} x {trainer['accelerator']} in {trainer['precision']}"
+        return f"device=ddp: {num_local_processes(trainer)} x {trainer['accelerator']} in {trainer['precision']}"
     return f"device=auto: {trainer['accelerator']} in {trainer['precision']}{why}"
 
 
@@ -119,35 +123,35 @@ def check_devices(devices: Any) -> None:
     several = devices if isinstance(devices, list) else []
     counted = type(devices) is int and (devices > 0 or devices == -1)
     if not (counted or devices == "auto" or (several and all(type(number) is int for number in several))):
-        raise Mistake(
+        raise UserError(
             f"trainer.devices={devices} counts no devices: take a number such as 2, auto for all, or GPUs by number: [0,1]."
         )
 
 
-def fastest(name: str, safe: tuple[str, ...]) -> tuple[str, str]:
+def choose_precision(name: str, safe: tuple[str, ...]) -> tuple[str, str]:
     """The precision to take, and why."""
     if "bf16-mixed" not in safe or name == "mps":
         return "32-true", ""
-    ratio = bfloat16_speed(name)
-    verdict = "bf16-mixed" if ratio >= WORTH_IT else "32-true"
+    ratio = bf16_speedup(name)
+    verdict = "bf16-mixed" if ratio >= MIN_BF16_SPEEDUP else "32-true"
     return verdict, f" (bf16 measured at {ratio:.2g} times the speed of fp32)"
 
 
-def bfloat16_speed(name: str) -> float:
+def bf16_speedup(name: str) -> float:
     """How many times as fast as fp32 bfloat16 multiplies matrices here; measured once per machine, and kept."""
     file = cache_folder() / "precision.json"
-    machine = f"{hardware()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {name}"
-    with locked(file):
+    machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {name}"
+    with lock_file(file):
         known = json.loads(file.read_text()) if file.exists() else {}
         if machine not in known:
-            known[machine] = seconds(name, torch.float32) / seconds(name, torch.bfloat16)
+            known[machine] = time_matmul(name, torch.float32) / time_matmul(name, torch.bfloat16)
             partial = file.with_name("precision.json.part")
             partial.write_text(json.dumps(known, indent=2))
             partial.replace(file)
     return known[machine]
 
 
-def seconds(name: str, dtype: torch.dtype, budget: float = 0.03) -> float:
+def time_matmul(name: str, dtype: torch.dtype, budget: float = 0.03) -> float:
     """The shortest time of a product (256, 768) by (768, 768), of GPT-2 small's width, repeated for `budget` seconds."""
     left, right = torch.ones(256, 768, dtype=dtype, device=name), torch.ones(768, 768, dtype=dtype, device=name)
     times: list[float] = []

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 
 def cache_folder() -> Path:
@@ -21,13 +21,13 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqlab"
 
 
-def sha256(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     """The file's checksum in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find(
+def find_file(
     path: str,
     folders: Iterable[str] = (),
     url: str | None = None,
@@ -48,22 +48,22 @@ def find(
             return (folder / relative).resolve()
     where = ", ".join(str(place) for place in [Path(path), *looked, cache_folder()])
     if url is None:
-        raise Mistake(f"There is no file {path} (looked for as {where}): give one that exists with {remedy}.")
+        raise UserError(f"There is no file {path} (looked for as {where}): give one that exists with {remedy}.")
     try:
-        return download(url, cache_folder() / relative, sha256)
+        return download_file(url, cache_folder() / relative, sha256)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise Mistake(
+        raise UserError(
             f"There is no {path} (looked for as {where}) and {url} cannot be reached ({reason}): "
             f"put the file into one of these folders, or type {remedy}."
         ) from error
 
 
-def download(url: str, target: Path, expected: str | None) -> Path:
+def download_file(url: str, target: Path, expected: str | None) -> Path:
     """Download to `target` with a progress bar: under a lock, checked by sha256, and renamed into place when whole."""
     from rich.progress import wrap_file
 
-    with locked(target):
+    with lock_file(target):
         if target.is_file():  # another process was faster
             return target
         partial = target.with_name(target.name + ".part")
@@ -78,16 +78,16 @@ def download(url: str, target: Path, expected: str | None) -> Path:
         if size and (arrived := partial.stat().st_size) != size:
             partial.unlink()
             raise OSError(f"it broke off after {arrived} of {size} bytes")
-        actual = sha256(partial)
+        actual = compute_sha256(partial)
         if expected and actual != expected:
             partial.unlink()
-            raise Mistake(f"{url} has sha256 {actual} instead of {expected}: fetch a good copy by hand to {target}.")
+            raise UserError(f"{url} has sha256 {actual} instead of {expected}: fetch a good copy by hand to {target}.")
         partial.replace(target)
     return target
 
 
 @contextmanager
-def locked(target: Path) -> Iterator[None]:
+def lock_file(target: Path) -> Iterator[None]:
     """Hold an exclusive lock beside `target`, so that ranks and parallel jobs prepare it once."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(target.with_name(target.name + ".lock"), "w") as lock:
@@ -120,11 +120,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise Mistake(f"{path} is damaged ({error}): bring it back, or take its folder away.") from error
+        raise UserError(f"{path} is damaged ({error}): bring it back, or take its folder away.") from error
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a folder against another process that wants to hold it; let go with the process. Raises Mistake."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -139,12 +139,12 @@ def lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Mistake(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
+        raise UserError(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
     except OSError:  # it has none: run.json still names the process
         pass
 
 
-def sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make renames in a folder last through a power cut, where the system can."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

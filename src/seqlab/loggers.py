@@ -11,7 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
 # The tab CUSTOM SCALARS: what belongs together in one chart.
-OVERLAID = {"losses": {"loss": ["Multiline", ["train/loss", "val/loss"]]}}
+CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["train/loss", "val/loss"]]}}
 
 
 class TensorBoard(TensorBoardLogger):
@@ -25,7 +25,7 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir=run.parent, name=run.name, version="", default_hp_metric=False, purge_step=purge_step)
         self.config, self.command = config, command
         self.resumed = None if purge_step is None else purge_step - 1
-        self.there = tags_at(run, self.resumed) if self.resumed else set()
+        self.there = read_tags(run, self.resumed) if self.resumed else set()
         self.begin()
 
     @rank_zero_only
@@ -34,7 +34,7 @@ class TensorBoard(TensorBoardLogger):
         _, start, _ = hparams(flatten(self.config), {})
         self.experiment.file_writer.add_summary(start)
         self.experiment.add_text("command", f"    {self.command}", 0)
-        self.experiment.add_custom_scalars(OVERLAID)
+        self.experiment.add_custom_scalars(CUSTOM_SCALARS)
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         self.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
 
@@ -66,7 +66,7 @@ class TensorBoard(TensorBoardLogger):
         """No hparams.yaml: config.yaml says it all."""
 
 
-def tags_at(run: Path, step: int) -> set[str]:
+def read_tags(run: Path, step: int) -> set[str]:
     """What the event files of a run hold of a step."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # late: only to resume
 

@@ -9,7 +9,7 @@ import hashlib
 import torch
 
 
-def stream(seed: int, name: str, *counts: int) -> int:
+def derive_seed(seed: int, name: str, *counts: int) -> int:
     """A 63-bit seed for one consumer ("order", "dropout", "sampling") of a run with this seed."""
     text = ":".join(map(str, (seed, name, *counts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

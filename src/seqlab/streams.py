@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from typing import Any
 
 
-class Unheard:
+class BrokenPipeSafeStream:
     """A stream that falls silent where its reader is gone, instead of raising in the middle of a step."""
 
     def __init__(self, stream: Any) -> None:
@@ -38,13 +38,13 @@ class Unheard:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def ignore_broken_pipe() -> Iterator[None]:
     """Go on with the work where nobody reads any more."""
-    with redirect_stdout(Unheard(sys.stdout)), redirect_stderr(Unheard(sys.stderr)):
+    with redirect_stdout(BrokenPipeSafeStream(sys.stdout)), redirect_stderr(BrokenPipeSafeStream(sys.stderr)):
         yield
 
 
-def say(text: str) -> None:
+def signal_safe_print(text: str) -> None:
     """Write to the terminal from a signal handler, which must neither wait for a lock nor fail."""
     with suppress(OSError):
         os.write(2, text.encode())

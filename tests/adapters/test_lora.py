@@ -99,16 +99,16 @@ def test_dropout_applies_in_training_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "tied", "message"),
+    ("targets", "tie_embeddings", "message"),
     [
         (("query", "c_attn"), False, "c_attn names no linear layer; this model has down, head, key"),
         (("token_embedding",), False, "token_embedding"),
         (("query", "head"), True, "head shares its weight"),
     ],
 )
-def test_targets_that_do_not_fit_are_refused(targets: tuple[str, ...], tied: bool, message: str) -> None:
+def test_targets_that_do_not_fit_are_refused(targets: tuple[str, ...], tie_embeddings: bool, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        lora(tiny(tied=tied), targets=targets)
+        lora(tiny(tie_embeddings=tie_embeddings), targets=targets)
 
 
 def test_a_folder_gives_the_adapter_back(tmp_path: Path) -> None:

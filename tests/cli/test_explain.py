@@ -44,6 +44,6 @@ def test_it_is_the_config_that_would_be_frozen(seqlab, tmp_path) -> None:
 def test_yamls_of_ones_own_are_named(seqlab, tmp_path) -> None:
     file = tmp_path / "mine" / "model" / "small.yaml"
     file.parent.mkdir(parents=True)
-    file.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
+    file.write_text("_target_: seqlab.models.rnn.GRUForecaster\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
     answer = seqlab("train", "model=small", "--config-dir", "mine", "device=cpu", "explain=true")
     assert re.search(r"hidden_size: 4 +# mine/model/small.yaml", answer.out), answer.err

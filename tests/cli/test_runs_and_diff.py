@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.runs.folder import write_record
+from seqlab.runs.folder import update_run_info
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_code_that_was_not_committed_may_differ(dirty: bool, seqlab, tmp_path: P
     assert seqlab("train", "-m", "seed=1,1", "trainer.max_epochs=1", "device=cpu").status == 0
     runs = sorted(file.parent for file in tmp_path.glob("runs/*/*/*/run.json"))
     for run in runs:
-        write_record(run, git={"commit": "abc", "dirty": dirty})
+        update_run_info(run, git={"commit": "abc", "dirty": dirty})
     answer = seqlab("diff", f"a={runs[0]}", f"b={runs[1]}")
     assert "The two runs are the same" in answer.out
     assert ("The code may differ besides" in answer.out) == dirty

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from seqlab.config.limits import check_ranges
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,13 @@ def test_numbers_in_range_nulls_and_other_keys_are_taken(node: dict[str, Any]) -
     ],
 )
 def test_numbers_out_of_range_are_refused(node: dict[str, Any], message: str) -> None:
-    with pytest.raises(Mistake, match=message):
+    with pytest.raises(UserError, match=message):
         check_ranges(node)
 
 
 @pytest.mark.parametrize("value", ["many", "8", True, [8]])
 def test_what_is_no_number_is_refused_with_an_example(value: Any) -> None:
-    with pytest.raises(Mistake, match=r"data\.batch_size=.* is no number: type one, for instance data\.batch_size=10"):
+    with pytest.raises(
+        UserError, match=r"data\.batch_size=.* is no number: type one, for instance data\.batch_size=10"
+    ):
         check_ranges({"data": {"batch_size": value}})

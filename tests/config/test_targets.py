@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from seqlab.config import targets
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 FORBIDDEN = [
     "os.system",
@@ -24,11 +24,11 @@ FORBIDDEN = [
 ]
 
 
-@pytest.mark.parametrize("group", targets.ALLOWED)
+@pytest.mark.parametrize("group", targets.ALLOWED_PACKAGES)
 @pytest.mark.parametrize("target", FORBIDDEN)
 def test_nothing_outside_its_packages_is_resolved(group: str, target: str) -> None:
-    with pytest.raises(Mistake):
-        targets.resolve(target, group)
+    with pytest.raises(UserError):
+        targets.resolve_target(target, group)
 
 
 @pytest.mark.parametrize("target", FORBIDDEN)

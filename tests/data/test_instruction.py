@@ -8,30 +8,30 @@ from typing import Any
 import pytest
 import torch
 
-from seqlab.data.instruction import Instruction, collate, read_records
-from seqlab.errors import Mistake
-from seqlab.prompts.styles import alpaca, alpaca_original, phi
-from seqlab.tokenizers.byte import Byte
-from seqlab.tokenizers.gpt2 import GPT2
+from seqlab.data.instruction import InstructionDataModule, collate, read_examples
+from seqlab.errors import UserError
+from seqlab.prompts.styles import alpaca, phi, stanford_alpaca
+from seqlab.tokenizers.byte import ByteTokenizer
+from seqlab.tokenizers.gpt2 import GPT2Tokenizer
 
 EOS = 50256
 ANSWER_999 = [2025, 281, 1122, 4948, 286, 705, 23855, 3474, 6, 318, 705, 36439, 4458, EOS]
 
 
 @cache
-def gpt2(shared: Path) -> GPT2:
-    return GPT2(folders=[str(shared)])
+def gpt2(shared: Path) -> GPT2Tokenizer:
+    return GPT2Tokenizer(folders=[str(shared)])
 
 
-def published(shared: Path, **changes: Any) -> Instruction:
-    data = Instruction(str(shared / "instruction-data.json"), gpt2(shared), **changes)
+def published(shared: Path, **changes: Any) -> InstructionDataModule:
+    data = InstructionDataModule(str(shared / "instruction-data.json"), gpt2(shared), **changes)
     data.setup()
     return data
 
 
-def written(path: Path, records: Any, **changes: Any) -> Instruction:
+def written(path: Path, records: Any, **changes: Any) -> InstructionDataModule:
     path.write_text(records if isinstance(records, str) else json.dumps(records))
-    data = Instruction(str(path), Byte(), **({"val_fraction": 0, "test_fraction": 0} | changes))
+    data = InstructionDataModule(str(path), ByteTokenizer(), **({"val_fraction": 0, "test_fraction": 0} | changes))
     data.setup()
     return data
 
@@ -43,10 +43,10 @@ def record(number: int, output: str = "yes") -> dict[str, str]:
 def test_splits_in_file_order(shared: Path) -> None:
     data = published(shared)
     assert [len(data.splits[split]) for split in ("train", "val", "test")] == [842, 93, 165]
-    records = read_records(data.files[0])
+    records = read_examples(data.files[0])
     assert (len(records), sum(r["input"] != "" for r in records)) == (1100, 325)
     starts = [data.splits[split][0] for split in ("train", "val", "test")]
-    assert starts == [data.encode(records[number]) for number in (0, 842, 935)]
+    assert starts == [data.encode_example(records[number]) for number in (0, 842, 935)]
     assert data.sample_prompt(None) == alpaca(records[842]["instruction"], records[842]["input"])
     assert data.dropped == 0
 
@@ -58,9 +58,9 @@ def test_token_lengths_of_all_records(shared: Path) -> None:
     assert (lengths[0], lengths[999], lengths.index(91), sorted(lengths)[550]) == (74, 54, 122, 55)
 
 
-@pytest.mark.parametrize(("format", "number", "tokens"), [("alpaca_original", 0, 83), ("phi", 0, 53), ("phi", 999, 38)])
+@pytest.mark.parametrize(("format", "number", "tokens"), [("stanford_alpaca", 0, 83), ("phi", 0, 53), ("phi", 999, 38)])
 def test_token_lengths_of_other_formats(shared: Path, format: str, number: int, tokens: int) -> None:
-    data = published(shared, format=format, val_fraction=0, test_fraction=0)
+    data = published(shared, prompt_style=format, val_fraction=0, test_fraction=0)
     assert len(data.splits["train"][number][0]) - 1 == tokens
 
 
@@ -69,18 +69,18 @@ def test_formats() -> None:
     assert phi("Add.") == "<|user|>\nAdd.\n<|assistant|>:\n"
     assert alpaca("Add.", "1 2").endswith("request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n")
     assert "### Input" not in alpaca("Add.")
-    assert alpaca("Add.") == alpaca_original("Add.")
-    assert "paired with an input that provides further context." in alpaca_original("Add.", "1 2")
+    assert alpaca("Add.") == stanford_alpaca("Add.")
+    assert "paired with an input that provides further context." in stanford_alpaca("Add.", "1 2")
 
 
 def test_supervised_tokens_of_all_records(shared: Path) -> None:
     data = published(shared, val_fraction=0, test_fraction=0)
-    batches = list(data.loader("train"))
+    batches = list(data.split_dataloader("train"))
     assert sum(int((targets != -100).sum()) for _, targets in batches) == 14_439
     assert sum(len(ids) for ids, _ in data.splits["train"]) == 63_125
     assert sum(int((targets == EOS).sum()) for _, targets in batches) == 1_100  # one end each, though pad == eos
     everything = published(shared, val_fraction=0, test_fraction=0, mask_prompt=False)
-    supervised = sum(int((targets != -100).sum()) for _, targets in everything.loader("train"))
+    supervised = sum(int((targets != -100).sum()) for _, targets in everything.split_dataloader("train"))
     assert supervised == 63_125 - 1_100  # the first token of a record is nobody's target
 
 
@@ -94,7 +94,7 @@ def test_supervised_tokens_of_record_999(shared: Path) -> None:
 
 def test_the_prompt_for_inference_is_the_prefix_for_training(shared: Path) -> None:
     data = published(shared, val_fraction=0, test_fraction=0)
-    for number, raw in enumerate(read_records(data.files[0])[:300]):
+    for number, raw in enumerate(read_examples(data.files[0])[:300]):
         ids, prompt = data.splits["train"][number]
         assert gpt2(shared).encode(data.render(raw["instruction"], raw["input"])) == ids[:prompt]
         assert gpt2(shared).decode(ids[prompt:-1]) == raw["output"]
@@ -128,7 +128,7 @@ def test_records_longer_than_the_context_are_dropped_and_counted(tmp_path: Path)
     assert (len(data.splits["train"]), data.dropped) == (2, 1)
     assert all(ids[-1] == 256 for ids, _ in data.splits["train"])  # nothing lost its end
     with pytest.raises(
-        Mistake, match=rf"All 3 train records of r.json are longer than .*={exact - 1} tokens: take {exact + 497}"
+        UserError, match=rf"All 3 train records of r.json are longer than .*={exact - 1} tokens: take {exact + 497}"
     ):
         written(tmp_path / "r.json", records, context_length=exact - 1)
 
@@ -144,26 +144,26 @@ def test_records_longer_than_the_context_are_dropped_and_counted(tmp_path: Path)
     ],
 )
 def test_a_malformed_record_is_named_by_its_number(tmp_path: Path, bad: Any, message: str) -> None:
-    with pytest.raises(Mistake, match=message):
+    with pytest.raises(UserError, match=message):
         written(tmp_path / "r.json", [record(1), bad, record(3)])
 
 
 def test_what_is_no_list_of_records_is_refused(tmp_path: Path) -> None:
     broken = json.dumps([record(1), record(2), record(3)], indent=1).replace('"Do 2",', '"Do 2"')
-    with pytest.raises(Mistake, match=r"r.json is not JSON: .* line 9, .*record 2"):
+    with pytest.raises(UserError, match=r"r.json is not JSON: .* line 9, .*record 2"):
         written(tmp_path / "r.json", broken)
     for nothing in ("{}", "[]", '"text"'):
-        with pytest.raises(Mistake, match="no list of records"):
+        with pytest.raises(UserError, match="no list of records"):
             written(tmp_path / "r.json", nothing)
 
 
 def test_records_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes('[{"instruction": "caf\xe9", "output": "yes"}]'.encode("latin1"))
-    with pytest.raises(Mistake, match="UTF-8"):
-        read_records(tmp_path / "latin.json")
+    with pytest.raises(UserError, match="UTF-8"):
+        read_examples(tmp_path / "latin.json")
 
 
 def test_a_missing_input_is_an_empty_one(tmp_path: Path) -> None:
     data = written(tmp_path / "r.json", [{"instruction": "Do 1", "output": "yes"}])
-    assert data.splits["train"][0] == data.encode(record(1))
-    assert Instruction.training_text(path=str(tmp_path / "r.json")) == alpaca("Do 1") + "yes"
+    assert data.splits["train"][0] == data.encode_example(record(1))
+    assert InstructionDataModule.tokenizer_training_texts(path=str(tmp_path / "r.json")) == alpaca("Do 1") + "yes"

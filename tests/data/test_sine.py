@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from seqlab.data.sine import Sine
-from seqlab.errors import Mistake
+from seqlab.data.sine import SineDataModule
+from seqlab.errors import UserError
 
 
-def sine(**changes: Any) -> Sine:
-    data = Sine(**changes)
+def sine(**changes: Any) -> SineDataModule:
+    data = SineDataModule(**changes)
     data.setup()
     return data
 
@@ -84,5 +84,5 @@ def test_baselines_of_a_longer_horizon_and_of_no_noise() -> None:
 
 
 def test_a_sine_too_short_for_a_window_is_refused() -> None:
-    with pytest.raises(Mistake, match=r"data.length=20 has no training window of 20 values and 1"):
+    with pytest.raises(UserError, match=r"data.length=20 has no training window of 20 values and 1"):
         sine(length=20)

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.text import Text, Windows, read_text
-from seqlab.errors import Mistake
-from seqlab.tokenizers.byte import Byte
-from seqlab.tokenizers.gpt2 import GPT2
+from seqlab.data.text import TextDataModule, TokenWindowDataset, read_text
+from seqlab.errors import UserError
+from seqlab.tokenizers.byte import ByteTokenizer
+from seqlab.tokenizers.gpt2 import GPT2Tokenizer
 
 INPUTS = [
     [40, 367, 2885, 1464],
@@ -35,21 +35,21 @@ TARGETS = [
 ]
 
 
-def verdict(shared: Path, **changes: Any) -> Text:
-    data = Text(str(shared / "the-verdict.txt"), GPT2(folders=[str(shared)]), **changes)
+def verdict(shared: Path, **changes: Any) -> TextDataModule:
+    data = TextDataModule(str(shared / "the-verdict.txt"), GPT2Tokenizer(folders=[str(shared)]), **changes)
     data.setup()
     return data
 
 
 @pytest.mark.parametrize(("tokens", "count"), [(1, 0), (4, 0), (5, 1), (8, 1), (9, 2), (12, 2), (13, 3)])
 def test_window_counts_of_few_tokens(tokens: int, count: int) -> None:
-    assert len(Windows(torch.arange(tokens), length=4, stride=4)) == count
+    assert len(TokenWindowDataset(torch.arange(tokens), length=4, stride=4)) == count
 
 
 @given(st.integers(0, 60), st.integers(1, 12), st.integers(1, 12))
 def test_windows_are_all_those_that_fit_and_their_targets_one_token_later(count: int, length: int, stride: int) -> None:
     tokens = torch.arange(count, dtype=torch.int32)
-    windows = Windows(tokens, length, stride)
+    windows = TokenWindowDataset(tokens, length, stride)
     starts = [start for start in range(0, count, stride) if start + length + 1 <= count]
     assert len(windows) == len(starts)
     for number, start in enumerate(starts):
@@ -62,11 +62,16 @@ def test_windows_are_all_those_that_fit_and_their_targets_one_token_later(count:
 
 def test_published_windows_of_the_verdict(shared: Path) -> None:
     data = verdict(shared, context_length=4, batch_size=8, val_fraction=0)
-    inputs, targets = next(iter(data.loader("train")))
+    inputs, targets = next(iter(data.split_dataloader("train")))
     assert (inputs.tolist(), targets.tolist()) == (INPUTS, TARGETS)
     tokens = data.splits["train"].tokens
     assert len(tokens) == 5_145
-    assert [len(Windows(tokens, *sizes)) for sizes in ((4, 4), (256, 128), (256, 256), (4, 1))] == [1286, 39, 20, 5141]
+    assert [len(TokenWindowDataset(tokens, *sizes)) for sizes in ((4, 4), (256, 128), (256, 256), (4, 1))] == [
+        1286,
+        39,
+        20,
+        5141,
+    ]
 
 
 def test_published_split_of_the_verdict(shared: Path) -> None:
@@ -85,10 +90,10 @@ def test_published_split_of_the_verdict(shared: Path) -> None:
 
 
 def test_splits_are_consecutive_parts_of_the_text(story: Path) -> None:
-    data = Text(str(story), Byte(), context_length=8, val_fraction=0.2, test_fraction=0.1)
+    data = TextDataModule(str(story), ByteTokenizer(), context_length=8, val_fraction=0.2, test_fraction=0.1)
     data.setup()
     text = story.read_text()
-    assert Byte().decode([i for part in data.splits.values() for i in part.tokens.tolist()]) == text
+    assert ByteTokenizer().decode([i for part in data.splits.values() for i in part.tokens.tolist()]) == text
     sizes = [len(part.tokens) / len(text) for part in data.splits.values()]
     assert sizes == pytest.approx([0.7, 0.2, 0.1], abs=0.001)
     assert (data.vocab_size, data.context_length, data.files) == (257, 8, [story.resolve()])
@@ -96,8 +101,8 @@ def test_splits_are_consecutive_parts_of_the_text(story: Path) -> None:
 
 def test_the_order_of_training_begins_again_with_its_seed(story: Path) -> None:
     def first_batch(seed: int) -> torch.Tensor:
-        data = Text(str(story), Byte(), context_length=8, batch_size=4)
-        data.order_seed = seed
+        data = TextDataModule(str(story), ByteTokenizer(), context_length=8, batch_size=4)
+        data.sampler_seed = seed
         data.setup()
         return next(iter(data.train_dataloader()))[0]
 
@@ -106,34 +111,36 @@ def test_the_order_of_training_begins_again_with_its_seed(story: Path) -> None:
 
 
 def test_splits_never_share_text(story: Path) -> None:
-    data = Text(str(story), Byte(), context_length=8, val_fraction=0.6, test_fraction=0.6)
-    with pytest.raises(Mistake, match="fraction"):
+    data = TextDataModule(str(story), ByteTokenizer(), context_length=8, val_fraction=0.6, test_fraction=0.6)
+    with pytest.raises(UserError, match="fraction"):
         data.setup()
 
 
 def test_a_text_too_short_for_one_window_is_refused_with_the_numbers(tmp_path: Path) -> None:
     path = tmp_path / "short.txt"
     path.write_text("x" * 100)
-    with pytest.raises(Mistake, match=r"train split of short.txt has 90 tokens.*data.context_length=256.*batch_size=8"):
-        Text(str(path), Byte()).setup()
-    with pytest.raises(Mistake, match=r"val split .* 10 tokens .* data.val_fraction=0"):
-        Text(str(path), Byte(), context_length=20).setup()
-    Text(str(path), Byte(), context_length=20, val_fraction=0).setup()
+    with pytest.raises(
+        UserError, match=r"train split of short.txt has 90 tokens.*data.context_length=256.*batch_size=8"
+    ):
+        TextDataModule(str(path), ByteTokenizer()).setup()
+    with pytest.raises(UserError, match=r"val split .* 10 tokens .* data.val_fraction=0"):
+        TextDataModule(str(path), ByteTokenizer(), context_length=20).setup()
+    TextDataModule(str(path), ByteTokenizer(), context_length=20, val_fraction=0).setup()
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin.txt"
     path.write_bytes("caf\xe9".encode("latin1"))
-    with pytest.raises(Mistake, match=r"latin.txt is not UTF-8 text \(byte 3 is 0xe9\).*iconv"):
+    with pytest.raises(UserError, match=r"latin.txt is not UTF-8 text \(byte 3 is 0xe9\).*iconv"):
         read_text(path)
     path.write_text(" \n")
-    with pytest.raises(Mistake, match="is empty"):
+    with pytest.raises(UserError, match="is empty"):
         read_text(path)
 
 
 def test_a_sample_begins_with_the_first_words(story: Path) -> None:
-    data = Text(str(story), Byte(), context_length=8)
+    data = TextDataModule(str(story), ByteTokenizer(), context_length=8)
     data.setup()
     assert data.sample_prompt(None) == "The river ran past"
     assert data.sample_prompt("Once") == "Once"
-    assert Text.training_text(path=str(story)) == story.read_text()
+    assert TextDataModule.tokenizer_training_texts(path=str(story)) == story.read_text()

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from seqlab.generation.generate import choose, generate, stream_text
+from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
 from seqlab.models.gpt import GPT
-from seqlab.tokenizers.byte import Byte
-from seqlab.tokenizers.gpt2 import GPT2
+from seqlab.tokenizers.byte import ByteTokenizer
+from seqlab.tokenizers.gpt2 import GPT2Tokenizer
 
 LOGITS = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -42,13 +42,13 @@ def tiny(**changes: Any) -> GPT:
 
 def sampled(count: int = 300, **choices: Any) -> set[int]:
     generator = torch.Generator().manual_seed(0)
-    return {choose(LOGITS, generator=generator, **choices) for _ in range(count)}
+    return {sample_token(LOGITS, generator=generator, **choices) for _ in range(count)}
 
 
 def test_temperature_0_is_greedy_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     state = generator.get_state()
-    assert choose(LOGITS, temperature=0, top_k=2, top_p=0.5, generator=generator) == 1
+    assert sample_token(LOGITS, temperature=0, top_k=2, top_p=0.5, generator=generator) == 1
     assert torch.equal(generator.get_state(), state)
     assert sampled(temperature=0.01) == {1}
 
@@ -74,19 +74,19 @@ def test_filters_keep_the_likely_tokens_and_at_least_one(choices: dict[str, floa
 
 def test_samples_follow_the_softmax_at_their_temperature() -> None:
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.tensor([choose(LOGITS, 2.0, generator=generator) for _ in range(4000)])
+    drawn = torch.tensor([sample_token(LOGITS, 2.0, generator=generator) for _ in range(4000)])
     frequencies = drawn.bincount(minlength=4) / 4000
     torch.testing.assert_close(frequencies, (LOGITS / 2).softmax(0), rtol=0, atol=0.03)
 
 
 def test_a_temperature_near_0_is_greedy_too() -> None:
-    assert choose(LOGITS, temperature=1e-40) == 1
+    assert sample_token(LOGITS, temperature=1e-40) == 1
 
 
 def test_the_same_seed_gives_the_same_text_and_leaves_the_global_generator_alone() -> None:
     def text(seed: int) -> list[int]:
-        draw = partial(choose, temperature=1.0, generator=torch.Generator().manual_seed(seed))
-        return list(generate(model, [1, 2], 20, next_token=draw))
+        draw = partial(sample_token, temperature=1.0, generator=torch.Generator().manual_seed(seed))
+        return list(generate_tokens(model, [1, 2], 20, next_token=draw))
 
     model = tiny()
     state = torch.get_rng_state()
@@ -102,55 +102,55 @@ def test_cached_equals_uncached_also_beyond_the_context(prompt: list[int]) -> No
     for _ in range(15):
         expected.append(int(model(torch.tensor([tokens[-8:]]))[0, -1].argmax()))
         tokens.append(expected[-1])
-    assert list(generate(model, prompt, 15)) == expected
-    assert list(generate(Bare(model, 8), prompt, 15)) == expected
+    assert list(generate_tokens(model, prompt, 15)) == expected
+    assert list(generate_tokens(Bare(model, 8), prompt, 15)) == expected
 
 
 def test_a_model_without_a_context_sees_everything() -> None:
     model = tiny(context_length=64)
-    assert list(generate(Bare(model, None), [1, 2, 3], 15)) == list(generate(model, [1, 2, 3], 15))
+    assert list(generate_tokens(Bare(model, None), [1, 2, 3], 15)) == list(generate_tokens(model, [1, 2, 3], 15))
 
 
 def test_the_end_token_stops_and_is_not_shown() -> None:
     tokens = iter([5, 6, 9, 7])
-    assert list(generate(tiny(), [1], 20, eos_id=9, next_token=lambda _: next(tokens))) == [5, 6]
-    assert list(generate(tiny(), [1], 3, eos_id=9, next_token=lambda _: 5)) == [5, 5, 5]
-    assert list(generate(tiny(), [1], 0)) == []
+    assert list(generate_tokens(tiny(), [1], 20, eos_id=9, next_token=lambda _: next(tokens))) == [5, 6]
+    assert list(generate_tokens(tiny(), [1], 3, eos_id=9, next_token=lambda _: 5)) == [5, 5, 5]
+    assert list(generate_tokens(tiny(), [1], 0)) == []
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_mode_is_restored(training: bool) -> None:
     model = tiny().train(training)
     modes = []
-    tokens = generate(model, [1], 5, next_token=lambda logits: modes.append(model.training) or 5)
+    tokens = generate_tokens(model, [1], 5, next_token=lambda logits: modes.append(model.training) or 5)
     next(tokens)
     tokens.close()
     assert (modes, model.training) == ([False], training)
-    list(generate(model, [1], 5))
+    list(generate_tokens(model, [1], 5))
     assert model.training is training
     with pytest.raises(ZeroDivisionError):
-        list(generate(model, [1], 5, next_token=lambda logits: 1 // 0))
+        list(generate_tokens(model, [1], 5, next_token=lambda logits: 1 // 0))
     assert model.training is training
 
 
 def test_the_prompt_is_left_as_it_was() -> None:
     prompt = [1, 2]
-    list(generate(tiny(), prompt, 10))
+    list(generate_tokens(tiny(), prompt, 10))
     assert prompt == [1, 2]
 
 
 TEXT = "naïve 🙂 日本語 👩‍👩‍👧 end"
 
 
-def pieces(tokenizer: Byte | GPT2, text: str) -> list[str]:
+def pieces(tokenizer: ByteTokenizer | GPT2Tokenizer, text: str) -> list[str]:
     ids = tokenizer.encode(text)
-    shown = list(stream_text(ids, tokenizer.decode))
+    shown = list(decode_stream(ids, tokenizer.decode))
     assert "".join(shown) == tokenizer.decode(ids)
     return shown
 
 
 def test_streamed_text_never_shows_half_a_character(shared: Path) -> None:
-    for tokenizer in (Byte(), GPT2(folders=[str(shared)])):
+    for tokenizer in (ByteTokenizer(), GPT2Tokenizer(folders=[str(shared)])):
         shown = pieces(tokenizer, TEXT)
         assert "".join(shown) == TEXT
         assert not any(REPLACEMENT in piece for piece in shown)
@@ -159,9 +159,9 @@ def test_streamed_text_never_shows_half_a_character(shared: Path) -> None:
 
 @given(st.text())
 def test_streamed_pieces_add_up_to_the_whole(text: str) -> None:
-    assert "".join(pieces(Byte(), text)) == text
+    assert "".join(pieces(ByteTokenizer(), text)) == text
 
 
 @given(st.lists(st.integers(0, 256)))
 def test_streamed_pieces_of_any_bytes_add_up_to_the_decoded_whole(ids: list[int]) -> None:
-    assert "".join(stream_text(ids, Byte().decode)) == Byte().decode(ids)
+    assert "".join(decode_stream(ids, ByteTokenizer().decode)) == ByteTokenizer().decode(ids)

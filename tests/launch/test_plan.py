@@ -65,9 +65,9 @@ def test_the_plan_of_a_sweep_finds_the_job_that_cannot_be(seqlab, tmp_path: Path
     assert "001 is refused: model.hidden_size=four is no number" in answer.out
     assert "2 of 4 jobs can run" in answer.out
     assert re.search(r"000 +rnn +4 ", answer.out)
-    answer = seqlab("train", "-m", "seed=1,2", "+callbacks.monitor.loud=1", "device=cpu", "plan=true")
+    answer = seqlab("train", "-m", "seed=1,2", "+callbacks.metrics.loud=1", "device=cpu", "plan=true")
     assert answer.status == 1
-    assert "callbacks.monitor.loud is no keyword of Monitor" in answer.out
+    assert "callbacks.metrics.loud is no keyword of TrainingMetrics" in answer.out
     assert not (tmp_path / "runs").exists()
 
 

@@ -76,7 +76,7 @@ def test_two_processes_look_and_count_like_one(story: Path, tmp_path: Path) -> N
     assert names(one) == names(two)
     alone, together = record(one), record(two)
     assert alone.keys() == together.keys()
-    for key in ("status", "parameters", "steps", "tokens", "data", "facts", "objective"):
+    for key in ("status", "parameters", "steps", "tokens", "data", "data_properties", "objective"):
         assert alone[key] == together[key]
     assert alone["metrics"]["last"].keys() == together["metrics"]["last"].keys()
     for name, value in alone["metrics"]["last"].items():

@@ -4,12 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
-from seqlab.runs.folder import read_record, write_record
+from seqlab.runs.folder import read_run_info, update_run_info
 
 
 def runs(folder: Path) -> list[Path]:
     """All runs, the first one first."""
-    return sorted(folder.glob("runs/*/*"), key=lambda run: read_record(run)["started"])
+    return sorted(folder.glob("runs/*/*"), key=lambda run: read_run_info(run)["started"])
 
 
 def test_the_same_again_is_the_same_bit_for_bit(seqlab, tiny: list[str], tmp_path: Path) -> None:
@@ -18,16 +18,16 @@ def test_the_same_again_is_the_same_bit_for_bit(seqlab, tiny: list[str], tmp_pat
     assert answer.status == 0, answer.err
     assert "equal bit for bit" in answer.out
     one, other = runs(tmp_path)
-    assert read_record(one)["metrics"] == read_record(other)["metrics"]
+    assert read_run_info(one)["metrics"] == read_run_info(other)["metrics"]
     assert (one / "config.yaml").read_text() == (other / "config.yaml").read_text()
-    assert read_record(one)["overrides"] == read_record(other)["overrides"]
+    assert read_run_info(one)["overrides"] == read_run_info(other)["overrides"]
 
 
 def test_what_differs_is_said_with_what_may_explain_it(seqlab, tiny: list[str], story: Path, tmp_path: Path) -> None:
     assert seqlab(*tiny).status == 0
     (run,) = runs(tmp_path)
     story.write_text(story.read_text().replace("river", "rover"))
-    write_record(run, versions=read_record(run)["versions"] | {"torch": "1.0"})
+    update_run_info(run, versions=read_run_info(run)["versions"] | {"torch": "1.0"})
     answer = seqlab("reproduce", f"run={run}")
     assert answer.status == 1
     assert "differs     last train/loss: " in answer.out
@@ -38,9 +38,9 @@ def test_what_differs_is_said_with_what_may_explain_it(seqlab, tiny: list[str], 
 def test_a_chance_that_nothing_explains_is_called_that(seqlab, tiny: list[str], tmp_path: Path) -> None:
     assert seqlab(*tiny).status == 0
     (run,) = runs(tmp_path)
-    metrics = read_record(run)["metrics"]
+    metrics = read_run_info(run)["metrics"]
     metrics["last"]["train/loss"] += 1e-7
-    write_record(run, metrics=metrics)
+    update_run_info(run, metrics=metrics)
     answer = seqlab("reproduce", f"run={run}")
     assert answer.status == 1
     assert "(-1e-07)" in answer.out
@@ -52,12 +52,12 @@ def test_what_is_not_done_or_cannot_be_done_again_is_refused(
 ) -> None:
     assert seqlab(*tiny).status == 0
     (run,) = runs(tmp_path)
-    write_record(run, status="interrupted")
+    update_run_info(run, status="interrupted")
     answer = seqlab("reproduce", f"run={run}")
     assert answer.status == 1
     assert f"finish it with resume={run}" in answer.err
     assert len(runs(tmp_path)) == 1
-    write_record(run, status="done")
+    update_run_info(run, status="done")
     story.unlink()
     answer = seqlab("reproduce", f"run={run}")
     assert answer.status == 1

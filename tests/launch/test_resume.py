@@ -15,13 +15,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seqlab.callbacks.checkpoint import Checkpoint
-from seqlab.callbacks.metrics import Monitor
-from seqlab.callbacks.recorder import Record
+from seqlab.callbacks.metrics import TrainingMetrics
+from seqlab.callbacks.recorder import RunRecorder
 from seqlab.errors import Interrupted
 from seqlab.runs import checkpoints
-from seqlab.runs.folder import write_record
+from seqlab.runs.folder import update_run_info
 from seqlab.runs.objective import Objective
-from seqlab.runs.run_info import whereabouts
+from seqlab.runs.run_info import process_identity
 
 LONG = pytest.mark.long
 
@@ -115,8 +115,8 @@ class Kept:
         for events in self.run.glob("events.*"):
             if events != self.events:
                 events.unlink()
-        checkpoints.write_sums(self.last.parent, [])  # it knows other files
-        write_record(self.run, status="interrupted")
+        checkpoints.write_checksums(self.last.parent, [])  # it knows other files
+        update_run_info(self.run, status="interrupted")
         answer = self.seqlab("train", f"resume={self.run}", *words)
         assert answer.status == 0, answer.err
         assert f"resumed     after step {step}" in answer.out
@@ -290,7 +290,7 @@ def test_a_run_killed_after_its_last_step_comes_to_its_end(
         raise RuntimeError("pulled the plug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Record, hook, die)
+        patch.setattr(RunRecorder, hook, die)
         with pytest.raises(RuntimeError, match="pulled the plug"):
             seqlab(*words)
     answer = seqlab("train", "resume=last")
@@ -309,7 +309,7 @@ def test_a_run_killed_after_its_last_step_comes_to_its_end(
 def test_a_run_killed_before_its_first_checkpoint_has_one_curve(
     seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = Monitor.on_train_batch_end
+    log = TrainingMetrics.on_train_batch_end
 
     def die(self, trainer, *rest) -> None:
         log(self, trainer, *rest)
@@ -319,7 +319,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_one_curve(
             raise RuntimeError("pulled the plug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Monitor, "on_train_batch_end", die)
+        patch.setattr(TrainingMetrics, "on_train_batch_end", die)
         with pytest.raises(RuntimeError, match="pulled the plug"):
             seqlab("train", *TASKS["pretraining"].split(), "trainer.max_epochs=1", "trainer.log_every_n_steps=1")
     answer = seqlab("train", "resume=last")
@@ -355,12 +355,12 @@ def test_data_that_changed_are_refused(seqlab, finished: Path, story: Path) -> N
 
 
 def test_a_run_that_is_being_trained_is_not_resumed(seqlab, finished: Path) -> None:
-    write_record(finished, status="running", process=whereabouts(os.getppid()))
+    update_run_info(finished, status="running", process=process_identity(os.getppid()))
     answer = seqlab("train", "resume=last", "trainer.max_steps=5")
     assert answer.status == 1
     assert f"is being trained by process {os.getppid()}" in answer.err
     for dead in ({"boot_id": "before the power cut"}, {"pid": 2**22 + 1}, {"begun": 1}):
-        write_record(finished, status="running", process=whereabouts(os.getppid()) | dead)
+        update_run_info(finished, status="running", process=process_identity(os.getppid()) | dead)
         steps = record(finished)["steps"] + 1
         assert seqlab("train", "resume=last", f"trainer.max_steps={steps}").status == 0
 
@@ -448,9 +448,9 @@ def test_the_one_before_does_not_take_the_place_of_a_whole_one(seqlab, interrupt
 def test_a_kill_between_two_renames_leaves_the_one_before(seqlab, interrupted: Path) -> None:
     folder = interrupted / "checkpoints"
     last, previous = folder / "last.ckpt", folder / "previous.ckpt"
-    entries = [("0" * 64, "last.ckpt"), *checkpoints.sums(folder)]  # of the new one that was to come
+    entries = [("0" * 64, "last.ckpt"), *checkpoints.read_checksums(folder)]  # of the new one that was to come
     last.replace(previous)
-    checkpoints.write_sums(folder, entries)
+    checkpoints.write_checksums(folder, entries)
     assert seqlab("evaluate", f"run={interrupted}", "split=train", "checkpoint=last").status == 0
     answer = seqlab("train", f"resume={previous}")
     assert answer.status == 0, answer.err

@@ -67,7 +67,7 @@ def test_the_workshops_gpt_learns_the_verdict_by_heart(tmp_path: Path, shared: P
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True, mmap=True)
     assert best["global_step"] < 82  # before the last epoch
     assert 5.8 < said["metrics"]["best"]["val/loss"] < 6.7
-    # With the published initialisation of GPT-2 this loss would be 5.2 to 5.9.
+    # With the published init of GPT-2 this loss would be 5.2 to 5.9.
     assert evaluated(tmp_path, run, "split=train", "checkpoint=last")["train/loss"] < 2
 
 

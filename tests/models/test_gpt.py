@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seqlab.config.groups import node
+from seqlab.config.groups import read_option
 from seqlab.models.gpt import GPT
 
-COUNTS = [  # REFERENCE section 2: choice, context, tied, parameters
+COUNTS = [  # REFERENCE section 2: choice, context, tie_embeddings, parameters
     ("gpt", 256, False, 162_419_712),
     ("gpt", 256, True, 123_822_336),
     ("gpt", 1024, False, 163_009_536),
@@ -50,14 +50,19 @@ def tokens(rows: int, columns: int) -> torch.Tensor:
 
 VARIANTS = [
     {},
-    {"qkv_bias": True, "tied": True, "initialisation": "gpt2"},
+    {"qkv_bias": True, "tie_embeddings": True, "init": "gpt2"},
     {"norm": "post", "activation": "relu", "head_bias": True, "n_inner": 20},
 ]
 
 
-@pytest.mark.parametrize(("choice", "context", "tied", "count"), COUNTS)
-def test_published_parameter_counts(choice: str, context: int, tied: bool, count: int) -> None:
-    size = {**node("model", choice), "vocab_size": 50_257, "context_length": context, "tied": tied}
+@pytest.mark.parametrize(("choice", "context", "tie_embeddings", "count"), COUNTS)
+def test_published_parameter_counts(choice: str, context: int, tie_embeddings: bool, count: int) -> None:
+    size = {
+        **read_option("model", choice),
+        "vocab_size": 50_257,
+        "context_length": context,
+        "tie_embeddings": tie_embeddings,
+    }
     del size["_target_"]
     with torch.device("meta"):
         assert parameters(GPT(**size)) == count
@@ -65,7 +70,7 @@ def test_published_parameter_counts(choice: str, context: int, tied: bool, count
 
 @pytest.mark.parametrize(("choice", "count"), [("gpt2", 124_439_808), ("gpt2_xl", 1_557_611_200)])
 def test_yamls_of_published_models_are_the_published_models(choice: str, count: int) -> None:
-    size = {**node("model", choice), "vocab_size": 50_257}
+    size = {**read_option("model", choice), "vocab_size": 50_257}
     del size["_target_"]
     with torch.device("meta"):
         assert parameters(GPT(**size)) == count
@@ -90,10 +95,10 @@ def test_a_token_changes_nothing_before_it(variant: dict[str, Any]) -> None:
 
 
 def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not() -> None:
-    tied, untied = tiny(tied=True), tiny()
-    assert tied.head.weight is tied.token_embedding.weight
+    tie_embeddings, untied = tiny(tie_embeddings=True), tiny()
+    assert tie_embeddings.head.weight is tie_embeddings.token_embedding.weight
     assert untied.head.weight is not untied.token_embedding.weight
-    assert parameters(untied) - parameters(tied) == 50 * 8
+    assert parameters(untied) - parameters(tie_embeddings) == 50 * 8
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -109,8 +114,8 @@ def test_cached_logits_equal_uncached_ones(variant: dict[str, Any], pieces: list
 def test_packed_records_get_the_logits_of_each_alone(variant: dict[str, Any]) -> None:
     model, inputs = tiny(**variant), tokens(2, 12)
     lengths = ([3, 1, 8], [6, 6, 0])
-    documents = torch.stack([torch.repeat_interleave(torch.arange(3), torch.tensor(row)) for row in lengths])
-    packed = model.head(model.hidden(inputs, documents=documents))
+    document_ids = torch.stack([torch.repeat_interleave(torch.arange(3), torch.tensor(row)) for row in lengths])
+    packed = model.head(model.hidden(inputs, document_ids=document_ids))
     for row, sizes in enumerate(lengths):
         alone = torch.cat([model(record[None])[0] for record in inputs[row].split(sizes) if len(record)])
         torch.testing.assert_close(packed[row], alone, rtol=0, atol=1e-5)
@@ -119,7 +124,7 @@ def test_packed_records_get_the_logits_of_each_alone(variant: dict[str, Any]) ->
 def test_positions_restart_with_each_packed_record() -> None:
     model = tiny()
     record = tokens(1, 4)
-    hidden = model.hidden(record.repeat(1, 3), documents=torch.tensor([[7] * 4 + [2] * 4 + [9] * 4]))
+    hidden = model.hidden(record.repeat(1, 3), document_ids=torch.tensor([[7] * 4 + [2] * 4 + [9] * 4]))
     torch.testing.assert_close(hidden[:, :4], hidden[:, 4:8], rtol=0, atol=1e-6)
     torch.testing.assert_close(hidden[:, :4], hidden[:, 8:], rtol=0, atol=1e-6)
 
@@ -139,10 +144,10 @@ def test_a_width_that_heads_cannot_share_is_refused() -> None:
         tiny(n_head=3)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_untrained_loss_of_the_published_initialisation(tied: bool) -> None:
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+def test_untrained_loss_of_the_published_initialisation(tie_embeddings: bool) -> None:
     torch.manual_seed(0)
-    vocabulary, size = 50_257, {"n_layer": 1, "tied": tied, "qkv_bias": True, "initialisation": "gpt2"}
+    vocabulary, size = 50_257, {"n_layer": 1, "tie_embeddings": tie_embeddings, "qkv_bias": True, "init": "gpt2"}
     model = GPT(vocabulary, 64, **size).eval()
     with torch.inference_mode():
         loss = F.cross_entropy(model(torch.randint(vocabulary, (1, 64)))[0], torch.randint(vocabulary, (64,)))
@@ -152,7 +157,7 @@ def test_untrained_loss_of_the_published_initialisation(tied: bool) -> None:
 
 def test_published_initialisation_has_its_standard_deviations() -> None:
     torch.manual_seed(0)
-    model = GPT(500, 200, n_layer=8, n_head=2, n_embd=128, qkv_bias=True, initialisation="gpt2")
+    model = GPT(500, 200, n_layer=8, n_head=2, n_embd=128, qkv_bias=True, init="gpt2")
     block = model.blocks[3]
     for layer in (
         model.token_embedding,

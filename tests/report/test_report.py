@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.errors import Mistake
-from seqlab.report.files import make
-from seqlab.report.rows import differing, read
-from seqlab.report.tables import table
+from seqlab.errors import UserError
+from seqlab.report.files import write_report
+from seqlab.report.rows import read_report, varying_keys
+from seqlab.report.tables import build_table
 from seqlab.runs import metrics_log
 from seqlab.runs.folder import write_config
-from seqlab.runs.run_info import pending
+from seqlab.runs.run_info import new_run_info
 
 
 def run(sweep: Path, number: int, overrides: list[str], losses: list[float], status: str = "done", **more) -> None:
@@ -24,10 +24,12 @@ def run(sweep: Path, number: int, overrides: list[str], losses: list[float], sta
     config = {"optimizer": {"lr": float(words.get("optimizer.lr", 0.1))}, "seed": int(words.get("seed", 0))}
     write_config(folder, config)
     for step, loss in enumerate(losses, 1):
-        metrics_log.append(folder, step, {"val/loss": loss, "train/loss": loss / 2})
+        metrics_log.append_metrics(folder, step, {"val/loss": loss, "train/loss": loss / 2})
     metrics = {"last": {"val/loss": losses[-1], "test/loss": losses[-1] + 1}, "best": {"val/loss": min(losses)}}
     times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:10+00:00"}
-    record = pending(status=status, overrides=overrides, choices={"model": words.get("model", "gpt")}, metrics=metrics)
+    record = new_run_info(
+        status=status, overrides=overrides, choices={"model": words.get("model", "gpt")}, metrics=metrics
+    )
     record |= {"objective": {"metric": "val/loss", "mode": "min"}, "command": "seqlab train -m …"} | times | more
     (folder / "run.json").write_text(json.dumps(record))
 
@@ -44,7 +46,7 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_it_ranks_by_the_best_value_and_folds_seeds(sweep: Path) -> None:
-    titles, cells = table(read(sweep))
+    titles, cells = build_table(read_report(sweep))
     assert titles == ["", "lr", "n", "best val/loss", "step", "test/loss", "seconds"]
     spread = statistics.stdev([1.25, 0.75])
     assert cells[0] == ["1", "0.2", "2", f"1 ± {spread:.2g}", "2", f"2 ± {spread:.2g}", "10 ± 0"]
@@ -53,7 +55,7 @@ def test_it_ranks_by_the_best_value_and_folds_seeds(sweep: Path) -> None:
 
 
 def test_its_files(sweep: Path) -> None:
-    report = make(sweep)
+    report = write_report(sweep)
     with open(sweep / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["run"] for row in rows] == ["003", "000", "002", "001", "004"]
@@ -71,27 +73,29 @@ def test_its_files(sweep: Path) -> None:
 def test_the_greatest_is_best_where_the_objective_says_so(tmp_path: Path) -> None:
     for number, (loss, lr) in enumerate(((1.0, 0.1), (2.0, 0.2))):
         run(tmp_path, number, [f"optimizer.lr={lr}"], [loss], objective={"metric": "val/loss", "mode": "max"})
-    assert [line[1] for line in table(read(tmp_path))[1]] == ["0.2", "0.1"]
+    assert [line[1] for line in build_table(read_report(tmp_path))[1]] == ["0.2", "0.1"]
 
 
 def test_only_what_differs_and_tells_jobs_apart_is_a_column() -> None:
-    assert differing([{"model": "rnn", "lr": "1", "seed": "1"}, {"model": "gru", "lr": "1", "seed": "1"}]) == ["model"]
-    assert differing([{"model": "rnn"}, {"model": "gpt", "n_layer": "2"}]) == ["model"]
-    assert differing([{"model": "gpt"}, {"model": "gpt", "n_layer": "2"}]) == ["n_layer"]
-    assert differing([{"lr": "1"}, {"lr": "2"}, {"lr": "2", "seed": "3"}]) == ["lr", "seed"]
+    assert varying_keys([{"model": "rnn", "lr": "1", "seed": "1"}, {"model": "gru", "lr": "1", "seed": "1"}]) == [
+        "model"
+    ]
+    assert varying_keys([{"model": "rnn"}, {"model": "gpt", "n_layer": "2"}]) == ["model"]
+    assert varying_keys([{"model": "gpt"}, {"model": "gpt", "n_layer": "2"}]) == ["n_layer"]
+    assert varying_keys([{"lr": "1"}, {"lr": "2"}, {"lr": "2", "seed": "3"}]) == ["lr", "seed"]
 
 
 def test_a_folder_without_runs(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match="There is no run in"):
-        make(tmp_path)
+    with pytest.raises(UserError, match="There is no run in"):
+        write_report(tmp_path)
 
 
 def test_a_curve_that_was_gone_on_with_is_one_curve(tmp_path: Path) -> None:
     for step, loss in ((1, 3.0), (2, 2.0), (3, 9.0), (2, 2.5), (3, 1.5)):
-        metrics_log.append(tmp_path, step, {"val/loss": loss})
-    with open(tmp_path / metrics_log.FILE, "a") as file:
+        metrics_log.append_metrics(tmp_path, step, {"val/loss": loss})
+    with open(tmp_path / metrics_log.FILE_NAME, "a") as file:
         file.write('{"step": 4, "val')  # killed while writing
-    assert metrics_log.read_curve(tmp_path) == [
+    assert metrics_log.read_metrics(tmp_path) == [
         {"step": 1, "val/loss": 3.0},
         {"step": 2, "val/loss": 2.5},
         {"step": 3, "val/loss": 1.5},

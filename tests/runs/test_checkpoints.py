@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.files import write_atomically, write_json
-from seqlab.runs.checkpoints import load, save
+from seqlab.runs.checkpoints import load_checkpoint, save_checkpoint
 
 
 class Crafted:
@@ -74,8 +74,8 @@ def test_tensors_and_plain_python_come_back(tmp_path: Path, mmap: bool) -> None:
         "names": ["x", None, (1, 2.5)],
         "half": torch.ones(2).bfloat16(),
     }
-    save(tmp_path / "last.ckpt", value)
-    loaded = load(tmp_path / "last.ckpt", mmap=mmap)
+    save_checkpoint(tmp_path / "last.ckpt", value)
+    loaded = load_checkpoint(tmp_path / "last.ckpt", mmap=mmap)
     assert torch.equal(loaded["state_dict"]["a"], shared)
     assert loaded["state_dict"]["a"].data_ptr() == loaded["state_dict"]["b"].data_ptr()
     assert loaded["half"].dtype == torch.bfloat16
@@ -88,31 +88,31 @@ def test_tensors_and_plain_python_come_back(tmp_path: Path, mmap: bool) -> None:
 def test_a_crafted_pickle_is_refused_and_not_run(tmp_path: Path, save: Any, mmap: bool) -> None:
     path, proof = tmp_path / "last.ckpt", tmp_path / "proof"
     save({"state_dict": {}, "evil": Crafted(f"touch {proof}")}, path)
-    with pytest.raises(Mistake, match=r"last.ckpt is not a checkpoint .*nothing of it was run"):
-        load(path, mmap=mmap)
+    with pytest.raises(UserError, match=r"last.ckpt is not a checkpoint .*nothing of it was run"):
+        load_checkpoint(path, mmap=mmap)
     assert not proof.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 garbage"])
 def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
-    with pytest.raises(Mistake, match="is not a checkpoint"):
-        load(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        load_checkpoint(tmp_path / "last.ckpt")
 
 
 def test_half_a_checkpoint_and_none_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    with pytest.raises(Mistake, match=r"There is no checkpoint .*checkpoint=best"):
-        load(path)
-    save(path, {"weights": torch.randn(1000)})
+    with pytest.raises(UserError, match=r"There is no checkpoint .*checkpoint=best"):
+        load_checkpoint(path)
+    save_checkpoint(path, {"weights": torch.randn(1000)})
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(Mistake, match="damaged"):
-        load(path)
+    with pytest.raises(UserError, match="damaged"):
+        load_checkpoint(path)
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    save(path, {"step": 1})
+    save_checkpoint(path, {"step": 1})
     code = (
         "import pathlib, resource, signal, sys, torch; from seqlab.runs.checkpoints import save\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
@@ -121,5 +121,5 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_checkpoint(tmp_path: Path
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "errno 27\n"
-    assert load(path) == {"step": 1}
+    assert load_checkpoint(path) == {"step": 1}
     assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", "SHA256SUMS"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.files import write_json
 from seqlab.runs import folder, ranks
 
@@ -21,7 +21,7 @@ def started(path: Path, when: str | None) -> Path:
 
 def test_runs_that_start_in_one_second_get_folders_of_their_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: folder.make(tmp_path / "day", "12-00-00-gpt-verdict"), range(24)))
+        made = list(pool.map(lambda _: folder.make_unique(tmp_path / "day", "12-00-00-gpt-verdict"), range(24)))
     assert len(set(made)) == 24
     assert all(path.is_dir() for path in made)
     assert {path.name for path in made} == {
@@ -31,7 +31,7 @@ def test_runs_that_start_in_one_second_get_folders_of_their_own(tmp_path: Path) 
 
 
 def test_dated_folders(tmp_path: Path) -> None:
-    path = folder.dated(tmp_path, "gpt-verdict")
+    path = folder.create_run_folder(tmp_path, "gpt-verdict")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-gpt-verdict", str(path.relative_to(tmp_path)))
 
 
@@ -46,51 +46,51 @@ def test_dated_folders(tmp_path: Path) -> None:
     ],
 )
 def test_names_are_cleaned(tmp_path: Path, name: str, clean: str) -> None:
-    path = folder.make(tmp_path, name)
+    path = folder.make_unique(tmp_path, name)
     assert (path.parent, path.name) == (tmp_path, clean)
 
 
 @pytest.mark.parametrize("name", ["", "..", "日本"])
 def test_a_name_without_a_clean_character_still_gets_a_folder_inside(tmp_path: Path, name: str) -> None:
-    path = folder.make(tmp_path, name)
+    path = folder.make_unique(tmp_path, name)
     assert path.parent == tmp_path
     assert re.fullmatch(r"[A-Za-z0-9._-]+", path.name)
 
 
 def test_long_names_are_cut_at_80_with_their_number(tmp_path: Path) -> None:
-    made = [folder.make(tmp_path, "a" * 200) for _ in range(12)]
+    made = [folder.make_unique(tmp_path, "a" * 200) for _ in range(12)]
     assert len(set(made)) == 12
     assert all(70 < len(path.name) <= 80 for path in made)
 
 
 def test_last_is_the_run_started_last_jobs_of_sweeps_included(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"There is no run below .* yet"):
-        folder.find("last", tmp_path)
+    with pytest.raises(UserError, match=r"There is no run below .* yet"):
+        folder.find_run("last", tmp_path)
     first = started(tmp_path / "2025-01-01" / "23-59-59-gpt-verdict", "2025-01-01T23:59:59")
     started(tmp_path / "2025-01-02" / "00-00-09-gpt-verdict", None)  # never started
-    assert folder.find("last", tmp_path) == first.resolve()
+    assert folder.find_run("last", tmp_path) == first.resolve()
     job = started(tmp_path / "2025-01-01" / "12-00-00-sweep-multirun" / "001-seed_1", "2025-01-02T08:00:00")
-    assert folder.find("last", tmp_path) == job.resolve()
+    assert folder.find_run("last", tmp_path) == job.resolve()
     newest = started(tmp_path / "2025-01-02" / "08-00-01-rnn-sine", "2025-01-02T08:00:01")
-    assert folder.find("last", tmp_path) == newest.resolve()
+    assert folder.find_run("last", tmp_path) == newest.resolve()
 
 
 def test_a_run_can_be_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = started(tmp_path / "day" / "run", "2025")
     monkeypatch.chdir(tmp_path)
-    assert folder.find("day/run", tmp_path) == folder.find(str(run), tmp_path / "elsewhere") == run.resolve()
-    with pytest.raises(Mistake, match="day is no run folder"):
-        folder.find("day", tmp_path)
-    with pytest.raises(Mistake, match="nowhere does not exist"):
-        folder.find("nowhere", tmp_path)
+    assert folder.find_run("day/run", tmp_path) == folder.find_run(str(run), tmp_path / "elsewhere") == run.resolve()
+    with pytest.raises(UserError, match="day is no run folder"):
+        folder.find_run("day", tmp_path)
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        folder.find_run("nowhere", tmp_path)
 
 
 def test_removing_takes_the_day_only_if_nothing_else_ran(tmp_path: Path) -> None:
-    one, two = (folder.make(tmp_path / "day", "run") for _ in range(2))
-    folder.remove(one)
+    one, two = (folder.make_unique(tmp_path / "day", "run") for _ in range(2))
+    folder.remove_run(one)
     assert not one.exists()
     assert two.is_dir()
-    folder.remove(two)
+    folder.remove_run(two)
     assert not two.parent.exists()
     assert tmp_path.is_dir()
 
@@ -98,17 +98,17 @@ def test_removing_takes_the_day_only_if_nothing_else_ran(tmp_path: Path) -> None
 def test_nothing_another_rank_writes_brings_a_removed_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, rmtree = folder.make(tmp_path / "day", "a"), shutil.rmtree
+    run, rmtree = folder.make_unique(tmp_path / "day", "a"), shutil.rmtree
 
     def while_another_rank_writes(path: Path, **options: bool) -> None:
-        ranks.report(run, 1, "Mistake: the loss became nan")
+        ranks.report_error(run, 1, "Mistake: the loss became nan")
         with pytest.raises(FileNotFoundError):
-            folder.write_record(run, everyone=True, status="failed")
+            folder.update_run_info(run, everyone=True, status="failed")
         rmtree(path, **options)
-        ranks.report(run, 1, "Mistake: the loss became nan")
+        ranks.report_error(run, 1, "Mistake: the loss became nan")
 
     monkeypatch.setattr(shutil, "rmtree", while_another_rank_writes)
-    folder.remove(run)
+    folder.remove_run(run)
     assert not list(tmp_path.iterdir())
 
 
@@ -119,7 +119,7 @@ def test_config_and_record_come_back(tmp_path: Path) -> None:
     assert read == config
     assert list(read) == ["model", "a"]
     write_json(tmp_path / "run.json", {"status": "pending"})
-    assert folder.write_record(tmp_path, status="running", seed=1) == {"status": "running", "seed": 1}
-    folder.write_record(tmp_path, status="done")
-    assert folder.read_record(tmp_path) == {"status": "done", "seed": 1}
+    assert folder.update_run_info(tmp_path, status="running", seed=1) == {"status": "running", "seed": 1}
+    folder.update_run_info(tmp_path, status="done")
+    assert folder.read_run_info(tmp_path) == {"status": "done", "seed": 1}
     assert {file.name for file in tmp_path.iterdir()} == {"config.yaml", "run.json"}

@@ -25,10 +25,10 @@ def test_done_running_failed_time_left_and_the_best_so_far(tmp_path: Path, monke
         write_json(tmp_path / job.name / "run.json", {"objective": OBJECTIVE, "metrics": {"best": {"val/loss": loss}}})
     with Display(Sweep(tmp_path, "", [], "", {}, {}, "", jobs=jobs), 5, 1) as shown:
         for job in jobs[:2]:
-            shown.ended(job)
+            shown.job_ended(job)
         jobs[2].state, jobs[2].error = "failed", "RuntimeError: the roof is on fire"
-        shown.ended(jobs[2])
-        shown.show([jobs[3]])
+        shown.job_ended(jobs[2])
+        shown.update([jobs[3]])
         shown.bar.refresh()
     text = screen.getvalue()
     assert "[2/5] 001-seed_1  done  val/loss 0.25  10.0 s" in text

@@ -8,9 +8,9 @@ import yaml
 
 from seqlab import device
 from seqlab.sweeps import local, process
-from seqlab.sweeps.local import Local, slots
+from seqlab.sweeps.local import LocalLauncher, count_slots
 from seqlab.sweeps.manifest import Job, Sweep
-from seqlab.sweeps.process import visible
+from seqlab.sweeps.process import nth_visible_gpu
 
 SETTINGS = {"jobs": None, "timeout_minutes": None}
 
@@ -21,7 +21,7 @@ class Started:
     def __init__(self, context: Any, run: Path, threads: int | None, gpu: int | None) -> None:
         self.threads, self.gpu, self.over = threads, gpu, False
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """As the test says."""
         return self.over
 
@@ -35,13 +35,15 @@ def config(accelerator: str = "cpu", devices: int = 1, threads: int | None = Non
 def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Starts jobs of a config on a machine with so many GPUs and cores."""
 
-    def start(count: int, of: dict[str, Any], gpus: int = 0, cores: int = 8, **settings: Any) -> tuple[Local, Any]:
-        monkeypatch.setattr(device, "gpus", lambda: gpus)
-        monkeypatch.setattr(local, "cores", lambda: cores)
+    def start(
+        count: int, of: dict[str, Any], gpus: int = 0, cores: int = 8, **settings: Any
+    ) -> tuple[LocalLauncher, Any]:
+        monkeypatch.setattr(device, "gpu_count", lambda: gpus)
+        monkeypatch.setattr(local, "available_cores", lambda: cores)
         monkeypatch.setattr(local, "JobProcess", Started)
-        monkeypatch.setattr(local, "fork_server", lambda: None)
+        monkeypatch.setattr(local, "start_fork_server", lambda: None)
         sweep = Sweep(tmp_path, "", [], "", {}, {}, "")
-        launcher = Local(SETTINGS | settings, [of])
+        launcher = LocalLauncher(SETTINGS | settings, [of])
 
         def next_job(number: int) -> Any:
             job = Job(number, f"{number:03d}", [])
@@ -64,13 +66,13 @@ def test_each_job_has_a_gpu_of_its_own_and_a_free_one_is_taken_again(started: An
 
 def test_one_gpu_or_a_job_of_several_is_left_as_it_is(started: Any) -> None:
     assert [job.gpu for job in started(1, config("cuda"), gpus=1)[1][:-1]] == [None]
-    assert slots([config("cuda", devices=2)]) == 1
+    assert count_slots([config("cuda", devices=2)]) == 1
 
 
 def test_a_job_sees_its_share_of_what_the_sweep_sees() -> None:
-    assert visible(1, None) == visible(1, "") == "1"
-    assert visible(1, "2, 3") == "3"
-    assert process.visible(0, "GPU-aa,GPU-bb") == "GPU-aa"
+    assert nth_visible_gpu(1, None) == nth_visible_gpu(1, "") == "1"
+    assert nth_visible_gpu(1, "2, 3") == "3"
+    assert process.nth_visible_gpu(0, "GPU-aa,GPU-bb") == "GPU-aa"
 
 
 @pytest.mark.parametrize(

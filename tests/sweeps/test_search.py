@@ -13,9 +13,9 @@ import sqlalchemy
 import yaml
 from tests.sweeps.test_sweeps import TROUBLE, command, only_sweep, records, states, trouble, wait_for  # noqa: F401
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.sweeps import create, manifest
-from seqlab.sweeps.search import STORAGE, kept
+from seqlab.sweeps.search import STORAGE, storage_errors
 
 RANGES = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "model.hidden_size=range(8,33,8)", "model=rnn,gru"]
 WORDS = ["-m", *RANGES, "trainer.max_epochs=5", "device=cpu", "hydra.launcher.jobs=1"]
@@ -23,7 +23,7 @@ WORDS = ["-m", *RANGES, "trainer.max_epochs=5", "device=cpu", "hydra.launcher.jo
 
 def drawn(sweep: Path) -> list[list[str]]:
     """What each job drew."""
-    jobs = manifest.read(sweep).jobs
+    jobs = manifest.read_sweep(sweep).jobs
     return [[word for word in job.words if not word.startswith("paths.runs=")] for job in jobs]
 
 
@@ -59,7 +59,7 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(seqlab, tmp_path:
     os.kill(search.pid, signal.SIGKILL)
     search.wait()
     sweep = only_sweep(tmp_path)
-    before = len(manifest.read(sweep).jobs)
+    before = len(manifest.read_sweep(sweep).jobs)
     assert before < 8
     time.sleep(0.5)
     answer = seqlab("train", "sweep.resume=last")
@@ -137,7 +137,7 @@ def test_blocks_have_one_objective(seqlab, tmp_path: Path) -> None:
 def test_an_edited_yaml_changes_no_trial(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tmp_path / "mine" / "model" / "small.yaml"
     model.parent.mkdir(parents=True)
-    model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
+    model.write_text("_target_: seqlab.models.rnn.GRUForecaster\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
     add_trial = create.add_trial
 
     def and_edit(*args: Any) -> Any:
@@ -154,7 +154,10 @@ def test_an_edited_yaml_changes_no_trial(seqlab, tmp_path: Path, monkeypatch: py
 
 
 def test_a_storage_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"search\.sqlite3 cannot be written \(.*full.*sweep\.resume="), kept(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"search\.sqlite3 cannot be written \(.*full.*sweep\.resume="),
+        storage_errors(tmp_path),
+    ):
         raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("database or disk is full"))
 
 

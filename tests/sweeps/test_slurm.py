@@ -9,9 +9,9 @@ import pytest
 import yaml
 from tests.sweeps.test_sweeps import begun, command, only_sweep, records, states, statuses, wait_for
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.sweeps.manifest import Job, Sweep
-from seqlab.sweeps.slurm import Slurm
+from seqlab.sweeps.slurm import SlurmLauncher
 
 LOCAL = ["hydra/launcher=slurm", "hydra.launcher.cluster=local"]
 
@@ -112,8 +112,8 @@ def test_gpus_that_the_submitting_machine_lacks_are_asked_for(
 
 def test_source_that_is_edited_is_refused_on_a_cluster_too(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, "", [], "", {}, {"/nowhere.py": "0"}, "")
-    with pytest.raises(Mistake, match="was edited since the sweep began"):
-        Slurm({"jobs": None}, 1).start(sweep, Job(0, "000", []))
+    with pytest.raises(UserError, match="was edited since the sweep began"):
+        SlurmLauncher({"jobs": None}, 1).start(sweep, Job(0, "000", []))
 
 
 def test_without_slurm_the_cluster_is_not_there(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import in_group
-from seqlab.files import held
+from seqlab.files import lock_folder
 from seqlab.sweeps import manifest
 
 TROUBLE = ["+callbacks.trouble={_target_:trouble.Trouble,_partial_:true,folder:trouble}", "allow=[trouble]"]
@@ -47,7 +47,7 @@ def statuses(sweep: Path) -> list[str]:
 
 def states(sweep: Path) -> list[str]:
     """The manifest's."""
-    return [job.state for job in manifest.read(sweep).jobs]
+    return [job.state for job in manifest.read_sweep(sweep).jobs]
 
 
 def command(*words: str, **options) -> subprocess.Popen:
@@ -180,7 +180,7 @@ def written_with(seqlab, folder: Path) -> Path:
     """Write a sweep of two jobs, of which one takes its model from a folder of configs; the yaml of that model."""
     model = folder / "model" / "small.yaml"
     model.parent.mkdir(parents=True)
-    model.write_text("_target_: seqlab.models.rnn.GRU\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
+    model.write_text("_target_: seqlab.models.rnn.GRUForecaster\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
     words = ["model=small,rnn", "trainer.max_epochs=1", "device=cpu", "start=false", "--config-dir", folder.name]
     assert seqlab("train", "-m", *words).status == 0
     return model
@@ -193,7 +193,7 @@ def test_a_config_that_changed_is_refused_with_a_diff(seqlab, tmp_path: Path) ->
     assert answer.status == 1
     assert "000 model.hidden_size: 4 -> 6" in answer.err
     assert states(only_sweep(tmp_path)) == ["pending"] * 2
-    assert seqlab("train", "sweep.resume=last", "sweep.frozen=true").status == 0
+    assert seqlab("train", "sweep.resume=last", "sweep.use_saved_configs=true").status == 0
     totals = [record["parameters"]["total"] for _, record in sorted(records(only_sweep(tmp_path)).items())]
     assert totals[0] == 3 * (4 * 1 + 4 * 4 + 2 * 4) + 5  # a GRU of 4
 
@@ -202,7 +202,7 @@ def test_frozen_configs_run_without_the_yamls_they_came_from(seqlab, tmp_path: P
     written_with(seqlab, tmp_path / "mine = ours")
     shutil.rmtree(tmp_path / "mine = ours")
     assert "is no folder" in seqlab("train", "sweep.resume=last").err
-    assert seqlab("train", "sweep.resume=last", "sweep.frozen=true").status == 0
+    assert seqlab("train", "sweep.resume=last", "sweep.use_saved_configs=true").status == 0
     assert states(only_sweep(tmp_path)) == ["done"] * 2
 
 
@@ -221,7 +221,7 @@ def test_data_that_changed_are_not_gone_on_with(seqlab, tiny: list[str], story: 
     [
         (["hydra.launcher.jobs=two"], "hydra.launcher.jobs=two is out of range"),
         (["hydra.launcher.timeout_minutes=soon"], "is out of range"),
-        (["sweep.frozen=maybe"], "is neither true nor false"),
+        (["sweep.use_saved_configs=maybe"], "is neither true nor false"),
         (["paths.runs=a=b"], "There is no sweep below a=b"),
     ],
 )
@@ -254,7 +254,7 @@ def test_ctrl_c_while_a_job_is_being_started(tmp_path: Path) -> None:
 
 def test_two_sweeps_on_one_folder(seqlab, tmp_path: Path) -> None:
     assert seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "start=false").status == 0
-    with held(only_sweep(tmp_path)):
+    with lock_folder(only_sweep(tmp_path)):
         answer = seqlab("train", "sweep.resume=last")
     assert answer.status == 1
     assert "is being run by another process" in answer.err

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from seqlab.data.base import DataModule
 from seqlab.data.instruction import collate
-from seqlab.tasks.language import LanguageModelling
-from seqlab.training.optim import constant
+from seqlab.tasks.language import LanguageModeling
+from seqlab.training.optim import constant_schedule
 
 VOCABULARY, WIDTH, LONGEST = 11, 6, 12
 Record = tuple[list[int], int]  # ids, and how many of them are the prompt's
@@ -31,11 +31,11 @@ class Ragged(DataModule):
         super().__init__(batch_size)
         self.records, self.pad, self.bucketed = records, pad, bucketed
 
-    def read(self) -> dict:
+    def read_splits(self) -> dict:
         """Only a training split."""
         return {"train": self.records}
 
-    def lengths(self) -> list[int] | None:
+    def sample_lengths(self) -> list[int] | None:
         """Of the records, if they shall be bucketed."""
         return [len(ids) for ids, _ in self.records] if self.bucketed else None
 
@@ -92,7 +92,7 @@ def gradients(
     torch.manual_seed(0)
     seen: list[list[Tensor]] = []
     model = Bigram().double() if double else Bigram()
-    task = LanguageModelling(model, partial(Recorder, seen=seen), constant)
+    task = LanguageModeling(model, partial(Recorder, seen=seen), constant_schedule)
     data = Ragged(records, batch_size, pad, bucketed)
     data.setup()
     Trainer(

@@ -13,8 +13,8 @@ from ragged import LONGEST, VOCABULARY, Bigram, Record, gradients
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqlab.data.instruction import collate
-from seqlab.data.sampler import permutation
+from seqlab.data.instruction import collate_examples
+from seqlab.data.sampler import epoch_permutation
 
 
 @st.composite
@@ -35,7 +35,7 @@ def of_each(records: list[Record]) -> list[list[Tensor]]:
     model = Bigram()
     found = []
     for record in records:
-        inputs, targets = collate([record], 0, True)
+        inputs, targets = collate_examples([record], 0, True)
         if (targets != -100).any():
             model.zero_grad()
             F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()
@@ -106,7 +106,7 @@ def test_the_mean_of_means_is_another_gradient() -> None:
 def test_the_leftover_window_weighs_what_its_tokens_weigh() -> None:
     records: list[Record] = [([n % VOCABULARY, (3 * n) % VOCABULARY, 1, 2][: 2 + n % 3], 0) for n in range(11)]
     _, last = gradients(records, 4, windows=2)
-    left = [records[number] for number in permutation(11, 0, 0)[8:].tolist()]
+    left = [records[number] for number in epoch_permutation(11, 0, 0)[8:].tolist()]
     tokens = [len(ids) - 1 for ids, _ in left]
     parts = zip(*of_each(left), strict=True)
     right = [sum(n * part for n, part in zip(tokens, each, strict=True)) / sum(tokens) for each in parts]

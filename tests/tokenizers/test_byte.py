@@ -5,11 +5,11 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.tokenizers.byte import Byte
+from seqlab.tokenizers.byte import ByteTokenizer
 
 
 def test_ids_are_the_bytes_of_utf8() -> None:
-    byte = Byte()
+    byte = ByteTokenizer()
     assert (byte.vocab_size, byte.eos_id) == (257, 256)
     assert byte.encode("aé") == [97, 195, 169]
     assert byte.decode([97, byte.eos_id]) == "a"
@@ -18,7 +18,7 @@ def test_ids_are_the_bytes_of_utf8() -> None:
 
 @given(st.text())
 def test_every_text_round_trips(text: str) -> None:
-    byte = Byte()
+    byte = ByteTokenizer()
     assert byte.decode(byte.encode(text)) == text
     assert byte.eos_id not in byte.encode(text)
     assert sum(byte.byte_lengths()[i] for i in byte.encode(text)) == len(text.encode())
@@ -27,5 +27,5 @@ def test_every_text_round_trips(text: str) -> None:
 
 
 def test_save_and_load(tmp_path: Path) -> None:
-    Byte().save(tmp_path)
-    assert Byte.load(tmp_path).encode("é") == Byte().encode("é")
+    ByteTokenizer().save(tmp_path)
+    assert ByteTokenizer.load(tmp_path).encode("é") == ByteTokenizer().encode("é")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seqlab.errors import Mistake
-from seqlab.tokenizers.gpt2 import GPT2
+from seqlab.errors import UserError
+from seqlab.tokenizers.gpt2 import GPT2Tokenizer
 
 TEA = "Hello, do you like tea? <|endoftext|> In the sunlit terracesof someunknownPlace."
 TEA_IDS = [
@@ -36,8 +36,8 @@ TEA_IDS = [
 
 
 @cache
-def tokenizer(shared: Path) -> GPT2:
-    return GPT2(folders=[str(shared)])
+def tokenizer(shared: Path) -> GPT2Tokenizer:
+    return GPT2Tokenizer(folders=[str(shared)])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_bytes_of_tokens_add_up_to_those_of_a_text(shared: Path) -> None:
 def test_save_and_load(shared: Path, tmp_path: Path) -> None:
     tokenizer(shared).save(tmp_path)
     assert {file.name for file in tmp_path.iterdir()} == {"vocab.json", "merges.txt"}
-    loaded = GPT2.load(tmp_path)
+    loaded = GPT2Tokenizer.load(tmp_path)
     assert (loaded.vocab_size, loaded.eos_id) == (50_257, 50_256)
     assert loaded.encode(TEA, special=True) == TEA_IDS
     (tmp_path / "again").mkdir()
@@ -103,7 +103,7 @@ def test_a_folder_gives_both_libraries_the_same_ids(shared: Path, tmp_path: Path
     tokenizer(shared).save(tmp_path)
     theirs = transformers.GPT2Tokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
     text = (shared / "the-verdict.txt").read_text()[:2000] + " déjà vu 🙂\n\n  two"
-    assert GPT2.load(tmp_path).encode(text) == theirs.encode(text)
+    assert GPT2Tokenizer.load(tmp_path).encode(text) == theirs.encode(text)
 
 
 def test_a_tokenizer_leaves_the_files_and_tiktokens_cache_alone(
@@ -111,11 +111,11 @@ def test_a_tokenizer_leaves_the_files_and_tiktokens_cache_alone(
 ) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "tiktoken"))
     before = {file.name: file.stat().st_mtime_ns for file in (shared / "tiktoken_cache").iterdir()}
-    GPT2(folders=[str(shared)])
+    GPT2Tokenizer(folders=[str(shared)])
     assert not (tmp_path / "tiktoken").exists()
     assert {file.name: file.stat().st_mtime_ns for file in (shared / "tiktoken_cache").iterdir()} == before
 
 
 def test_without_files_and_network_the_remedy_is_another_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(Mistake, match=r"tokenizer=byte or tokenizer=char"):
-        GPT2(folders=[str(tmp_path)])
+    with pytest.raises(UserError, match=r"tokenizer=byte or tokenizer=char"):
+        GPT2Tokenizer(folders=[str(tmp_path)])

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.models.gpt import GPT
 from seqlab.weights.hugging_face import gpt2
 
@@ -29,10 +29,10 @@ def oracle(folder: Path, **changes: Any) -> torch.nn.Module:
 
 
 def port(folder: Path) -> GPT:
-    node = gpt2.model_node(folder)
+    node = gpt2.config_to_node(folder)
     assert node.pop("_target_") == "seqlab.models.gpt.GPT"
     model = GPT(**node).eval()
-    model.load_state_dict(gpt2.state_dict(folder))
+    model.load_state_dict(gpt2.read_state_dict(folder))
     return model
 
 
@@ -42,7 +42,7 @@ def largest_difference(theirs: torch.nn.Module, ours: GPT) -> float:
         return (theirs(tokens).logits - ours(tokens)).abs().max().item()
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tie_embeddings", [True, False])
 @pytest.mark.parametrize(
     "size",
     [
@@ -53,10 +53,10 @@ def largest_difference(theirs: torch.nn.Module, ours: GPT) -> float:
         {"activation_function": "gelu"},
     ],
 )
-def test_ported_logits_are_those_of_transformers(tmp_path: Path, size: dict[str, Any], tied: bool) -> None:
-    theirs = oracle(tmp_path, tie_word_embeddings=tied, **size)
+def test_ported_logits_are_those_of_transformers(tmp_path: Path, size: dict[str, Any], tie_embeddings: bool) -> None:
+    theirs = oracle(tmp_path, tie_word_embeddings=tie_embeddings, **size)
     ours = port(tmp_path)
-    assert (ours.head.weight is ours.token_embedding.weight) == tied
+    assert (ours.head.weight is ours.token_embedding.weight) == tie_embeddings
     assert largest_difference(theirs, ours) < 1e-5
 
 
@@ -70,10 +70,10 @@ def with_buffers(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights | buffers | {f"transformer.h.{i}.attn.masked_bias": torch.tensor(-1e4) for i in (0, 1)}
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tie_embeddings", [True, False])
 @pytest.mark.parametrize("rewrite", [bare, with_buffers, lambda weights: bare(with_buffers(weights))])
-def test_names_of_hub_files(tmp_path: Path, rewrite: Any, tied: bool) -> None:
-    theirs = oracle(tmp_path, tie_word_embeddings=tied)
+def test_names_of_hub_files(tmp_path: Path, rewrite: Any, tie_embeddings: bool) -> None:
+    theirs = oracle(tmp_path, tie_word_embeddings=tie_embeddings)
     file = tmp_path / "model.safetensors"
     weights = rewrite(load_file(file))
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, file)
@@ -88,7 +88,7 @@ def test_mask_buffers_are_ignored_and_attention_biases_kept() -> None:
         "transformer.h.0.attn.bias": torch.ones(1, 1, 4, 4),
         "transformer.h.0.attn.c_attn.bias": bias,
     }
-    ours = gpt2.from_gpt2(theirs)
+    ours = gpt2.from_hf(theirs)
     parts = [ours[f"blocks.0.attention.{part}.bias"] for part in ("query", "key", "value")]
     torch.testing.assert_close(torch.cat(parts), bias, rtol=0, atol=0)
     assert set(ours) == {
@@ -113,8 +113,8 @@ def test_other_models_are_refused(tmp_path: Path, change: dict[str, Any]) -> Non
     oracle(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(Mistake, match="GPT-2"):
-        gpt2.model_node(tmp_path)
+    with pytest.raises(UserError, match="GPT-2"):
+        gpt2.config_to_node(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -124,15 +124,15 @@ def test_what_our_gpt_does_not_compute_is_refused_not_ignored(tmp_path: Path, ch
     theirs = oracle(tmp_path, **change)
     try:
         ours = port(tmp_path)
-    except Mistake:
+    except UserError:
         return
     assert largest_difference(theirs, ours) < 1e-5
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     oracle(tmp_path)
-    assert gpt2.is_hugging_face(tmp_path)
+    assert gpt2.is_hf_folder(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(Mistake, match=r"no \.safetensors file"):
-        gpt2.state_dict(tmp_path)
-    assert not gpt2.is_hugging_face(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"no \.safetensors file"):
+        gpt2.read_state_dict(tmp_path)
+    assert not gpt2.is_hf_folder(tmp_path / "elsewhere")

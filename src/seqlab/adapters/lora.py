@@ -45,24 +45,24 @@ def lora(
     Raises ValueError for a target that names no linear layer, or one whose weight is shared with another layer.
     """
     linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    names = sorted({last(name) for name in linear})
+    names = sorted({leaf_name(name) for name in linear})
     for target in targets:
         if target not in names:
             raise ValueError(f"adapter.targets={target} names no linear layer; this model has {', '.join(names)}.")
-    chosen = {name: module for name, module in linear.items() if last(name) in targets}
+    chosen = {name: module for name, module in linear.items() if leaf_name(name) in targets}
     weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
     for name, module in chosen.items():
         if weights.count(id(module.weight)) > 1:
             raise ValueError(
-                f"adapter.targets={last(name)} shares its weight with another layer: leave it out, or untie them."
+                f"adapter.targets={leaf_name(name)} shares its weight with another layer: leave it out, or untie them."
             )
     model.requires_grad_(False)
     for name, module in chosen.items():
-        replace(model, name, LoRALinear(module, rank, alpha, dropout))
+        replace_module(model, name, LoRALinear(module, rank, alpha, dropout))
     return model
 
 
-def last(name: str) -> str:
+def leaf_name(name: str) -> str:
     """The last part of a dotted name."""
     return name.rsplit(".", 1)[-1]
 
@@ -71,11 +71,11 @@ def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the layer below it; in place. A model without adapters stays as it is."""
     for name, module in list(model.named_modules()):
         if isinstance(module, LoRALinear):
-            replace(model, name, module.merged())
+            replace_module(model, name, module.merged())
     return model
 
 
-def replace(model: nn.Module, name: str, new: nn.Module) -> None:
+def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:
     """Put a module in the place of the one with this dotted name."""
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, new)
@@ -96,7 +96,7 @@ def save_adapter(model: nn.Module, folder: Path, notes: dict[str, str] | None = 
         "r": rank,
         "lora_alpha": first.scale * rank,
         "lora_dropout": first.dropout.p,
-        "target_modules": sorted({last(name) for name in layers}),
+        "target_modules": sorted({leaf_name(name) for name in layers}),
         "bias": "none",
         "task_type": None,
     }

@@ -17,21 +17,21 @@ from seqlab.adapters.lora import LoRALinear, save_adapter
 from seqlab.errors import Interrupted
 from seqlab.runs import checkpoints
 from seqlab.runs.objective import Objective
-from seqlab.streams import say
+from seqlab.streams import signal_safe_print
 
 
-class AtomicFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """How Lightning's Trainer writes and reads checkpoints: atomically, and nothing unpickled."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write to a temporary name, sync, rename; keep the one before."""
-        checkpoints.save(Path(path), checkpoint, previous=Path(path).with_name(checkpoints.PREVIOUS))
+        checkpoints.save_checkpoint(Path(path), checkpoint, previous=Path(path).with_name(checkpoints.PREVIOUS))
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read tensors and plain Python that are what was written."""
-        return checkpoints.load(Path(path))
+        return checkpoints.load_checkpoint(Path(path))
 
 
 class Checkpoint(LightningCheckpoint):
@@ -73,11 +73,11 @@ class Checkpoint(LightningCheckpoint):
             self.restore_signals()
             raise Interrupted("Stopped at once; what was saved before stays.")
         self.stopped_by = number
-        say("\nStopping after this step, to save it; once more stops at once.\n")
+        signal_safe_print("\nStopping after this step, to save it; once more stops at once.\n")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save where it is time, and stop where someone asked for it; where this batch is validated, after that."""
-        if pl_module.window:  # in the middle of a step
+        if pl_module.accumulated:  # in the middle of a step
             return
         stops = trainer.should_stop or trainer.global_step == trainer.max_steps
         due = bool(self.every_n_steps and trainer.global_step % self.every_n_steps == 0)
@@ -88,7 +88,7 @@ class Checkpoint(LightningCheckpoint):
         self.due |= stops and self.keep == "all"  # once stopped, the epoch counts as over and could not be gone on with
         loop: Any = trainer.fit_loop
         validated = loop.epoch_loop._should_check_val_fx(loop._data_fetcher) and not stops
-        if not (validated or ends_epoch(trainer)):
+        if not (validated or is_epoch_end(trainer)):
             self.save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -111,7 +111,7 @@ class Checkpoint(LightningCheckpoint):
             improved = self.objective.improved({k: float(v) for k, v in trainer.callback_metrics.items()})
             if improved and self.keep != "none":
                 self.save_weights(trainer, pl_module, self.best)
-        if self.saved_step != trainer.global_step and not ends_epoch(trainer):
+        if self.saved_step != trainer.global_step and not is_epoch_end(trainer):
             self.due |= trainer.should_stop and self.keep == "all"
             self.save_if_due(trainer)
 
@@ -120,14 +120,14 @@ class Checkpoint(LightningCheckpoint):
         self.restore_signals()
         if self.keep == "all" and self.saved_step != trainer.global_step:
             self.save_last(trainer)
-        self.tidy(trainer, pl_module)
+        self.prune(trainer, pl_module)
 
-    def tidy(self, trainer: Trainer, pl_module: Any) -> None:
+    def prune(self, trainer: Trainer, pl_module: Any) -> None:
         """Leave what a finished run keeps, and no more."""
         if trainer.is_global_zero:
-            checkpoints.remove(self.last.with_name(checkpoints.PREVIOUS))
+            checkpoints.remove_checkpoint(self.last.with_name(checkpoints.PREVIOUS))
             if self.keep != "all":
-                checkpoints.remove(self.last)
+                checkpoints.remove_checkpoint(self.last)
         if self.keep != "none" and (has_adapter(pl_module) and not self.adapter.exists()):
             self.save_weights(trainer, pl_module, self.best)
         if self.keep == "weights" and not self.best.exists() and not has_adapter(pl_module):
@@ -169,7 +169,9 @@ class Checkpoint(LightningCheckpoint):
             shutil.rmtree(partial)
             return
         weights = {f"model.{name}": tensor for name, tensor in pl_module.model.state_dict().items()}
-        checkpoints.save(path, {"state_dict": weights, "global_step": trainer.global_step, "metrics": metrics})
+        checkpoints.save_checkpoint(
+            path, {"state_dict": weights, "global_step": trainer.global_step, "metrics": metrics}
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The best objective so far."""
@@ -178,11 +180,11 @@ class Checkpoint(LightningCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best objective: that of the weights which are there, if the state is older than they are."""
         self.objective.load_state_dict(state_dict)
-        if best := best_there(self.folder.parent):
+        if best := read_best(self.folder.parent):
             self.objective.best = best[1].get(self.objective.metric, self.objective.best)
 
 
-def best_there(run: Path) -> tuple[int, dict[str, float]] | None:
+def read_best(run: Path) -> tuple[int, dict[str, float]] | None:
     """Step and metrics of the best weights that a run has kept."""
     adapter, weights = run / "adapter" / "adapter_model.safetensors", run / "checkpoints" / "best.ckpt"
     if adapter.exists():
@@ -190,12 +192,12 @@ def best_there(run: Path) -> tuple[int, dict[str, float]] | None:
             notes = file.metadata() or {}
         return (json.loads(notes["global_step"]), json.loads(notes["metrics"])) if "metrics" in notes else None
     if weights.exists():
-        best = checkpoints.load(weights, mmap=True)
+        best = checkpoints.load_checkpoint(weights, mmap=True)
         return (best["global_step"], best["metrics"]) if "metrics" in best else None
     return None
 
 
-def ends_epoch(trainer: Trainer) -> bool:
+def is_epoch_end(trainer: Trainer) -> bool:
     """Whether this batch is the last one of its epoch."""
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
 

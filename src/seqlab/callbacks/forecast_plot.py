@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback
 
 
-class Forecast(Callback):
+class ForecastPlot(Callback):
     """Draws the next value over the test split once it was run, and over the validation split as training goes on.
 
     A figure takes a tenth of a second, so they are `every_seconds` apart at least; the last validation is always drawn.
@@ -45,7 +45,7 @@ class Forecast(Callback):
 
         truth, forecast = [], []
         with torch.no_grad():
-            for windows, targets in trainer.datamodule.loader(split):
+            for windows, targets in trainer.datamodule.split_dataloader(split):
                 truth.append(targets[:, 0, 0])
                 forecast.append(pl_module.model(windows.to(pl_module.device))[:, 0, 0].cpu())
         figure = Figure(figsize=(9, 3.5), layout="constrained")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-BETWEEN_LINES = 2.0  # seconds at least from one line of metrics to the next
+SECONDS_BETWEEN_LINES = 2.0  # seconds at least from one line of metrics to the next
 
 
 class Progress(ProgressBar):
@@ -66,7 +66,7 @@ class Progress(ProgressBar):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """A line of the losses, unless there was one just before."""
         now = time.perf_counter()
-        if now - self.last_line >= BETWEEN_LINES:
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             losses = {name: value for name, value in trainer.callback_metrics.items() if name.endswith("/loss")}
             metrics = "  ".join(f"{name} {float(value):.4g}" for name, value in losses.items())

@@ -6,15 +6,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, Trainer
 
-from seqlab.callbacks.checkpoint import best_there
-from seqlab.runs.folder import write_record
-from seqlab.runs.metrics_log import append
+from seqlab.callbacks.checkpoint import read_best
+from seqlab.runs.folder import update_run_info
+from seqlab.runs.metrics_log import append_metrics
 from seqlab.runs.objective import Objective
 
-BETWEEN_WRITES = 2.0  # seconds at least
+SECONDS_BETWEEN_WRITES = 2.0  # seconds at least
 
 
-class Record(Callback):
+class RunRecorder(Callback):
     """Keeps the last value of each metric, and all of them at the step with the best objective."""
 
     def __init__(self, run: Path, objective: Objective) -> None:
@@ -26,26 +26,26 @@ class Record(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Look at what validation gave."""
-        self.look(trainer, pl_module)
+        self.collect_metrics(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Look at the epoch's mean, which belongs to the same step as the validation before it."""
-        self.look(trainer, pl_module)
+        self.collect_metrics(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Look at the mean of an epoch that early stopping cut short."""
-        self.look(trainer, pl_module)
+        self.collect_metrics(trainer, pl_module)
 
-    def catch_up(self, trainer: Trainer, pl_module: Any) -> None:
+    def finish_interrupted(self, trainer: Trainer, pl_module: Any) -> None:
         """Do what a run that was killed between its last step and its end had left: its epoch's mean, the validation."""
-        if pl_module.epoch.count:
-            loss = {"train/loss": float(pl_module.epoch.compute())}
+        if pl_module.train_loss_mean.count:
+            loss = {"train/loss": float(pl_module.train_loss_mean.compute())}
             trainer.validate(pl_module, datamodule=trainer.datamodule, verbose=False)  # type: ignore[attr-defined]  # of fit
             self.last |= loss
             if self.best_step == trainer.global_step:
                 self.best |= loss
         for callback in trainer.checkpoint_callbacks:
-            callback.tidy(trainer, pl_module)  # type: ignore[attr-defined]  # there is only our own
+            callback.prune(trainer, pl_module)  # type: ignore[attr-defined]  # there is only our own
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Add the test metrics."""
@@ -56,33 +56,33 @@ class Record(Callback):
         if trainer.global_step:
             self.write(trainer, pl_module)
 
-    def look(self, trainer: Trainer, pl_module: Any) -> None:
+    def collect_metrics(self, trainer: Trainer, pl_module: Any) -> None:
         """Take the metrics as they stand."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.last |= metrics
         if self.objective.improved(metrics):
             self.best_step = trainer.global_step
         if trainer.is_global_zero:
-            append(self.run, trainer.global_step, metrics)
+            append_metrics(self.run, trainer.global_step, metrics)
         if self.best_step == trainer.global_step:
             self.best = dict(
                 self.last
             )  # Lightning's own dictionary forgets the last epoch's mean when a run is resumed
-        if time.monotonic() - self.written > BETWEEN_WRITES:
+        if time.monotonic() - self.written > SECONDS_BETWEEN_WRITES:
             self.write(trainer, pl_module)
 
     def write(self, trainer: Trainer, pl_module: Any, **more: Any) -> None:
         """Write how the run stands."""
-        write_record(
+        update_run_info(
             self.run,
             metrics={"last": self.last, "best": self.best},
             steps=trainer.global_step,
-            tokens=int(pl_module.tokens) if "vocab_size" in pl_module.requires else None,
+            tokens=int(pl_module.tokens_seen) if "vocab_size" in pl_module.required_properties else None,
             **more,
         )
         self.written = time.monotonic()
 
-    def conclude(self, trainer: Trainer, pl_module: Any) -> None:
+    def finish(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the last word, with the checkpoints that were kept."""
         kept = {name: self.run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")}
         if (self.run / "adapter").exists():
@@ -106,7 +106,7 @@ class Record(Callback):
         self.last, self.best = dict(state_dict["last_metrics"]), dict(state_dict["best_metrics"])
         self.best_step = state_dict["best_step"]
         self.objective.load_state_dict(state_dict)
-        best = best_there(self.run)
+        best = read_best(self.run)
         if best and best[0] != self.best_step and self.objective.metric in best[1]:  # saved later than this state
             self.best_step, self.best = best
             self.objective.best = self.best[self.objective.metric]

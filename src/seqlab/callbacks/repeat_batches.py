@@ -5,9 +5,9 @@ from typing import Any
 from lightning.pytorch import Callback
 
 
-class SameBatches(Callback):
+class RepeatBatches(Callback):
     """Begins the order anew at each epoch's end; with `trainer.limit_train_batches=1` one batch is seen again and again."""
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Nothing counts as consumed."""
-        trainer.datamodule.rewind()
+        trainer.datamodule.reset()

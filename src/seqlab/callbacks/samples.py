@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
-from seqlab.generation.generate import choose, generate
-from seqlab.seeding import stream
+from seqlab.generation.generate import generate, sample_token
+from seqlab.seeding import derive_seed
 
 
-class Samples(Callback):
+class SampleText(Callback):
     """Continues a prompt after validation (without one, every epoch), but not more often than every so many seconds, and
     at the end; in TensorBoard and on the terminal.
 
@@ -59,8 +59,8 @@ class Samples(Callback):
         self.sampled, self.step = time.monotonic(), trainer.global_step
         prompt = trainer.datamodule.sample_prompt(self.prompt)
         device = pl_module.device
-        generator = torch.Generator(device).manual_seed(stream(self.seed, "sampling", trainer.global_step))
-        pick = partial(choose, temperature=self.temperature, generator=generator)
+        generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "sampling", trainer.global_step))
+        pick = partial(sample_token, temperature=self.temperature, generator=generator)
         ids = generate(pl_module.model, self.tokenizer.encode(prompt), self.max_new_tokens, self.tokenizer.eos_id, pick)
         text = self.tokenizer.decode(list(ids))
         trainer.print(f"step {trainer.global_step}: …{prompt[-40:]}|{text}".replace("\n", " "))

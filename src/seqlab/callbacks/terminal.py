@@ -7,16 +7,16 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.runs.folder import short
+from seqlab.runs.folder import relative_to_cwd
 
 
-def announce(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer, resumed: int | None) -> None:
+def print_header(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer, resumed: int | None) -> None:
     """Folder, sizes, and where a resumed run goes on."""
     console = Console(highlight=False, soft_wrap=True)
     trained = f", {parameters['trainable']:,} trained" if parameters["trainable"] != parameters["total"] else ""
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
     batches = -(-len(data.splits["train"]) // data.batch_size)
-    console.print(f"run         {short(run)}", markup=False)
+    console.print(f"run         {relative_to_cwd(run)}", markup=False)
     console.print(f"parameters  {parameters['total']:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
     if getattr(data, "dropped", 0):
@@ -25,7 +25,7 @@ def announce(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer,
         console.print(f"resumed     after step {resumed:,}")
 
 
-def conclude(run: Path, runs: str, last: dict[str, float], best: dict[str, float]) -> None:
+def print_summary(run: Path, runs: str, last: dict[str, float], best: dict[str, float]) -> None:
     """A table of the metrics, and where everything lies."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
@@ -35,5 +35,5 @@ def conclude(run: Path, runs: str, last: dict[str, float], best: dict[str, float
     for name in sorted(last):
         table.add_row(name, f"{last[name]:.5g}", f"{best[name]:.5g}" if name in best else "")
     console.print(table)
-    console.print(f"run         {short(run)}", markup=False)
-    console.print(f"look        tensorboard --logdir {short(Path(runs))}", markup=False)
+    console.print(f"run         {relative_to_cwd(run)}", markup=False)
+    console.print(f"look        tensorboard --logdir {relative_to_cwd(Path(runs))}", markup=False)

@@ -14,15 +14,15 @@ from lightning.pytorch import Callback
 from lightning.pytorch.strategies.launchers import subprocess_script
 
 from seqlab.runs import ranks
-from seqlab.runs.folder import read_record, write_record
-from seqlab.runs.run_info import alive, close, now
+from seqlab.runs.folder import read_run_info, update_run_info
+from seqlab.runs.run_info import is_running, mark_ended, timestamp
 
-EVERY = 0.5  # seconds
+POLL_SECONDS = 0.5  # seconds
 STOPPED = "was stopped"
-PATIENCE = 5.0  # seconds in which a rank that lost another may end by itself
+GRACE_SECONDS = 5.0  # seconds in which a rank that lost another may end by itself
 
 
-class Ranks(Callback):
+class RankWatchdog(Callback):
     """Ends the run, with the error in run.json, where one of its processes on this machine dies.
 
     A collective may wait for a dead rank for half an hour, and Lightning's own observer kills without a word.
@@ -35,14 +35,14 @@ class Ranks(Callback):
 
     def watch_children(self, children: list[Any]) -> None:
         """The first rank watches the others that it has started."""
-        self.watch(lambda: died(children), read_record(self.run)["process"])
+        self.watch(lambda: find_dead_rank(children), read_run_info(self.run)["process"])
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """The others watch the first."""
-        if stage != "fit" or trainer.world_size == 1 or not ranks.rank():
+        if stage != "fit" or trainer.world_size == 1 or not ranks.get_rank():
             return
-        first = read_record(self.run)["process"]
-        self.watch(lambda: None if alive({"process": first}, elsewhere=True) else (0, "was killed"), first)
+        first = read_run_info(self.run)["process"]
+        self.watch(lambda: None if is_running({"process": first}, remote=True) else (0, "was killed"), first)
 
     def watch(self, look: Callable[[], tuple[int, str] | None], first: Any) -> None:
         """Call `look` every so often; once it names a rank and what happened to it, end this process.
@@ -52,25 +52,25 @@ class Ranks(Callback):
 
         def go_on() -> None:
             while not (dead := look()):
-                time.sleep(EVERY)
-            if not ranks.rank():
-                ranks.report(self.run, *dead)  # the main thread asks for it
-            time.sleep(PATIENCE)
-            said = ranks.reported(self.run) or f"rank {dead[0]}: {dead[1]}"
+                time.sleep(POLL_SECONDS)
+            if not ranks.get_rank():
+                ranks.report_error(self.run, *dead)  # the main thread asks for it
+            time.sleep(GRACE_SECONDS)
+            said = ranks.first_error(self.run) or f"rank {dead[0]}: {dead[1]}"
             with suppress(FileNotFoundError):  # the first one may take the folder away
-                record = read_record(self.run)
+                record = read_run_info(self.run)
                 if record["status"] == "running" and record["process"] == first:
                     if dead[1] == STOPPED:  # and this one waits for it where it cannot hear Ctrl-C
-                        close(self.run, "interrupted", "KeyboardInterrupt: Stopped.", unwanted=True)
+                        mark_ended(self.run, "interrupted", "KeyboardInterrupt: Stopped.", unwanted=True)
                         os._exit(130)
-                    write_record(self.run, everyone=True, status="failed", ended=now(), error=said)
+                    update_run_info(self.run, everyone=True, status="failed", ended=timestamp(), error=said)
                     print(f"seqlab: {said}", file=sys.stderr, flush=True)
             os._exit(1)
 
         threading.Thread(target=go_on, daemon=True).start()
 
 
-def died(processes: list[Any]) -> tuple[int, str] | None:
+def find_dead_rank(processes: list[Any]) -> tuple[int, str] | None:
     """The first rank among these processes that ended badly, and how."""
     for number, process in enumerate(processes, 1):
         status = process.poll()

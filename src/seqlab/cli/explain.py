@@ -9,32 +9,32 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from seqlab.cli.compose import searched
+from seqlab.cli.compose import searchpath_override
 from seqlab.config.groups import CONF
-from seqlab.config.nodes import flat
-from seqlab.launch.create import Composed, check
+from seqlab.config.nodes import flatten
+from seqlab.launch.create import ComposedRun, check_run
 
 History = dict[str, list[tuple[str, Any]]]  # key -> (where from, value), the last one holds
 
 
-def explain(job: Composed, folders: list[Path]) -> None:
+def explain_config(job: ComposedRun, folders: list[Path]) -> None:
     """Print it as YAML with comments. Raises Mistake where the config is refused."""
-    history = trace(job.overrides, folders)
-    composed = flat(job.config)
-    check(job)
-    for key, value in flat(job.config).items():
+    history = trace_values(job.overrides, folders)
+    composed = flatten(job.config)
+    check_run(job)
+    for key, value in flatten(job.config).items():
         if value != composed.get(key):
             history.setdefault(key, []).append(("seqlab, on this machine and with these data", value))
-    print("\n".join(lines(job.config, history)))
+    print("\n".join(format_lines(job.config, history)))
 
 
-def trace(words: list[str], folders: list[Path]) -> History:
+def trace_values(words: list[str], folders: list[Path]) -> History:
     """What each yaml, in the order of composition, and then each word sets."""
     history: History = {}
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        every = [*words, *searched(folders)]
+        every = [*words, *searchpath_override(folders)]
         for default in loader.compute_defaults_list("train", every, RunMode.RUN).defaults:
             path = f"{default.config_path}.yaml"
             file = next((folder / path for folder in (CONF, *folders) if (folder / path).exists()), None)
@@ -42,41 +42,42 @@ def trace(words: list[str], folders: list[Path]) -> History:
                 continue
             content = yaml.safe_load(file.read_text()) or {}
             content.pop("defaults", None)
-            note(history, content, default.package or "", path if file.is_relative_to(CONF) else str(file))
-        groups = {word for word in every if loader.list_groups("") and is_group(loader, word)}
+            add_history(history, content, default.package or "", path if file.is_relative_to(CONF) else str(file))
+        groups = {word for word in every if loader.list_groups("") and is_group_override(loader, word)}
     GlobalHydra.instance().clear()
     for override in OverridesParser.create().parse_overrides([word for word in words if word not in groups]):
-        note(history, {override.key_or_group: override.value()}, "", "command line")
+        add_history(history, {override.key_or_group: override.value()}, "", "command line")
     return history
 
 
-def is_group(loader: Any, word: str) -> bool:
+def is_group_override(loader: Any, word: str) -> bool:
     """Whether a word chooses from a group."""
     return word.split("=")[0].lstrip("+") in loader.list_groups("")
 
 
-def note(history: History, content: dict[str, Any], package: str, where: str) -> None:
+def add_history(history: History, content: dict[str, Any], package: str, where: str) -> None:
     """Add what a yaml or a word sets."""
     prefix = f"{package}." if package else ""
-    for key, value in flat(content, prefix).items():
+    for key, value in flatten(content, prefix).items():
         history.setdefault(key, []).append((where, value))
 
 
-def lines(node: dict[str, Any], history: History, prefix: str = "", depth: int = 0) -> list[str]:
+def format_lines(node: dict[str, Any], history: History, prefix: str = "", depth: int = 0) -> list[str]:
     """YAML, a line a key."""
     found = []
     for key, value in node.items():
         indent = "  " * depth
         if isinstance(value, dict) and value:
-            found += [f"{indent}{key}:", *lines(value, history, f"{prefix}{key}.", depth + 1)]
+            found += [f"{indent}{key}:", *format_lines(value, history, f"{prefix}{key}.", depth + 1)]
         else:
             found.append(
-                f"{indent}{key}: {plain(value)}".ljust(40) + f"  # {origin(history.get(prefix + key, []), value)}"
+                f"{indent}{key}: {format_yaml(value)}".ljust(40)
+                + f"  # {format_origin(history.get(prefix + key, []), value)}"
             )
     return found
 
 
-def origin(steps: list[tuple[str, Any]], value: Any) -> str:
+def format_origin(steps: list[tuple[str, Any]], value: Any) -> str:
     """Where a value is from, and what it replaced."""
     if not steps and value == {}:
         return "the choice none"
@@ -84,11 +85,11 @@ def origin(steps: list[tuple[str, Any]], value: Any) -> str:
         return "the base, or a default that follows another value"
     *before, (where, written) = steps
     said = f"{where}, as {written}" if isinstance(written, str) and "${" in written else where
-    replaced = [f"{plain(old)} of {place}" for place, old in reversed(before) if place != where or old != written]
+    replaced = [f"{format_yaml(old)} of {place}" for place, old in reversed(before) if place != where or old != written]
     return said + (f"; replaces {', '.join(replaced)}" if replaced else "")
 
 
-def plain(value: Any) -> str:
+def format_yaml(value: Any) -> str:
     """A value on one line of YAML."""
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()

@@ -4,7 +4,7 @@ import textwrap
 
 import yaml
 
-from seqlab.config.groups import CONF, comment, groups
+from seqlab.config.groups import CONF, group_options, header_comment
 
 
 def show_help(verb: str | None, verbs: dict[str, str]) -> None:
@@ -13,7 +13,7 @@ def show_help(verb: str | None, verbs: dict[str, str]) -> None:
         print("seqlab: a laboratory for sequence models. All arguments are key=value.\n")
         for name, text in verbs.items():
             print(
-                f"  seqlab {name:<9} {text}\n  {'':<16} {comment(CONF / f'{name}.yaml')[0] or comment(CONF / f'{name}.yaml')[1]}"
+                f"  seqlab {name:<9} {text}\n  {'':<16} {header_comment(CONF / f'{name}.yaml')[0] or header_comment(CONF / f'{name}.yaml')[1]}"
             )
         print("\nseqlab <verb> --help lists what can be chosen; seqlab train --cfg job … shows a composed config.")
         return
@@ -31,7 +31,7 @@ def print_keys(verb: str) -> None:
         key = line.split(":")[0]
         if key in content and key not in ("defaults", "hydra", "paths", "objective"):
             value, _, text = line.partition("#")
-            print(row(value.strip(), text.strip(), 22))
+            print(format_row(value.strip(), text.strip(), 22))
     print()
 
 
@@ -39,17 +39,17 @@ def print_groups(verb: str) -> None:
     """The groups that a verb composes, and their choices."""
     defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text()).get("defaults", [])
     used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
-    for group, options in groups().items():
+    for group, options in group_options().items():
         if group not in used:
             continue
         print(f"{group}=")
         for choice in options:
-            text = comment(CONF / group / f"{choice}.yaml")[0]
-            print(row(choice, text, 18))
+            text = header_comment(CONF / group / f"{choice}.yaml")[0]
+            print(format_row(choice, text, 18))
     if used:
         print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
 
 
-def row(name: str, text: str, width: int) -> str:
+def format_row(name: str, text: str, width: int) -> str:
     """A name and what it is, within 80 columns."""
     return textwrap.fill(f"  {name:<{width}} {text}", 80, subsequent_indent=" " * (width + 3), drop_whitespace=True)

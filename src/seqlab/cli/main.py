@@ -4,8 +4,8 @@ import sys
 from importlib import import_module
 
 from seqlab.cli.help import show_help
-from seqlab.errors import Mistake, did_you_mean, exit_status
-from seqlab.launch.imports import uncollected
+from seqlab.errors import UserError, did_you_mean, run_cli
+from seqlab.launch.imports import gc_paused
 
 VERBS = {
     "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),
@@ -21,10 +21,10 @@ VERBS = {
 def main(words: list[str] | None = None) -> int:
     """The console script `seqlab`; its exit status."""
     words = sys.argv[1:] if words is None else words
-    return exit_status(lambda: run(words))
+    return run_cli(lambda: dispatch(words))
 
 
-def run(words: list[str]) -> int:
+def dispatch(words: list[str]) -> int:
     """Find the verb and hand it the other words."""
     if not words or words[0] in ("-h", "--help", "help"):
         show_help(None, {verb: text for verb, (text, _) in VERBS.items()})
@@ -34,12 +34,12 @@ def run(words: list[str]) -> int:
         print(import_module("seqlab").__version__)
         return 0
     if verb not in VERBS:
-        raise Mistake(
+        raise UserError(
             f"seqlab has no verb {verb}.{did_you_mean(verb, VERBS)} Type seqlab --help to see what it can do."
         )
     if any(word in ("-h", "--help") for word in rest):
         show_help(verb, {verb: text for verb, (text, _) in VERBS.items()})
         return 0
-    with uncollected():
+    with gc_paused():
         module = import_module(VERBS[verb][1])
-    return module.run(rest)
+    return module.main(rest)

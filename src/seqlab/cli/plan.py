@@ -3,49 +3,49 @@
 from rich.console import Console
 from rich.table import Table
 
-from seqlab.errors import Mistake
-from seqlab.launch.create import Composed
+from seqlab.errors import UserError
+from seqlab.launch.create import ComposedRun
 from seqlab.launch.plan import Plan, Planner
-from seqlab.report.rows import differing, words_of
-from seqlab.report.tables import WIDTH, short_names
-from seqlab.sweeps.create import check_one
+from seqlab.report.rows import overrides_to_dict, varying_keys
+from seqlab.report.tables import TABLE_WIDTH, shorten_keys
+from seqlab.sweeps.create import check_job
 
-UNITS = ("B", "kB", "MB", "GB", "TB")
+SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def show_plan(jobs: list[Composed]) -> int:
+def show_plan(jobs: list[ComposedRun]) -> int:
     """Print the jobs with the keys that differ, and their sizes; exit status 1 where one of them is refused."""
-    bases = [check_one(job)[0] for job in jobs]  # all of them before any data are read
+    bases = [check_job(job)[0] for job in jobs]  # all of them before any data are read
     planner, plans = Planner(), []
     for number, job in enumerate(jobs):
-        if not job.refused:
+        if not job.error:
             try:
-                plans.append((number, job, planner.plan(job, bases[number])))
-            except Mistake as mistake:
-                job.refused = str(mistake)
+                plans.append((number, job, planner.plan_run(job, bases[number])))
+            except UserError as mistake:
+                job.error = str(mistake)
     if plans:
-        print_table(plans, [words_of(job.overrides) for job in jobs])
+        print_plan_table(plans, [overrides_to_dict(job.overrides) for job in jobs])
     for number, job in enumerate(jobs):
-        if job.refused:
-            print(f"{number:03d} is refused: {job.refused}")
+        if job.error:
+            print(f"{number:03d} is refused: {job.error}")
     if len(jobs) > 1:
-        disk = readable(sum(plan.disk for _, _, plan in plans))
+        disk = format_bytes(sum(plan.disk for _, _, plan in plans))
         print(
             f"{len(plans)} of {len(jobs)} jobs can run; together they keep {disk} of checkpoints; nothing was written"
         )
     return 1 if len(plans) < len(jobs) else 0
 
 
-def print_table(plans: list[tuple[int, Composed, Plan]], words: list[dict[str, str]]) -> None:
+def print_plan_table(plans: list[tuple[int, ComposedRun, Plan]], words: list[dict[str, str]]) -> None:
     """A row a job, of all whose words these are."""
-    keys, jobs = differing(words), len(words)
+    keys, jobs = varying_keys(words), len(words)
     devices = {plan.device for _, _, plan in plans}
-    console = Console(highlight=False, markup=False, width=WIDTH)
+    console = Console(highlight=False, markup=False, width=TABLE_WIDTH)
     if len(devices) == 1:
         console.print(f"device      {devices.pop()}")
     table = Table(box=None, pad_edge=False)
     titles = [
-        *short_names(keys),
+        *shorten_keys(keys),
         *(["device"] if devices else []),
         "parameters",
         "steps",
@@ -59,15 +59,15 @@ def print_table(plans: list[tuple[int, Composed, Plan]], words: list[dict[str, s
         trained = f" ({plan.trainable:,} trained)" if plan.trainable != plan.parameters else ""
         cells = [words[number].get(key, "") for key in keys] + ([plan.device] if devices else [])
         cells += [f"{plan.parameters:,}{trained}", f"{plan.steps:,}", "" if plan.tokens is None else f"{plan.tokens:,}"]
-        cells += [readable(plan.memory), readable(plan.disk)]
+        cells += [format_bytes(plan.memory), format_bytes(plan.disk)]
         table.add_row(*([f"{number:03d}"] if jobs > 1 else []), *cells)
     console.print(table)
 
 
-def readable(size: float) -> str:
+def format_bytes(size: float) -> str:
     """Bytes in a unit that fits."""
-    for unit in UNITS:
-        if size < 1000 or unit == UNITS[-1]:
+    for unit in SIZE_UNITS:
+        if size < 1000 or unit == SIZE_UNITS[-1]:
             break
         size /= 1000
     return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"

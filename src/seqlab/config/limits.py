@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 AT_LEAST_ONE = (
     "batch_size context_length window horizon length hidden_size num_layers n_layer n_head n_embd n_inner rank "
@@ -36,11 +36,11 @@ def check_ranges(node: dict[str, Any], prefix: str = "") -> None:
         elif key in RANGES and (value is not None or key == "seed"):
             low, high = RANGES[key]
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise Mistake(
+                raise UserError(
                     f"{prefix}{key}={value} is no number: type one, for instance {prefix}{key}={example(key)}."
                 )
             if (key in AT_LEAST_ONE or key == "seed") and value != int(value):
-                raise Mistake(
+                raise UserError(
                     f"{prefix}{key}={value} is no whole number: type one, such as {prefix}{key}={round(value)}."
                 )
             if not low <= value <= high:  # also what is not a number
@@ -51,7 +51,7 @@ def check_ranges(node: dict[str, Any], prefix: str = "") -> None:
                     if low > 0
                     else "from 0 to below 1"
                 )
-                raise Mistake(f"{prefix}{key}={value} is out of range: it must be {bounds}.")
+                raise UserError(f"{prefix}{key}={value} is out of range: it must be {bounds}.")
 
 
 def example(key: str) -> str:

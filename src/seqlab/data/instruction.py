@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seqlab import files
-from seqlab.data.base import IGNORED, DataModule
+from seqlab.data.base import IGNORE_INDEX, DataModule
 from seqlab.data.text import Tokenizer, read_text
-from seqlab.errors import Mistake
-from seqlab.prompts.styles import FORMATS
+from seqlab.errors import UserError
+from seqlab.prompts.styles import STYLES
 
 
-class Records(Dataset):
+class InstructionDataset(Dataset):
     """Token ids of each record, the end token included, and the length of its prompt."""
 
     def __init__(self, items: Sequence[tuple[list[int], int]]) -> None:
@@ -29,14 +29,14 @@ class Records(Dataset):
         return self.items[number]
 
 
-class Instruction(DataModule):
+class InstructionDataModule(DataModule):
     """A JSON list of records `instruction`, `input` (may be missing) and `output`, split in file order.
 
     The last `test_fraction` is the test split, the last `val_fraction` of the rest the validation split. Records longer
     than `context_length` are left out, and counted in `dropped`.
     """
 
-    facts = ("vocab_size", "context_length")
+    data_properties = ("vocab_size", "context_length")
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Instruction(DataModule):
         tokenizer: Tokenizer,
         context_length: int = 256,
         batch_size: int = 16,
-        format: Literal["alpaca", "alpaca_original", "phi"] = "alpaca",
+        prompt_style: Literal["alpaca", "stanford_alpaca", "phi"] = "alpaca",
         mask_prompt: bool = True,
         bucket_by_length: bool = False,
         val_fraction: float = 0.1,
@@ -57,41 +57,41 @@ class Instruction(DataModule):
         super().__init__(batch_size, num_workers)
         self.source: dict[str, Any] = {"path": path, "folders": folders, "url": url, "sha256": sha256}
         self.tokenizer, self.vocab_size, self.context_length = tokenizer, tokenizer.vocab_size, context_length
-        self.render, self.mask_prompt = FORMATS[format], mask_prompt
+        self.render, self.mask_prompt = STYLES[prompt_style], mask_prompt
         self.bucket_by_length = bucket_by_length
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.dropped = 0
 
     @classmethod
-    def training_text(cls, format: str = "alpaca", **source: Any) -> str:
+    def tokenizer_training_texts(cls, prompt_style: str = "alpaca", **source: Any) -> str:
         """What a tokenizer learns from: all records as rendered."""
-        path = files.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
-        return "".join(FORMATS[format](r["instruction"], r["input"]) + r["output"] for r in read_records(path))
+        path = files.find_file(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
+        return "".join(STYLES[prompt_style](r["instruction"], r["input"]) + r["output"] for r in read_examples(path))
 
-    def read(self) -> dict[str, Dataset]:
+    def read_splits(self) -> dict[str, Dataset]:
         """The records of each split."""
-        self.files = [files.find(**self.source)]
-        records = read_records(self.files[0])
+        self.files = [files.find_file(**self.source)]
+        records = read_examples(self.files[0])
         rest = int(len(records) * (1 - self.test_fraction) + 1e-9)
         train = rest - int(rest * self.val_fraction)
         parts = {"train": records[:train], "val": records[train:rest], "test": records[rest:]}
         if not parts["train"]:
-            raise Mistake(f"{self.files[0]} has too few records ({len(records)}) for a training split.")
+            raise UserError(f"{self.files[0]} has too few records ({len(records)}) for a training split.")
         self.first_record = (parts["val"] or parts["train"])[0]
         splits: dict[str, Dataset] = {}
         for split, part in parts.items():
-            items = [self.encode(record) for record in part]
+            items = [self.encode_example(record) for record in part]
             kept = [item for item in items if len(item[0]) - 1 <= self.context_length]
             self.dropped += len(items) - len(kept)
             if part and not kept:
-                raise Mistake(
+                raise UserError(
                     f"All {len(part)} {split} records of {self.files[0].name} are longer than data.context_length="
                     f"{self.context_length} tokens: take {max(len(i[0]) for i in items) - 1}."
                 )
-            splits[split] = Records(kept)
+            splits[split] = InstructionDataset(kept)
         return splits
 
-    def lengths(self) -> list[int] | None:
+    def sample_lengths(self) -> list[int] | None:
         """Of the training records, with `bucket_by_length`: less padding, since a batch is as long as its longest."""
         records: Any = self.splits["train"]
         return [len(ids) for ids, _ in records.items] if self.bucket_by_length else None
@@ -103,7 +103,7 @@ class Instruction(DataModule):
         record = self.first_record
         return self.render(record["instruction"], record["input"])
 
-    def encode(self, record: dict[str, str]) -> tuple[list[int], int]:
+    def encode_example(self, record: dict[str, str]) -> tuple[list[int], int]:
         """The ids of prompt, answer and one end token, and how many of them are the prompt's."""
         prompt = self.tokenizer.encode(self.render(record["instruction"], record["input"]))
         return prompt + self.tokenizer.encode(record["output"]) + [self.tokenizer.eos_id], len(prompt)
@@ -121,7 +121,7 @@ def collate(items: Sequence[tuple[list[int], int]], pad: int, mask_prompt: bool)
     """
     T = max(len(ids) for ids, _ in items) - 1
     inputs = torch.full((len(items), T), pad)
-    targets = torch.full((len(items), T), IGNORED)
+    targets = torch.full((len(items), T), IGNORE_INDEX)
     for row, (ids, prompt) in enumerate(items):
         inputs[row, : len(ids) - 1] = torch.tensor(ids[:-1])
         first = max(prompt - 1, 0) if mask_prompt else 0
@@ -129,7 +129,7 @@ def collate(items: Sequence[tuple[list[int], int]], pad: int, mask_prompt: bool)
     return inputs, targets
 
 
-def read_records(path: Path) -> list[dict[str, str]]:
+def read_examples(path: Path) -> list[dict[str, str]]:
     """The records of a JSON file, each with `instruction`, `input` and `output`.
 
     Raises Mistake naming file, record number (from 1) and reason.
@@ -139,23 +139,23 @@ def read_records(path: Path) -> list[dict[str, str]]:
         records = json.loads(text)
     except json.JSONDecodeError as error:
         number = text.count('"instruction"', 0, error.pos)
-        raise Mistake(
+        raise UserError(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}, in or after record {number}; "
             "mend it there."
         ) from error
     if not isinstance(records, list) or not records:
-        raise Mistake(f'{path} holds no list of records; write [{{"instruction": …, "input": …, "output": …}}, …].')
-    return [checked(record, number, path) for number, record in enumerate(records, 1)]
+        raise UserError(f'{path} holds no list of records; write [{{"instruction": …, "input": …, "output": …}}, …].')
+    return [check_example(record, number, path) for number, record in enumerate(records, 1)]
 
 
-def checked(record: Any, number: int, path: Path) -> dict[str, str]:
+def check_example(record: Any, number: int, path: Path) -> dict[str, str]:
     """The record with an empty input where it has none."""
     if not isinstance(record, dict):
-        raise Mistake(
+        raise UserError(
             f"Record {number} of {path} is no object but {json.dumps(record)[:40]}; write instruction, input and output."
         )
     record = {"input": "", **record}
     for key in ("instruction", "input", "output"):
         if not isinstance(record.get(key), str) or (key != "input" and not record[key].strip()):
-            raise Mistake(f"Record {number} of {path} has no text under {key}: add it, or take the record out.")
+            raise UserError(f"Record {number} of {path} has no text under {key}: add it, or take the record out.")
     return {key: record[key] for key in ("instruction", "input", "output")}

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 
-class Pairs(Dataset):
+class WindowDataset(Dataset):
     """Inputs and targets of the same length, drawn a batch at a time."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
@@ -25,13 +25,13 @@ class Pairs(Dataset):
         return self.inputs[numbers], self.targets[numbers]
 
 
-class Sine(DataModule):
+class SineDataModule(DataModule):
     """`length` values of sin(0.1 x) + N(0, noise) over x in [0, 100], split in time order: train, validation, test.
 
     `val_fraction` is cut from the end of what is left after the test split.
     """
 
-    facts = ("channels", "window", "horizon")
+    data_properties = ("channels", "window", "horizon")
     channels = 1
 
     def __init__(
@@ -50,24 +50,24 @@ class Sine(DataModule):
         self.window, self.horizon, self.length, self.noise, self.seed = window, horizon, length, noise, seed
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
 
-    def read(self) -> dict[str, Dataset]:
+    def read_splits(self) -> dict[str, Dataset]:
         """Windows (T, 1) and next values (H, 1)."""
         samples = self.length - self.window - self.horizon + 1
         train = samples - round(samples * self.test_fraction)
         val = round(train * self.val_fraction)
         if train - val < 1:
-            raise Mistake(
+            raise UserError(
                 f"A sine of data.length={self.length} has no training window of {self.window} values and {self.horizon} "
                 f"next ones; take a data.length of {self.window + self.horizon + 100} or so."
             )
         clean = np.sin(0.1 * np.linspace(0, 100, self.length))
         noisy = clean + np.random.RandomState(self.seed).normal(0, self.noise, self.length)
-        inputs, targets = self.cut(noisy)
-        _, self.clean_targets = self.cut(clean)  # what an oracle would say
+        inputs, targets = self.make_windows(noisy)
+        _, self.clean_targets = self.make_windows(clean)  # what an oracle would say
         self.bounds = {"train": (0, train - val), "val": (train - val, train), "test": (train, samples)}
-        return {split: Pairs(inputs[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
+        return {split: WindowDataset(inputs[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
 
-    def cut(self, series: np.ndarray) -> tuple[Tensor, Tensor]:
+    def make_windows(self, series: np.ndarray) -> tuple[Tensor, Tensor]:
         """series (N,) -> windows (S, T, 1), next values (S, H, 1)"""
         samples = self.length - self.window - self.horizon + 1
         pieces = np.lib.stride_tricks.sliding_window_view(series, self.window + self.horizon)[:samples]
@@ -80,24 +80,24 @@ class Sine(DataModule):
         `oracle` knows the noise-free sine; `persistence` repeats the last value, `window_mean` the mean of the window;
         `least_squares` is a line through the lags, fitted to the training windows.
         """
-        lags, targets = self.values(split)
-        train_lags, train_targets = self.values("train")
-        fit = torch.linalg.lstsq(with_intercept(train_lags), train_targets).solution  # (T + 1, H)
+        lags, targets = self.lags_and_targets(split)
+        train_lags, train_targets = self.lags_and_targets("train")
+        fit = torch.linalg.lstsq(add_intercept(train_lags), train_targets).solution  # (T + 1, H)
         start, end = self.bounds[split]
         forecasts = {
             "oracle": self.clean_targets[start:end].squeeze(-1).double(),
             "persistence": lags[:, -1:],
             "window_mean": lags.mean(1, keepdim=True),
-            "least_squares": with_intercept(lags) @ fit,
+            "least_squares": add_intercept(lags) @ fit,
         }
         return {f"mse_{name}": float(((forecast - targets) ** 2).mean()) for name, forecast in forecasts.items()}
 
-    def values(self, split: str) -> tuple[Tensor, Tensor]:
+    def lags_and_targets(self, split: str) -> tuple[Tensor, Tensor]:
         """-> windows (S, T), next values (S, H), in double precision"""
-        pairs = cast(Pairs, self.splits[split])
+        pairs = cast(WindowDataset, self.splits[split])
         return pairs.inputs.squeeze(-1).double(), pairs.targets.squeeze(-1).double()
 
 
-def with_intercept(lags: Tensor) -> Tensor:
+def add_intercept(lags: Tensor) -> Tensor:
     """lags (S, T) -> (S, T + 1)"""
     return torch.cat([lags, torch.ones_like(lags[:, :1])], dim=1)

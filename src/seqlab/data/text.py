@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from seqlab import files
 from seqlab.data.base import DataModule
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 
 class Tokenizer(Protocol):
@@ -22,7 +22,7 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> list[int]: ...
 
 
-class Windows(Dataset):
+class TokenWindowDataset(Dataset):
     """Windows of `length` tokens every `stride` tokens, with the same window one token later as targets.
 
     The one place in seqlab where targets are shifted for a text.
@@ -46,14 +46,14 @@ class Windows(Dataset):
         return inputs[0], targets[0]
 
 
-class Text(DataModule):
+class TextDataModule(DataModule):
     """A UTF-8 file, split by characters into train, validation and test, in this order.
 
     Windows have `context_length` tokens and begin every `stride` tokens (null: no overlap); what is left over at the
     end of a split is not used.
     """
 
-    facts = ("vocab_size", "context_length")
+    data_properties = ("vocab_size", "context_length")
 
     def __init__(
         self,
@@ -76,37 +76,37 @@ class Text(DataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
 
     @classmethod
-    def training_text(cls, **source: Any) -> str:
+    def tokenizer_training_texts(cls, **source: Any) -> str:
         """What a tokenizer learns from: the whole file, so that no split has a character that it lacks."""
         return read_text(
-            files.find(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
+            files.find_file(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
         )
 
-    def read(self) -> dict[str, Dataset]:
+    def read_splits(self) -> dict[str, Dataset]:
         """Windows of each split."""
         if self.val_fraction + self.test_fraction >= 1:
-            raise Mistake(
+            raise UserError(
                 f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction} leave nothing to train on: "
                 "they must add up to less than 1."
             )
-        self.files = [files.find(**self.source)]
+        self.files = [files.find_file(**self.source)]
         text = read_text(self.files[0])
         first = int(len(text) * (1 - self.val_fraction - self.test_fraction) + 1e-9)
         second = int(len(text) * (1 - self.test_fraction) + 1e-9)
         parts = {"train": text[:first], "val": text[first:second], "test": text[second:]}
-        return {split: self.windows(split, part) for split, part in parts.items() if part}
+        return {split: self.build_windows(split, part) for split, part in parts.items() if part}
 
     def sample_prompt(self, prompt: str | None) -> str:
         """The prompt, else the first words of the file."""
         return prompt or " ".join(read_text(self.files[0])[:200].split(" ")[:4])
 
-    def windows(self, split: str, text: str) -> Windows:
+    def build_windows(self, split: str, text: str) -> TokenWindowDataset:
         """The windows of a split. Raises Mistake where the text is too short for one."""
         tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.int32)
-        windows = Windows(tokens, self.context_length, self.stride)
+        windows = TokenWindowDataset(tokens, self.context_length, self.stride)
         if not len(windows):
             other = " or data.val_fraction=0" if split == "val" else ""
-            raise Mistake(
+            raise UserError(
                 f"The {split} split of {self.files[0].name} has {len(tokens)} tokens ({len(text)} characters), too few for "
                 f"one window of data.context_length={self.context_length} and its next token (data.batch_size="
                 f"{self.batch_size}): take a longer text, data.context_length={max(1, len(tokens) // 2)}{other}."
@@ -119,10 +119,10 @@ def read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise Mistake(
+        raise UserError(
             f"{path} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}): convert it, for instance "
             f"with iconv -f latin1 -t utf-8."
         ) from error
     if not text.strip():
-        raise Mistake(f"{path} is empty: give a text with data.path=<file>.")
+        raise UserError(f"{path} is empty: give a text with data.path=<file>.")
     return text

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-def choose(
+def sample_token(
     logits: Tensor,
     temperature: float = 0.0,
     top_k: int | None = None,
@@ -39,7 +39,7 @@ def generate(
     prompt: list[int],
     max_new_tokens: int,
     eos_id: int | None = None,
-    next_token: Callable[[Tensor], int] = choose,
+    next_token: Callable[[Tensor], int] = sample_token,
 ) -> Iterator[int]:
     """Yield new tokens one by one, the end token not among them; the model is in eval mode meanwhile.
 
@@ -69,7 +69,7 @@ def generate(
         model.train(was_training)
 
 
-def stream_text(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
+def decode_stream(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
     """Pieces of text whose concatenation is the decoded whole; a character split among tokens is held back till whole."""
     ids: list[int] = []
     shown = ""

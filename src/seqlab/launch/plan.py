@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from seqlab import build
-from seqlab.data.base import IGNORED
-from seqlab.device import processes
-from seqlab.errors import Mistake
+from seqlab.data.base import IGNORE_INDEX
+from seqlab.device import num_local_processes
+from seqlab.errors import UserError
 from seqlab.launch import create
-from seqlab.launch.create import Composed
+from seqlab.launch.create import ComposedRun
 from seqlab.tasks.base import Task
-from seqlab.training.train import parameters
+from seqlab.training.train import count_parameters
 from seqlab.weights import sources
 
-FLOAT = 4  # bytes of a weight, its gradient and each state of its optimizer, in every precision that there is
+FP32_BYTES = 4  # bytes of a weight, its gradient and each state of its optimizer, in every precision that there is
 
 
 @dataclass
@@ -42,57 +42,59 @@ class Planner:
     def __init__(self) -> None:
         self.read: dict[str, Any] = {}
 
-    def plan(self, job: Composed, base: sources.Base | None) -> Plan:
+    def plan_run(self, job: ComposedRun, base: sources.WeightsSource | None) -> Plan:
         """The sizes of a job that was checked. Raises Mistake for data that cannot be read."""
         config = job.config
-        data = self.data(job, base)
+        data = self.load_data(job, base)
         with torch.device("meta"):
-            task = build.task(config, build.model(config["model"], build.facts_of(data), config["seed"]))
-        steps, epochs = steps_of(config["trainer"], data)
-        inputs, targets, *rest = next(iter(data.loader("train", 0, processes(config["trainer"]))))
+            task = build.build_task(
+                config, build.build_model(config["model"], build.get_data_properties(data), config["seed"])
+            )
+        steps, epochs = count_steps(config["trainer"], data)
+        inputs, targets, *rest = next(iter(data.split_dataloader("train", 0, num_local_processes(config["trainer"]))))
         batch = (inputs.to("meta"), targets.to("meta"), *(part.to("meta") for part in rest))
-        total, trainable = parameters(task.model).values()
-        state = trainable * states(task)
-        tokens = int((targets != IGNORED).sum() / len(targets) * data.order.samples * epochs)
+        total, trainable = count_parameters(task.model).values()
+        state = trainable * optimizer_state_slots(task)
+        tokens = int((targets != IGNORE_INDEX).sum() / len(targets) * data.sampler.num_samples * epochs)
         return Plan(
             device=f"{config['trainer']['accelerator']} in {config['trainer']['precision']}",
             parameters=total,
             trainable=trainable,
             steps=steps,
-            tokens=tokens if "vocab_size" in data.facts else None,
-            memory=FLOAT * (total + trainable + state) + kept_for_backward(task, batch),
-            disk=FLOAT * disk(config, total, trainable, state, "val" in data.splits),
+            tokens=tokens if "vocab_size" in data.data_properties else None,
+            memory=FP32_BYTES * (total + trainable + state) + saved_activation_bytes(task, batch),
+            disk=FP32_BYTES * count_saved_numbers(config, total, trainable, state, "val" in data.splits),
         )
 
-    def data(self, job: Composed, base: sources.Base | None) -> Any:
+    def load_data(self, job: ComposedRun, base: sources.WeightsSource | None) -> Any:
         """The data of a job, read."""
         key = json.dumps([job.config["data"], job.config["tokenizer"], str(base and base.path)], default=str)
         if key not in self.read:
             with tempfile.TemporaryDirectory() as folder:
-                create.write(job, Path(folder), base)  # a base's tokenizer is read from there
-                self.read[key] = build.data(job.config, build.tokenizer(job.config, Path(folder)))
+                create.write_run_folder(job, Path(folder), base)  # a base's tokenizer is read from there
+                self.read[key] = build.build_data(job.config, build.build_tokenizer(job.config, Path(folder)))
         return self.read[key]
 
 
-def steps_of(trainer: dict[str, Any], data: Any) -> tuple[int, float]:
+def count_steps(trainer: dict[str, Any], data: Any) -> tuple[int, float]:
     """Optimizer steps at most, and the epochs that they are."""
     limit = trainer["limit_train_batches"]
-    batches = min(len(data.order), limit) if isinstance(limit, int) else int(len(data.order) * limit)
+    batches = min(len(data.sampler), limit) if isinstance(limit, int) else int(len(data.sampler) * limit)
     each = max(1, math.ceil(batches / trainer["accumulate_grad_batches"]))
     most = trainer["max_steps"] if trainer["max_steps"] >= 0 else math.inf
     steps = min(most, each * (trainer["max_epochs"] or math.inf))
     if steps == math.inf:
-        raise Mistake("This run has no end: give trainer.max_steps or trainer.max_epochs.")
-    return int(steps), steps / each * batches / len(data.order)
+        raise UserError("This run has no end: give trainer.max_steps or trainer.max_epochs.")
+    return int(steps), steps / each * batches / len(data.sampler)
 
 
-def states(task: Task) -> int:
+def optimizer_state_slots(task: Task) -> int:
     """How many numbers an optimizer keeps for each one that it trains: two, as Adam, unless it is known better."""
     group = task.make_optimizer([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
     return 2 if "betas" in group or "momentum" not in group else int(group["momentum"] != 0)
 
 
-def kept_for_backward(task: Task, batch: Any) -> int:
+def saved_activation_bytes(task: Task, batch: Any) -> int:
     """Bytes of what a batch leaves for the backward pass, measured without numbers; shared storage counts once."""
     kept: dict[int, int] = {}
 
@@ -104,11 +106,11 @@ def kept_for_backward(task: Task, batch: Any) -> int:
     alive: list[Tensor] = []
     own = {parameter.untyped_storage()._cdata for parameter in task.model.parameters()}
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        task.train().measure(batch)
+        task.train().compute_sums(batch)
     return sum(size for storage, size in kept.items() if storage not in own)
 
 
-def disk(config: dict[str, Any], total: int, trainable: int, state: int, validates: bool) -> int:
+def count_saved_numbers(config: dict[str, Any], total: int, trainable: int, state: int, validates: bool) -> int:
     """How many numbers a finished run keeps in checkpoints."""
     node = config["callbacks"].get("checkpoint")
     keep = node["keep"] if node else "none"

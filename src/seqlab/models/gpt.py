@@ -90,7 +90,7 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer with learned positions; `gpt2` initialisation is N(0, 0.02), `torch` the layers' own."""
+    """A decoder-only transformer with learned positions; `gpt2` init is N(0, 0.02), `torch` the layers' own."""
 
     def __init__(
         self,
@@ -103,10 +103,10 @@ class GPT(nn.Module):
         dropout: float = 0.0,
         qkv_bias: bool = False,
         head_bias: bool = False,
-        tied: bool = False,
+        tie_embeddings: bool = False,
         norm: Literal["pre", "post"] = "pre",
         activation: Literal["gelu_tanh", "gelu", "relu"] = "gelu_tanh",
-        initialisation: Literal["torch", "gpt2"] = "torch",
+        init: Literal["torch", "gpt2"] = "torch",
     ) -> None:
         super().__init__()
         if n_embd % n_head:
@@ -120,12 +120,12 @@ class GPT(nn.Module):
         )
         self.norm = nn.LayerNorm(n_embd)
         self.head = nn.Linear(n_embd, vocab_size, bias=head_bias)
-        if initialisation == "gpt2":
-            self.initialise_as_published(n_layer)
-        if tied:
+        if init == "gpt2":
+            self.init_gpt2_weights(n_layer)
+        if tie_embeddings:
             self.head.weight = self.token_embedding.weight
 
-    def initialise_as_published(self, n_layer: int) -> None:
+    def init_gpt2_weights(self, n_layer: int) -> None:
         """N(0, 0.02), biases zero; layers that write to the residual stream divided by sqrt(2 n_layer)."""
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
@@ -138,10 +138,10 @@ class GPT(nn.Module):
         """tokens (B, T) -> logits (B, T, V)"""
         return self.head(self.hidden(tokens))
 
-    def hidden(self, tokens: Tensor, *, documents: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """tokens (B, T), documents (B, T) -> (B, T, C)
 
-        `documents` numbers the record of each token: attention stays within it and positions restart with it. `cache`
+        `document_ids` numbers the record of each token: attention stays within it and positions restart with it. `cache`
         holds the S - T tokens before these and is extended in place.
         """
         past = cache[0][0].size(2) if cache else 0
@@ -150,11 +150,13 @@ class GPT(nn.Module):
             raise ValueError(f"{past + T} tokens are more than the context of {self.context_length}.")
         positions = torch.arange(past, past + T, device=tokens.device)  # (T,)
         mask = None
-        if documents is not None:
+        if document_ids is not None:
             assert not past, "a cache holds one document"
-            starts = torch.cat([torch.ones_like(documents[:, :1]), documents[:, 1:] != documents[:, :-1]], dim=1)
+            starts = torch.cat(
+                [torch.ones_like(document_ids[:, :1]), document_ids[:, 1:] != document_ids[:, :-1]], dim=1
+            )
             positions = positions - (positions * starts).cummax(dim=1).values  # (B, T)
-            mask = (documents.unsqueeze(2) == documents.unsqueeze(1)).tril().unsqueeze(1)  # (B, 1, T, T)
+            mask = (document_ids.unsqueeze(2) == document_ids.unsqueeze(1)).tril().unsqueeze(1)  # (B, 1, T, T)
         elif past:
             mask = torch.arange(past + T, device=tokens.device) <= positions.unsqueeze(1)  # (T, S)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))  # (B, T, C)

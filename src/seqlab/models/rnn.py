@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 
-class Recurrent(nn.Module):
+class RecurrentForecaster(nn.Module):
     """B windows of T steps with `channels` values each; `horizon` steps are predicted from the last hidden state."""
 
     layer: Callable[..., nn.Module]
@@ -24,19 +24,19 @@ class Recurrent(nn.Module):
         return self.head(states[:, -1]).unflatten(-1, (self.horizon, -1))  # (B, H, C)
 
 
-class RNN(Recurrent):
+class RNNForecaster(RecurrentForecaster):
     """The plain recurrent network with tanh (Elman, 1990)."""
 
     layer = nn.RNN
 
 
-class LSTM(Recurrent):
+class LSTMForecaster(RecurrentForecaster):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997)."""
 
     layer = nn.LSTM
 
 
-class GRU(Recurrent):
+class GRUForecaster(RecurrentForecaster):
     """Gated recurrent units (Cho et al., arXiv 1406.1078)."""
 
     layer = nn.GRU

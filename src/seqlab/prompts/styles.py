@@ -12,7 +12,7 @@ def alpaca(instruction: str, input: str = "") -> str:
     return sections(ALPACA, instruction, input)
 
 
-def alpaca_original(instruction: str, input: str = "") -> str:
+def stanford_alpaca(instruction: str, input: str = "") -> str:
     """The preambles of Stanford Alpaca (Taori et al., 2023): another one for records with input."""
     return sections(ALPACA_WITH_INPUT if input else ALPACA, instruction, input)
 
@@ -28,4 +28,4 @@ def sections(preamble: str, instruction: str, input: str) -> str:
     return f"{preamble}\n\n### Instruction:\n{instruction}{middle}\n\n### Response:\n"
 
 
-FORMATS = {"alpaca": alpaca, "alpaca_original": alpaca_original, "phi": phi}
+STYLES = {"alpaca": alpaca, "stanford_alpaca": stanford_alpaca, "phi": phi}

@@ -4,17 +4,17 @@ import csv
 from pathlib import Path
 
 from seqlab.files import write_atomically
-from seqlab.report.figures import draw
-from seqlab.report.rows import Report, read
-from seqlab.report.tables import markdown
+from seqlab.report.figures import draw_figures
+from seqlab.report.rows import Report, read_report
+from seqlab.report.tables import format_markdown
 
 
-def make(folder: Path) -> Report:
+def write_report(folder: Path) -> Report:
     """Read the runs, and write results.csv, results.md and the figures. Raises Mistake where there is no run."""
-    report = read(folder)
+    report = read_report(folder)
     write_atomically(folder / "results.csv", lambda partial: write_csv(report, partial))
-    report.figures = draw(report)
-    write_atomically(folder / "results.md", lambda partial: partial.write_text(markdown(report)))
+    report.figures = draw_figures(report)
+    write_atomically(folder / "results.md", lambda partial: partial.write_text(format_markdown(report)))
     return report
 
 

@@ -8,13 +8,13 @@ import os
 from pathlib import Path
 from typing import IO, Any, cast
 
-from seqlab.errors import Mistake
-from seqlab.files import sha256, sync, write_atomically
+from seqlab.errors import UserError
+from seqlab.files import compute_sha256, sync_folder, write_atomically
 
-LAST, PREVIOUS, SUMS = "last.ckpt", "previous.ckpt", "SHA256SUMS"
+LAST, PREVIOUS, CHECKSUMS = "last.ckpt", "previous.ckpt", "SHA256SUMS"
 
 
-def save(path: Path, value: dict[str, Any], previous: Path | None = None) -> None:
+def save_checkpoint(path: Path, value: dict[str, Any], previous: Path | None = None) -> None:
     """torch.save, so that a kill at any moment leaves a whole checkpoint; `previous` is where the one before goes.
 
     OSError where the disk is full, the one before being whole. The sums first name old and new, then what is there: a
@@ -23,11 +23,11 @@ def save(path: Path, value: dict[str, Any], previous: Path | None = None) -> Non
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = sums(path.parent)
+    known = read_checksums(path.parent)
     partial = path.with_name(f"{path.name}.part")
     try:
         with open(partial, "wb", buffering=0) as file:
-            watched = Watched(file)
+            watched = HashingWriter(file)
             try:
                 torch.save(value, cast(IO[bytes], watched))
             except Exception:  # of whatever kind torch makes of it
@@ -36,7 +36,7 @@ def save(path: Path, value: dict[str, Any], previous: Path | None = None) -> Non
                 raise
             os.fsync(file.fileno())
         digest = watched.digest.hexdigest()
-        write_sums(path.parent, [*known, (digest, path.name)])
+        write_checksums(path.parent, [*known, (digest, path.name)])
         if previous and path.exists():
             path.replace(previous)
             moved = [(old, previous.name) for old, name in known if name == path.name]
@@ -44,11 +44,11 @@ def save(path: Path, value: dict[str, Any], previous: Path | None = None) -> Non
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    sync(path.parent)
-    write_sums(path.parent, [*(entry for entry in known if entry[1] != path.name), (digest, path.name)])
+    sync_folder(path.parent)
+    write_checksums(path.parent, [*(entry for entry in known if entry[1] != path.name), (digest, path.name)])
 
 
-class Watched:
+class HashingWriter:
     """A file that computes the checksum of what is written to it, and remembers why it could not be written."""
 
     def __init__(self, file: Any) -> None:
@@ -74,61 +74,61 @@ class Watched:
             raise self.error
 
 
-def sums(folder: Path) -> list[tuple[str, str]]:
+def read_checksums(folder: Path) -> list[tuple[str, str]]:
     """(sha256, name) of the checkpoints in a folder, in the format of `sha256sum`."""
-    file = folder / SUMS
+    file = folder / CHECKSUMS
     lines = file.read_text().splitlines() if file.exists() else []
     return [(line[:64], line[66:]) for line in lines]
 
 
-def write_sums(folder: Path, entries: list[tuple[str, str]]) -> None:
+def write_checksums(folder: Path, entries: list[tuple[str, str]]) -> None:
     """Write `SHA256SUMS`, atomically."""
     text = "".join(f"{digest}  {name}\n" for digest, name in entries)
-    write_atomically(folder / SUMS, lambda partial: partial.write_text(text))
+    write_atomically(folder / CHECKSUMS, lambda partial: partial.write_text(text))
 
 
-def newest(run: Path) -> Path | None:
+def latest_checkpoint(run: Path) -> Path | None:
     """The full state to go on from: `last.ckpt`, or the one before where a kill came between two renames."""
     there = [path for name in (LAST, PREVIOUS) if (path := run / "checkpoints" / name).exists()]
     return there[0] if there else None
 
 
-def remove(path: Path) -> None:
+def remove_checkpoint(path: Path) -> None:
     """Remove a checkpoint and its checksum."""
     if path.exists():
         path.unlink()
-        write_sums(path.parent, [entry for entry in sums(path.parent) if entry[1] != path.name])
+        write_checksums(path.parent, [entry for entry in read_checksums(path.parent) if entry[1] != path.name])
 
 
-def go_back(run: Path) -> None:
+def restore_previous(run: Path) -> None:
     """Put `previous.ckpt` in the place of a `last.ckpt` that is damaged or gone. Raises Mistake where it is whole."""
     folder = run / "checkpoints"
-    if (folder / LAST).exists() and is_whole(folder / LAST):
-        raise Mistake(f"{folder / LAST} is whole, and newer than {PREVIOUS}: go on from it with resume={run}.")
-    entry = (sha256(folder / PREVIOUS), LAST)
-    write_sums(folder, [*sums(folder), entry])
+    if (folder / LAST).exists() and checksum_ok(folder / LAST):
+        raise UserError(f"{folder / LAST} is whole, and newer than {PREVIOUS}: go on from it with resume={run}.")
+    entry = (compute_sha256(folder / PREVIOUS), LAST)
+    write_checksums(folder, [*read_checksums(folder), entry])
     (folder / PREVIOUS).replace(folder / LAST)
-    write_sums(folder, [*(known for known in sums(folder) if known[1] not in (LAST, PREVIOUS)), entry])
+    write_checksums(folder, [*(known for known in read_checksums(folder) if known[1] not in (LAST, PREVIOUS)), entry])
 
 
-def is_whole(path: Path) -> bool:
+def checksum_ok(path: Path) -> bool:
     """Whether a checkpoint is what was written; one that has no checksum beside it is believed."""
-    known = sums(path.parent)
-    return path.name not in {name for _, name in known} or sha256(path) in {digest for digest, _ in known}
+    known = read_checksums(path.parent)
+    return path.name not in {name for _, name in known} or compute_sha256(path) in {digest for digest, _ in known}
 
 
-def check(path: Path) -> None:
+def check_checksum(path: Path) -> None:
     """Raises Mistake for a checkpoint that is not what was written, and offers the one before."""
-    if is_whole(path):
+    if checksum_ok(path):
         return
     before = path.with_name(PREVIOUS)
     remedy = "take another checkpoint, or start anew"
-    if path.name == LAST and before.exists() and is_whole(before):
+    if path.name == LAST and before.exists() and checksum_ok(before):
         remedy = f"the one before is whole: go on from it with resume={before}"
-    raise Mistake(f"{path} is damaged (its sha256 is not the one in {SUMS}): {remedy}.")
+    raise UserError(f"{path} is damaged (its sha256 is not the one in {CHECKSUMS}): {remedy}.")
 
 
-def load(path: Path, mmap: bool = False) -> dict[str, Any]:
+def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
     """torch.load of tensors and plain Python only; `mmap` reads no tensor before it is used, and checks no sum.
 
     Raises Mistake for anything else, and for a file that is not what was written.
@@ -137,18 +137,18 @@ def load(path: Path, mmap: bool = False) -> dict[str, Any]:
 
     try:
         if not mmap:
-            check(path)
+            check_checksum(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
-        raise Mistake(
+        raise UserError(
             f"There is no checkpoint {path}: choose another with checkpoint=best or checkpoint=last."
         ) from None
-    except Mistake:
+    except UserError:
         raise
     except Exception as error:  # torch raises many kinds, as what it reads is damaged or crafted
-        check(path)
+        check_checksum(path)
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise Mistake(
+        raise UserError(
             f"{path} is not a checkpoint of tensors and plain Python ({reason[:80]}): "
             "it is damaged or was not written by seqlab; nothing of it was run. Take another one."
         ) from error

@@ -5,20 +5,20 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, Slurm's; in Lightning's own order
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, Slurm's; in Lightning's own order
 
 
-def rank() -> int:
+def get_rank() -> int:
     """The rank of this process; 0 where it is alone."""
-    return next((int(os.environ[name]) for name in VARIABLES if name in os.environ), 0)
+    return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), 0)
 
 
-def launched() -> bool:
+def is_externally_launched() -> bool:
     """Whether torchrun or Slurm started this process, which know the ranks of several machines."""
     return "RANK" in os.environ or "SLURM_PROCID" in os.environ
 
 
-def report(run: Path, number: int, error: str) -> None:
+def report_error(run: Path, number: int, error: str) -> None:
     """Leave word of why a rank died, unless there is some already, or the run is gone."""
     file = run / f"rank-{number}.error"
     if not file.exists():
@@ -28,7 +28,7 @@ def report(run: Path, number: int, error: str) -> None:
             partial.replace(file)
 
 
-def reported(run: Path, patience: float = 0.0) -> str | None:
+def first_error(run: Path, patience: float = 0.0) -> str | None:
     """What the rank that died first died of, if word of it comes within so many seconds."""
     deadline = time.monotonic() + patience
     while True:
@@ -40,7 +40,7 @@ def reported(run: Path, patience: float = 0.0) -> str | None:
         time.sleep(0.1)
 
 
-def forget(run: Path) -> None:
+def clear_errors(run: Path) -> None:
     """Take the words away."""
     for file in run.glob("rank-*.error"):
         file.unlink(missing_ok=True)

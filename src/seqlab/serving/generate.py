@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from seqlab import build, device
-from seqlab.errors import Mistake
-from seqlab.generation.generate import choose, generate, stream_text
-from seqlab.prompts.styles import FORMATS
+from seqlab.errors import UserError
+from seqlab.generation.generate import decode_stream, generate, sample_token
+from seqlab.prompts.styles import STYLES
 from seqlab.runs import folder as runs
-from seqlab.seeding import stream
+from seqlab.seeding import derive_seed
 from seqlab.weights import sources
 
 
-def continuation(
+def stream_completion(
     run: Path,
     prompt: str,
     input: str = "",
@@ -35,40 +35,40 @@ def continuation(
     Raises Mistake for a run that is no language model, an empty prompt, or one that its tokenizer does not know.
     """
     config = runs.read_config(run)
-    if not config["tokenizer"] or not runs.read_record(run)["facts"]:
-        raise Mistake(f"{run} has no language model to generate from: take a run on text or instructions.")
+    if not config["tokenizer"] or not runs.read_run_info(run)["data_properties"]:
+        raise UserError(f"{run} has no language model to generate from: take a run on text or instructions.")
     if dtype not in ("auto", "float32") or checkpoint not in ("best", "last"):
-        raise Mistake(f"dtype={dtype} checkpoint={checkpoint}: take auto or float32, and best or last.")
-    tokenizer = build.tokenizer(config, run)
+        raise UserError(f"dtype={dtype} checkpoint={checkpoint}: take auto or float32, and best or last.")
+    tokenizer = build.build_tokenizer(config, run)
     try:
-        ids = tokenizer.encode(rendered(config["data"], prompt, input))
+        ids = tokenizer.encode(render_prompt(config["data"], prompt, input))
     except ValueError as error:
-        raise Mistake(str(error)) from error
+        raise UserError(str(error)) from error
     if not ids:
-        raise Mistake('The prompt is empty: give one with prompt="…".')
+        raise UserError('The prompt is empty: give one with prompt="…".')
     place = device.torch_device(accelerator)
-    model = sources.restored(run, sources.weights_of(run, checkpoint)).to(place)
+    model = sources.load_model_from_run(run, sources.weights_path(run, checkpoint)).to(place)
     if dtype == "auto" and place.type == "cuda":
         model = model.to(torch.bfloat16)
-    generator = torch.Generator(place).manual_seed(stream(seed, "sampling"))
-    pick = partial(choose, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
-    return stream_text(generate(model, ids, max_new_tokens, tokenizer.eos_id, pick), tokenizer.decode)
+    generator = torch.Generator(place).manual_seed(derive_seed(seed, "sampling"))
+    pick = partial(sample_token, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+    return decode_stream(generate(model, ids, max_new_tokens, tokenizer.eos_id, pick), tokenizer.decode)
 
 
-def rendered(data: dict[str, Any], prompt: str, input: str) -> str:
+def render_prompt(data: dict[str, Any], prompt: str, input: str) -> str:
     """The prompt as it stands, or for instruction data as an instruction."""
-    if "format" in data:
-        return FORMATS[data["format"]](prompt, input)
+    if "prompt_style" in data:
+        return STYLES[data["prompt_style"]](prompt, input)
     if input:
-        raise Mistake(
+        raise UserError(
             f"input={input} goes with an instruction, and this run was not trained on instructions: leave it out."
         )
     return prompt
 
 
-def show(run: Path, prompt: str, pieces: Iterator[str]) -> None:
+def print_completion(run: Path, prompt: str, pieces: Iterator[str]) -> None:
     """Write a continuation to standard output as it comes, after its prompt; of an instruction only the answer."""
-    if "format" not in runs.read_config(run)["data"]:
+    if "prompt_style" not in runs.read_config(run)["data"]:
         sys.stdout.write(prompt)
     for piece in pieces:
         sys.stdout.write(piece)

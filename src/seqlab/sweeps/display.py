@@ -32,7 +32,7 @@ class Display:
         self.bar = Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
         self.task = self.bar.add_task("jobs", total=total, line="")
         for job in sweep.jobs:
-            self.rank(job)
+            self.update_best(job)
 
     def __enter__(self) -> "Display":
         self.bar.start()
@@ -41,15 +41,15 @@ class Display:
     def __exit__(self, *_: Any) -> None:
         self.bar.stop()
 
-    def show(self, running: list[Job]) -> None:
+    def update(self, running: list[Job]) -> None:
         """Draw the bar."""
         failed = self.sweep.count("failed")
         best = f"best {self.objective.best:.4g} ({self.best[:3]})" if self.objective and self.best else ""
-        left = self.left(running)
+        left = self.time_left(running)
         parts = [f"{len(running)} running", f"{failed} failed" if failed else "", left, best]
         self.bar.update(self.task, completed=self.count, line="  ".join(filter(None, parts)))
 
-    def left(self, running: list[Job]) -> str:
+    def time_left(self, running: list[Job]) -> str:
         """The time left, as the jobs so far took on average."""
         now = time.monotonic()
         self.began = {job.number: self.began.get(job.number, now) for job in running}
@@ -60,22 +60,22 @@ class Display:
         minutes, seconds = divmod(int(ahead / self.slots), 60)
         return f"{minutes}:{seconds:02d} left"
 
-    def rank(self, job: Job) -> str:
+    def update_best(self, job: Job) -> str:
         """Whether a job that is done is the best so far of those with its objective; that, to be read."""
         if job.state != "done":
             return ""
-        record = runs.read_record(self.sweep.path(job))
+        record = runs.read_run_info(self.sweep.path(job))
         metric, best = record["objective"]["metric"], record["metrics"]["best"]
         self.objective = self.objective or Objective(**record["objective"])
         if metric == self.objective.metric and self.objective.improved(best):
             self.best = job.name
         return f"{metric} {best[metric]:.5g}" if metric in best else ""
 
-    def ended(self, job: Job) -> None:
+    def job_ended(self, job: Job) -> None:
         """A line for a job."""
         self.count += 1
         self.seconds.append(job.seconds)
-        told = self.rank(job) if job.state == "done" else job.error or ""
+        told = self.update_best(job) if job.state == "done" else job.error or ""
         width = len(str(self.total))
         line = f"[{self.count:>{width}}/{self.total}] {job.name}  {job.state}  {told}  {job.seconds:.1f} s"
         self.bar.console.print(line, markup=False, soft_wrap=True)

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 from seqlab.files import read_json, write_json
-from seqlab.report.rows import differing, words_of
+from seqlab.report.rows import overrides_to_dict, varying_keys
 from seqlab.runs import folder as runs
 
-FILE = "sweep.json"
+FILE_NAME = "sweep.json"
 
 
 @dataclass
@@ -49,9 +49,9 @@ class Sweep:
         """Write sweep.json, atomically."""
         content = asdict(self)
         del content["folder"]
-        write_json(self.folder / FILE, content)
+        write_json(self.folder / FILE_NAME, content)
 
-    def set(self, job: Job, state: str, error: str | None = None) -> None:
+    def set_state(self, job: Job, state: str, error: str | None = None) -> None:
         """Note a job's state."""
         job.state, job.error = state, error
         self.write()
@@ -61,48 +61,50 @@ class Sweep:
         return sum(job.state in states for job in self.jobs)
 
 
-def read(folder: Path) -> Sweep:
+def read_sweep(folder: Path) -> Sweep:
     """The sweep of a folder. Raises Mistake where there is none."""
-    if not (folder / FILE).is_file():
-        why = f"is no sweep (it has no {FILE})" if folder.is_dir() else "does not exist"
-        raise Mistake(
+    if not (folder / FILE_NAME).is_file():
+        why = f"is no sweep (it has no {FILE_NAME})" if folder.is_dir() else "does not exist"
+        raise UserError(
             f"{folder} {why}: give the folder of a sweep, <date>/<time>-sweep-<name> below paths.runs, or last."
         )
-    content = read_json(folder / FILE)
+    content = read_json(folder / FILE_NAME)
     try:
         jobs = [Job(**job) for job in content.pop("jobs")]
         return Sweep(folder=folder.resolve(), jobs=jobs, **content)
     except (TypeError, KeyError) as error:
-        raise Mistake(f"{folder / FILE} is of another version of seqlab ({error}): begin a new sweep.") from error
+        raise UserError(
+            f"{folder / FILE_NAME} is of another version of seqlab ({error}): begin a new sweep."
+        ) from error
 
 
-def find(name: str, below: Path) -> Path:
+def find_sweep(name: str, below: Path) -> Path:
     """The folder of the sweep that `name` names; `last` is the one begun last. Raises Mistake."""
     if name != "last":
         folder = Path(name).expanduser()
-        return folder.parent if folder.name == FILE else folder
-    found = {file.parent: read_json(file)["created"] for file in below.glob(f"*/*/{FILE}")}
+        return folder.parent if folder.name == FILE_NAME else folder
+    found = {file.parent: read_json(file)["created"] for file in below.glob(f"*/*/{FILE_NAME}")}
     if not found:
-        raise Mistake(
+        raise UserError(
             f"There is no sweep below {below} yet: start one with seqlab train -m …, or say paths.runs=<folder>."
         )
     return max(found, key=lambda folder: found[folder])
 
 
-def names(jobs: list[list[str]]) -> list[str]:
+def job_names(jobs: list[list[str]]) -> list[str]:
     """A folder's name for each job: its number and what differs among the jobs, in the form `000-lr_1e-3-seed_1`."""
-    words = [words_of(job) for job in jobs]
-    keys = differing(words) or list(words[0])
-    return [name(number, {key: word[key] for key in keys if key in word}) for number, word in enumerate(words)]
+    words = [overrides_to_dict(job) for job in jobs]
+    keys = varying_keys(words) or list(words[0])
+    return [job_name(number, {key: word[key] for key in keys if key in word}) for number, word in enumerate(words)]
 
 
-def name(number: int, values: dict[str, Any]) -> str:
+def job_name(number: int, values: dict[str, Any]) -> str:
     """The name of one job."""
-    parts = (f"{key.rsplit('.', 1)[-1]}_{rounded(str(value))}" for key, value in values.items())
-    return runs.plain_name(f"{number:03d}-{'-'.join(parts) or 'run'}")
+    parts = (f"{key.rsplit('.', 1)[-1]}_{round_number(str(value))}" for key, value in values.items())
+    return runs.slugify(f"{number:03d}-{'-'.join(parts) or 'run'}")
 
 
-def rounded(value: str) -> str:
+def round_number(value: str) -> str:
     """A drawn number in four digits, without a plus; anything else as it is."""
     drawn = re.fullmatch(r"-?\d*\.\d{5,}(e-?\d+)?", value)
     return f"{float(value):.4g}".replace("e+0", "e").replace("e+", "e") if drawn else value

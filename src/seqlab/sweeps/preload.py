@@ -12,8 +12,8 @@ import matplotlib.figure  # noqa: F401  # half a second in every run that draws
 import tensorboard.compat.proto.summary_pb2  # noqa: F401  # what loggers import late
 
 import seqlab.sweeps.process  # noqa: F401  # what a job's process begins with
-from seqlab.config.targets import allow_here, known_targets
-from seqlab.launch.imports import uncollected
+from seqlab.config.targets import add_cwd_to_path, shipped_targets
+from seqlab.launch.imports import gc_paused
 
 LEFT_OUT = ("seqlab.__main__", "seqlab.cli", "seqlab.sweeps", "seqlab.conf")  # no run imports them
 
@@ -37,10 +37,10 @@ def import_allowed(package: str) -> None:
                 import_allowed(found.name)
 
 
-with uncollected():
+with gc_paused():
     importlib.import_module("seqlab.training.train")  # Lightning first, as a run does it
     import_all("seqlab")
-    known_targets()
-    allow_here()
+    shipped_targets()
+    add_cwd_to_path()
     for name in ALLOWED:
         import_allowed(name)

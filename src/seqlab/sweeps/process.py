@@ -13,22 +13,26 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-OUTPUT = "output.log"  # in the run folder
+OUTPUT_FILE = "output.log"  # in the run folder
 SAFE_PATH = "PYTHONSAFEPATH"
-DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOST = 255  # what a job's exit status reads where the fork server was killed: nobody waits for the job any more
-FIRST, LAST = 4_000_000, 100_000  # bytes of a job's output that are kept
+BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOST_EXIT_STATUS = (
+    255  # what a job's exit status reads where the fork server was killed: nobody waits for the job any more
+)
+MAX_HEAD_BYTES, MAX_TAIL_BYTES = 4_000_000, 100_000  # bytes of a job's output that are kept
 
 
-def fork_server() -> ForkServerContext:
+def start_fork_server() -> ForkServerContext:
     """Start the server that jobs are forked from: it imports what they need meanwhile."""
     from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["seqlab.sweeps.preload"])
-    with safe_path():
+    with safe_import_path():
         resource_tracker.ensure_running()  # first, since it unblocks the signals
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF)  # the server hears none: jobs shall save before it goes
+        mask = signal.pthread_sigmask(
+            signal.SIG_BLOCK, BLOCKED_SIGNALS
+        )  # the server hears none: jobs shall save before it goes
         try:
             forkserver.ensure_running()
         finally:
@@ -37,7 +41,7 @@ def fork_server() -> ForkServerContext:
 
 
 @contextmanager
-def safe_path() -> Iterator[None]:
+def safe_import_path() -> Iterator[None]:
     """What is started here imports nothing that lies in the working folder (as `python -P`)."""
     safe = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
@@ -54,18 +58,18 @@ class JobProcess:
 
     def __init__(self, context: ForkServerContext, run: Path, threads: int | None, gpu: int | None) -> None:
         reader, writer = context.Pipe(duplex=False)
-        self.process = context.Process(target=job_process, args=(run, writer, dict(os.environ), threads, gpu))
+        self.process = context.Process(target=job_main, args=(run, writer, dict(os.environ), threads, gpu))
         self.process.start()
         writer.close()
         self.sentinel = self.process.sentinel
-        self.copying = threading.Thread(target=copy, args=(reader, run / OUTPUT), daemon=True)
+        self.copying = threading.Thread(target=copy_output, args=(reader, run / OUTPUT_FILE), daemon=True)
         self.copying.start()
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it has, and all that it printed is kept."""
         if self.process.exitcode is None:
             return False
-        if self.process.exitcode == LOST and self.process.pid:
+        if self.process.exitcode == LOST_EXIT_STATUS and self.process.pid:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.copying.join(2)  # no longer: something that outlives the job may hold its output open
@@ -81,7 +85,7 @@ class JobProcess:
                 except ProcessLookupError:  # it has not come to have a group
                     os.kill(pid, number)
 
-    def how(self) -> str:
+    def failure_reason(self) -> str:
         """How it ended, for one that could not say so itself."""
         code = self.process.exitcode or 0
         if code == -signal.SIGKILL:
@@ -89,25 +93,25 @@ class JobProcess:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
 
 
-def copy(reader: Connection, file: Path) -> None:
+def copy_output(reader: Connection, file: Path) -> None:
     """Copy a job's output to a file, the middle of gigabytes left out."""
-    left, tail, dropped = FIRST, deque[bytes](), 0
+    left, tail, dropped = MAX_HEAD_BYTES, deque[bytes](), 0
     with reader, open(file, "ab", buffering=0) as log:
-        while block := read(reader):
+        while block := read_output(reader):
             head, block = block[:left], block[left:]
             left -= len(head)
             with suppress(OSError):  # the disk is full: the job shall go on
                 log.write(head)
             if block:
                 tail.append(block)
-                while sum(map(len, tail)) > LAST:
+                while sum(map(len, tail)) > MAX_TAIL_BYTES:
                     dropped += len(tail.popleft())
         if tail:
             with suppress(OSError):
                 log.write(b"\n... %d bytes left out ...\n" % dropped + b"".join(tail))
 
 
-def read(reader: Connection) -> bytes:
+def read_output(reader: Connection) -> bytes:
     """What a job has printed, or nothing once it has ended."""
     try:
         return os.read(reader.fileno(), 65536)
@@ -115,44 +119,42 @@ def read(reader: Connection) -> bytes:
         return b""
 
 
-def job_process(
-    run: Path, writer: Connection, environment: dict[str, str], threads: int | None, gpu: int | None
-) -> None:
+def job_main(run: Path, writer: Connection, environment: dict[str, str], threads: int | None, gpu: int | None) -> None:
     """In the job's process: go through the door, with the output in a file and this process's parent watched."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, DEAF)  # one that came since the fork is heard now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)  # one that came since the fork is heard now
     os.environ.clear()  # the server's may be older
     os.environ.update(environment)
     for number in (1, 2):
         os.dup2(writer.fileno(), number)
     threading.Thread(target=die_with_parent, daemon=True).start()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible(gpu, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    raise SystemExit(through_the_door(run, threads))
+        os.environ["CUDA_VISIBLE_DEVICES"] = nth_visible_gpu(gpu, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    raise SystemExit(run_job(run, threads))
 
 
-def visible(gpu: int, before: str | None) -> str:
+def nth_visible_gpu(gpu: int, before: str | None) -> str:
     """The name of the n-th of those GPUs that the sweep may see: `visible(1, "2,3") = "3"`."""
     return before.split(",")[gpu].strip() if before else str(gpu)
 
 
-def through_the_door(run: Path, threads: int | None) -> int:
+def run_job(run: Path, threads: int | None) -> int:
     """Run it here or, where it wants several processes, as the command that Lightning repeats for each; exit status."""
     import torch
 
-    from seqlab.errors import exit_status
-    from seqlab.launch.run import command, several, start
+    from seqlab.errors import run_cli
+    from seqlab.launch.run import launch_command, needs_subprocesses, run_folder
     from seqlab.runs.folder import read_config
 
-    if several(read_config(run)):
+    if needs_subprocesses(read_config(run)):
         if threads:
             os.environ["OMP_NUM_THREADS"] = str(threads)
         signal.signal(signal.SIGINT, lambda *_: None)  # the command gets it too, and ends by itself
-        return subprocess.Popen(command(run)).wait()
+        return subprocess.Popen(launch_command(run)).wait()
     if threads:
         torch.set_num_threads(threads)
-    return exit_status(lambda: start(run))
+    return run_cli(lambda: run_folder(run))
 
 
 def die_with_parent() -> None:

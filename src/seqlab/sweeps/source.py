@@ -4,11 +4,11 @@ import importlib.util
 import os
 from pathlib import Path
 
-from seqlab.errors import Mistake
-from seqlab.files import sha256
+from seqlab.errors import UserError
+from seqlab.files import compute_sha256
 
 
-def files() -> list[Path]:
+def source_files() -> list[Path]:
     """The Python files of seqlab and of the packages that the user allows."""
     packages = ["seqlab", *filter(None, os.environ.get("SEQLAB_ALLOW", "").split(","))]
     found: list[Path] = []
@@ -24,21 +24,21 @@ def files() -> list[Path]:
     return sorted(found)
 
 
-def checksums() -> dict[str, str]:
+def source_checksums() -> dict[str, str]:
     """File -> sha256."""
-    return {str(file): sha256(file) for file in files()}
+    return {str(file): compute_sha256(file) for file in source_files()}
 
 
-def check(then: dict[str, str]) -> None:
+def check_unchanged(then: dict[str, str]) -> None:
     """Refuse a job whose process would import other code than the jobs before it. Raises Mistake."""
-    if files := edited(then):
-        raise Mistake(
+    if files := changed_files(then):
+        raise UserError(
             f"{files[0]} was edited since the sweep began, and this job's process would import it anew: "
             "let the sweep end, and run these jobs with sweep.resume=last."
         )
 
 
-def edited(then: dict[str, str]) -> list[str]:
+def changed_files(then: dict[str, str]) -> list[str]:
     """The files that are not what they were, or were not there, or no longer are."""
-    now = checksums()
+    now = source_checksums()
     return sorted(file for file in then.keys() | now.keys() if then.get(file) != now.get(file))

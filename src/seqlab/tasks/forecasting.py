@@ -8,10 +8,10 @@ from seqlab.tasks.base import Batch, Sums, Task
 class Forecasting(Task):
     """Mean squared error over windows (B, T, C) and next values (B, H, C); a value that is NaN is not scored."""
 
-    measures = ("loss", "mse", "mae")
-    requires = ("horizon",)
+    metric_names = ("loss", "mse", "mae")
+    required_properties = ("horizon",)
 
-    def measure(self, batch: Batch) -> Sums:
+    def compute_sums(self, batch: Batch) -> Sums:
         """Squared and absolute errors."""
         windows, targets = batch
         predictions = self.model(windows)  # (B, H, C)

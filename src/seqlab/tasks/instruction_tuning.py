@@ -1,7 +1,7 @@
 """Instruction tuning."""
 
-from seqlab.tasks.language import LanguageModelling
+from seqlab.tasks.language import LanguageModeling
 
 
-class InstructionTuning(LanguageModelling):
+class InstructionTuning(LanguageModeling):
     """The data mask what is not supervised: padding, and with `data.mask_prompt` the prompts."""

@@ -1,7 +1,7 @@
 """Pretraining on text."""
 
-from seqlab.tasks.language import LanguageModelling
+from seqlab.tasks.language import LanguageModeling
 
 
-class Pretraining(LanguageModelling):
+class Pretraining(LanguageModeling):
     """Every token of the text is a target."""

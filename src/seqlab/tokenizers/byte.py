@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-class Byte:
+class ByteTokenizer:
     """Bytes are their own ids, 256 is the end of text; every text round-trips."""
 
     vocab_size = 257
@@ -26,6 +26,6 @@ class Byte:
         (folder / "byte").touch()
 
     @classmethod
-    def load(cls, folder: Path) -> "Byte":
+    def load(cls, folder: Path) -> "ByteTokenizer":
         """The one there is."""
         return cls()

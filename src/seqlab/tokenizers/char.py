@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 
-class Char:
+class CharTokenizer:
     """The sorted alphabet of a text, then the end token; a text in that alphabet round-trips."""
 
     def __init__(self, text: str) -> None:
@@ -36,6 +36,6 @@ class Char:
         (folder / "alphabet.json").write_text(json.dumps(self.alphabet))
 
     @classmethod
-    def load(cls, folder: Path) -> "Char":
+    def load(cls, folder: Path) -> "CharTokenizer":
         """Read the alphabet."""
         return cls("".join(json.loads((folder / "alphabet.json").read_text())))

@@ -28,17 +28,17 @@ VOCABULARY = (
 )
 
 
-class GPT2:
+class GPT2Tokenizer:
     """50,257 tokens with `<|endoftext|>`; every text round-trips."""
 
     def __init__(self, folders: Iterable[str] = ()) -> None:
         """Look the published files up as data are: `folders` are the places of `paths.data`."""
         folders = list(folders)
         self.merges, self.vocabulary = (
-            files.find(path, folders, HOME + home, checksum, remedy="tokenizer=byte or tokenizer=char")
+            files.find_file(path, folders, HOME + home, checksum, remedy="tokenizer=byte or tokenizer=char")
             for _, path, home, checksum in (MERGES, VOCABULARY)
         )
-        self.encoding = encoding(self.merges, self.vocabulary)
+        self.encoding = load_encoding(self.merges, self.vocabulary)
         self.vocab_size, self.eos_id = self.encoding.n_vocab, self.encoding.eot_token
 
     def encode(self, text: str, special: bool = False) -> list[int]:
@@ -61,16 +61,16 @@ class GPT2:
         shutil.copyfile(self.vocabulary, folder / VOCABULARY[0])
 
     @classmethod
-    def load(cls, folder: Path) -> "GPT2":
+    def load(cls, folder: Path) -> "GPT2Tokenizer":
         """Read `vocab.json` and `merges.txt`."""
         self = cls.__new__(cls)
         self.merges, self.vocabulary = folder / MERGES[0], folder / VOCABULARY[0]
-        self.encoding = encoding(self.merges, self.vocabulary)
+        self.encoding = load_encoding(self.merges, self.vocabulary)
         self.vocab_size, self.eos_id = self.encoding.n_vocab, self.encoding.eot_token
         return self
 
 
-def encoding(merges: Path, vocabulary: Path) -> tiktoken.Encoding:
+def load_encoding(merges: Path, vocabulary: Path) -> tiktoken.Encoding:
     """tiktoken's encoding from GPT-2's two files."""
     before = os.environ.get("TIKTOKEN_CACHE_DIR")
     os.environ["TIKTOKEN_CACHE_DIR"] = ""  # these are local files; cached under their path, a change would go unseen

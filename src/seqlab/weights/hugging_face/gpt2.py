@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from seqlab.errors import Mistake
+from seqlab.errors import UserError
 
 BLOCK_NAMES = {
     "ln_1": "norm1",
@@ -20,7 +20,7 @@ OUTER_NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "n
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 
 # What may stand in config.json, the default first; another architecture would be read without an error.
-READ: dict[str, list[Any]] = {
+SUPPORTED_VALUES: dict[str, list[Any]] = {
     "model_type": ["gpt2"],
     "activation_function": list(ACTIVATIONS),
     "layer_norm_epsilon": [1e-5],
@@ -30,17 +30,17 @@ READ: dict[str, list[Any]] = {
 }
 
 
-def is_hugging_face(folder: Path) -> bool:
+def is_hf_folder(folder: Path) -> bool:
     """Whether the folder holds a model in Hugging Face format."""
     return (folder / "config.json").is_file()
 
 
-def model_node(folder: Path) -> dict[str, Any]:
+def config_to_node(folder: Path) -> dict[str, Any]:
     """The config node of the GPT that a folder's config.json describes."""
     config = json.loads((folder / "config.json").read_text())
-    for key, values in READ.items():
+    for key, values in SUPPORTED_VALUES.items():
         if config.get(key, values[0]) not in values:
-            raise Mistake(
+            raise UserError(
                 f"{folder}/config.json has {key}={config.get(key)}; init_from reads GPT-2 folders with {key}="
                 f"{' or '.join(map(str, values))}."
             )
@@ -55,32 +55,32 @@ def model_node(folder: Path) -> dict[str, Any]:
         "dropout": config.get("resid_pdrop", 0.1),
         "qkv_bias": True,
         "head_bias": False,
-        "tied": config.get("tie_word_embeddings", True),
+        "tie_embeddings": config.get("tie_word_embeddings", True),
         "norm": "pre",
         "activation": ACTIVATIONS[config.get("activation_function", "gelu_new")],
-        "initialisation": "gpt2",
+        "init": "gpt2",
     }
 
 
-def state_dict(folder: Path) -> dict[str, Tensor]:
+def read_state_dict(folder: Path) -> dict[str, Tensor]:
     """The weights of a GPT-2 folder under the names of `seqlab.models.gpt.GPT`."""
     from safetensors.torch import load_file
 
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise Mistake(
+        raise UserError(
             f"{folder} has no .safetensors file; save the model with save_pretrained(…) of a current transformers."
         )
     theirs: dict[str, Tensor] = {}
     for file in files:
         theirs |= load_file(file)
-    return from_gpt2(theirs)
+    return from_hf(theirs)
 
 
-def from_gpt2(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+def from_hf(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """GPT-2 names and layouts to ours: Conv1D weights (in, out) are transposed, q|k|v lie side by side on the output.
 
-    Reads names with and without the prefix `transformer.`, ignores mask buffers, and gives a missing head (tied) the
+    Reads names with and without the prefix `transformer.`, ignores mask buffers, and gives a missing head (tie_embeddings) the
     token embedding. Raises Mistake for a name that GPT-2 does not have.
     """
     ours: dict[str, Tensor] = {}
@@ -92,14 +92,14 @@ def from_gpt2(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
         if block is None:
             part, _, kind = name.rpartition(".")
             if part not in OUTER_NAMES:
-                raise Mistake(
+                raise UserError(
                     f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
                 )
             ours[f"{OUTER_NAMES[part]}.{kind}"] = tensor
             continue
         prefix, part, kind = f"blocks.{block[1]}.", block[2], block[3]
         if part != "attn.c_attn" and part not in BLOCK_NAMES:
-            raise Mistake(
+            raise UserError(
                 f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
             )
         if part.startswith(("attn", "mlp")) and kind == "weight":
