@@ -1,7 +1,7 @@
-"""Hands seqlab's sweeper and launchers to Hydra, which loads this at every start: nothing heavy is imported here.
+"""Gives seqlab's sweeper and launchers to Hydra, which loads this at every start: nothing heavy is imported here.
 
-Both run nothing. What a command comes down to, the words of each job or what a search draws from, goes to the task function,
-`seqlab.cli.compose.HandOut`, and runs once Hydra has returned.
+Both run nothing. What a command asks for, the overrides of each job or what a search draws from, goes to the task function,
+`seqlab.cli.compose.ComposeCollector`, and runs once Hydra has returned.
 """
 
 import itertools
@@ -34,7 +34,7 @@ SWEEP_KEYS = (
 
 @dataclass
 class SweeperConf:
-    """Grids, blocks, seeds, searches: what is swept stands under `sweep:` of the config."""
+    """Grids, blocks, seeds, searches: what is swept is under `sweep:` of the config."""
 
     _target_: str = "hydra_plugins.seqlab_sweeps.SeqlabSweeper"
 
@@ -44,7 +44,7 @@ class LocalConf:
     """Jobs on this machine."""
 
     _target_: str = "hydra_plugins.seqlab_sweeps.SeqlabLauncher"
-    jobs: int | None = None  # at once; null: one a GPU, else as many as the cores have threads for
+    jobs: int | None = None  # at once; null: one per GPU, else as many as the cores have threads for
     timeout_minutes: float | None = None  # of a job
 
 
@@ -68,91 +68,91 @@ ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=SlurmCon
 
 
 class SeqlabLauncher(Launcher):
-    """Passes on what there is to launch, with its own settings."""
+    """Hands over what there is to launch, with its own settings."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
-        """Remember where to pass it."""
+        """Remember where to hand it over."""
         self.collect_launch = task_function.collect_launch
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
-        """Pass on the words of each job."""
-        self.collect_launch([list(words) for words in job_overrides], self.settings)
+        """Hand over the overrides of each job."""
+        self.collect_launch([list(overrides) for overrides in job_overrides], self.settings)
         return []
 
 
 class SeqlabSweeper(Sweeper):
-    """Words, and the blocks of a `sweep=` file -> the words of each job."""
+    """Arguments and the blocks of a `sweep=` file -> the overrides of each job."""
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         """Make the launcher."""
-        plugins = Plugins.instance()
-        self.launches = plugins.instantiate_launcher(
+        self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        self.node, self.collect_launch, self.loader = (
-            config.sweep,
-            task_function.collect_launch,
-            hydra_context.config_loader,
-        )
+        self.node, self.collect_launch = config.sweep, task_function.collect_launch
+        self.loader = hydra_context.config_loader
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch a grid; of a search, pass on fixed words and ranges, block by block."""
+        """Launch a grid; of a search, hand over fixed overrides and ranges, block by block."""
         sweep: Any = OmegaConf.to_container(self.node, resolve=True)
         check_sweep_node(sweep, arguments)
         typed = parse_overrides(arguments, self.loader)
         written = [{}] if sweep["blocks"] is None else sweep["blocks"]
         blocks = [
             parse_overrides(block_to_overrides(block), self.loader) | typed for block in written
-        ]  # the command line wins
+        ]  # typed ones win
         if sweep["sampler"] is None:
-            return self.launches.launch([words for block in blocks for words in expand_grid(block, sweep["seeds"])], 0)
-        if not isinstance(self.launches, SeqlabLauncher):
+            return self.launcher.launch([job for block in blocks for job in expand_grid(block, sweep["seeds"])], 0)
+        if not isinstance(self.launcher, SeqlabLauncher):
             raise UserError("sweep.sampler needs hydra/launcher=seqlab or slurm: leave the other launcher out.")
-        self.collect_launch([build_search_space(block) for block in blocks], self.launches.settings, sweep)
+        self.collect_launch([build_search_space(block) for block in blocks], self.launcher.settings, sweep)
         return []
 
 
 def check_sweep_node(sweep: dict[str, Any], arguments: list[str]) -> None:
-    """Refuse what would be ignored, or cannot be a block. Raises Mistake."""
+    """Refuse what would be ignored, or is not a block. Raises UserError."""
     for key in sweep:
         if key not in SWEEP_KEYS:
             raise UserError(f"There is no sweep.{key}.{did_you_mean(key, SWEEP_KEYS)}")
-    for word in OverridesParser.create().parse_overrides(arguments):
-        if word.key_or_group in ("sweep.trials", "sweep.pruner") and sweep["sampler"] is None:
-            raise UserError(f"{word.input_line} is for a search: give sweep.sampler=random or tpe, too.")
-        if word.key_or_group.split(".")[0] in COMMAND_KEYS and word.is_sweep_override():
-            raise UserError(f"{word.input_line} says how to sweep, and cannot be swept over itself: give one value.")
+    for override in OverridesParser.create().parse_overrides(arguments):
+        if override.key_or_group in ("sweep.trials", "sweep.pruner") and sweep["sampler"] is None:
+            raise UserError(f"{override.input_line} is for a search: give sweep.sampler=random or tpe, too.")
+        if override.key_or_group.split(".")[0] in COMMAND_KEYS and override.is_sweep_override():
+            raise UserError(
+                f"{override.input_line} says how to sweep, and cannot be swept over itself: give one value."
+            )
     blocks = sweep["blocks"]
     if blocks is not None and not (isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks)):
-        raise UserError(f"sweep.blocks={blocks} is no list of blocks: write [{{model: rnn, seed: '1,2'}}, …].")
+        raise UserError(f"sweep.blocks={blocks} is not a list of blocks: write [{{model: rnn, seed: '1,2'}}, …].")
     for key in (key for block in blocks or [] for key in block):
         if key.split(".")[0] in COMMAND_KEYS:
             raise UserError(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
 
 
-def parse_overrides(words: list[str], loader: Any) -> dict[str, Override]:
+def parse_overrides(overrides: list[str], loader: Any) -> dict[str, Override]:
     """Key -> override, the last one of a key; `sweep.…` is not for the jobs. `loader` knows what `glob(*)` may name."""
-    found = OverridesParser.create(config_loader=loader).parse_overrides(words)
-    return {word.get_key_element(): word for word in found if not word.key_or_group.startswith("sweep.")}
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+    return {
+        override.get_key_element(): override for override in parsed if not override.key_or_group.startswith("sweep.")
+    }
 
 
 def block_to_overrides(block: dict[str, Any]) -> list[str]:
-    """What a block of a yaml sets, as it would be typed."""
+    """A block of a yaml as overrides."""
     return [f"{key}={format_yaml_value(value)}" for key, value in block.items()]
 
 
 def format_yaml_value(value: Any) -> str:
-    """A value of a yaml in Hydra's grammar; text is taken as it is."""
+    """A value of a yaml in Hydra's grammar; text is left as it is."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value).replace("'", "") if isinstance(value, list) else str(value)
 
 
 def expand_grid(block: dict[str, Override], seeds: int | None) -> list[list[str]]:
-    """All combinations of a block, the last key fastest; with `seeds` each of them so many times, which counts up from `seed`."""
+    """All combinations of a block, the last key fastest; with `seeds` each of them for so many seeds, from `seed` on."""
     choices = {key: sweep_values(override) for key, override in block.items()}
     if seeds is not None:
         first = choices.pop("seed", ["0"])
@@ -175,10 +175,10 @@ def sweep_values(override: Override) -> list[str]:
 
 
 def build_search_space(block: dict[str, Override]) -> dict[str, Any]:
-    """`{"words": fixed ones, "ranges": key -> what a sampler draws from}`, as plain data."""
+    """`{"overrides": fixed ones, "ranges": key -> what a sampler draws from}`, as plain data."""
     ranges = {key: build_range(override) for key, override in block.items() if override.is_sweep_override()}
-    words = [f"{key}={sweep_values(override)[0]}" for key, override in block.items() if key not in ranges]
-    return {"words": words, "ranges": ranges}
+    fixed = [f"{key}={sweep_values(override)[0]}" for key, override in block.items() if key not in ranges]
+    return {"overrides": fixed, "ranges": ranges}
 
 
 def build_range(override: Override) -> dict[str, Any]:
@@ -193,6 +193,6 @@ def build_range(override: Override) -> dict[str, Any]:
         if not numbers:
             raise UserError(f"{override.input_line} is an empty range: its end is not part of it.")
         if "log" in value.tags:
-            raise UserError(f"{override.input_line}: a range has steps and no logarithm; take tag(log,interval(…)).")
+            raise UserError(f"{override.input_line}: a range has steps and no logarithm; use tag(log,interval(…)).")
         return {"low": value.start, "high": numbers[-1], "step": value.step}
     return {"choices": sweep_values(override)}

@@ -8,102 +8,114 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
-from seqlab.config import targets
+from seqlab.adapters.base import Adapter
+from seqlab.config.signatures import parameters
+from seqlab.config.targets import get_class, is_user_code, resolve_target, takes_injection
 from seqlab.errors import UserError
-from seqlab.runs.objective import Objective
+from seqlab.files import write_atomically
 from seqlab.runs.ranks import get_rank
 
 Config = dict[str, Any]
 
 
-def instantiate_node(node: Config, group: str, **given: Any) -> Any:
-    """The object of a node. `given` are what the target wants of them; a ValueError in a constructor is a Mistake."""
-    target = targets.resolve_target(node["_target_"], group)
-    wanted = {name: value for name, value in given.items() if name in targets.parameters(target)}
-    maker = instantiate({**node, "_partial_": True, "_convert_": "all"})
+def instantiate_node(node: Config, group: str, **injected: Any) -> Any:
+    """The object of a node. `injected` are given to a target that names them, unless the config or a library owns it.
+
+    Raises UserError for values that a constructor refuses; an exception in a user's own constructor keeps its traceback.
+    """
+    target = resolve_target(node["_target_"], group)
+    named = {name: value for name, value in injected.items() if name in parameters(target) and name not in node}
+    make = build_partial(node)
     try:
-        return maker(**wanted)
+        return make(**(named if takes_injection(target) else {}))
+    except UserError as error:
+        raise name_group(error, group) from error
     except (ValueError, TypeError) as error:
-        raise as_user_error(error, group) from error
+        is_bug = is_user_code(target) or (isinstance(error, TypeError) and takes_injection(target))
+        if is_bug:
+            raise
+        raise name_group(error, group) from error
 
 
-def as_user_error(error: Exception, group: str) -> UserError:
-    """What a constructor refuses is the user's mistake; a message that begins with a keyword gets its group's name."""
+def name_group(error: Exception, group: str) -> UserError:
+    """The error of a constructor as the user's: a message that begins with a keyword gets its group's name."""
     text = str(error)
-    if isinstance(error, UserError):
-        return error
-    if re.match(r"\w+\.\w+=", text):
-        return UserError(text)
-    return UserError(f"{group}.{text}" if re.match(r"\w+=", text) else f"{group}: {text}")
+    if re.match(r"\w+=", text):
+        return UserError(f"{group}.{text}")
+    return error if isinstance(error, UserError) else UserError(f"{group}: {text}")
 
 
 def build_partial(node: Config) -> Any:
-    """What is completed later: an optimizer, a schedule, an adapter."""
+    """A callable that is completed later: an optimizer, a schedule."""
     return instantiate({**node, "_partial_": True, "_convert_": "all"})
 
 
 def build_schedule(node: Config) -> Any:
-    """A schedule completed by optimizer and total steps, if its target wants them (torch's own mostly do not)."""
-    maker = build_partial(node)
-    if "total_steps" in targets.parameters(maker.func):
-        return maker
-    return lambda optimizer, total_steps: maker(optimizer)
+    """A callable (optimizer, total_steps); a target that does not name total_steps, as torch's own, is not given it."""
+    make = build_partial(node)
+    if "total_steps" in parameters(make.func):
+        return make
+    return lambda optimizer, total_steps: make(optimizer)
 
 
 def build_tokenizer(config: Config, run: Path) -> Any:
-    """The run's own tokenizer as saved, else a new one, which learns from the training text if it learns; or None."""
+    """The run's saved tokenizer; else a new one, which learns if it can, and is saved; or None for data without one."""
     if not config["tokenizer"]:
         return None
-    kept = run / "tokenizer"
-    if kept.is_dir():
-        return targets.get_class(config, "tokenizer").load(kept)
-    source = targets.get_class(config, "data")
-    text = None
-    if "text" in targets.parameters(targets.get_class(config, "tokenizer")):
-        if not hasattr(source, "tokenizer_training_texts"):
-            raise UserError(
-                f"{config['tokenizer']['_target_']} learns from a text, and these data offer none: take tokenizer=byte."
-            )
-        text = source.tokenizer_training_texts(**{k: v for k, v in config["data"].items() if not k.startswith("_")})
-    new = instantiate_node(config["tokenizer"], "tokenizer", text=text)
-    if get_rank():
-        return new  # the first one saves it
-    partial_folder = run / "tokenizer.part"
-    partial_folder.mkdir(exist_ok=True)
-    new.save(partial_folder)
-    partial_folder.rename(kept)
-    return new
+    tokenizer_class, saved = get_class(config, "tokenizer"), run / "tokenizer"
+    if saved.is_dir():
+        return tokenizer_class.load(saved)
+    texts = training_texts(config) if "texts" in parameters(tokenizer_class) else None
+    tokenizer = instantiate_node(config["tokenizer"], "tokenizer", texts=texts)
+    if not get_rank():
+        with write_atomically(saved) as partial:
+            partial.mkdir()
+            tokenizer.save(partial)
+    return tokenizer
+
+
+def training_texts(config: Config) -> Any:
+    """The texts that a tokenizer learns from, as an iterator: those of the training split, or of all splits."""
+    data_class, tokenizer_class = get_class(config, "data"), get_class(config, "tokenizer")
+    if not hasattr(data_class, "tokenizer_training_texts"):
+        raise UserError(
+            f"{config['tokenizer']['_target_']} learns from texts, and {config['data']['_target_']} has no "
+            "tokenizer_training_texts: use tokenizer=byte."
+        )
+    given = {key: value for key, value in config["data"].items() if not key.startswith("_")}
+    return data_class.tokenizer_training_texts(getattr(tokenizer_class, "learns_from", "train"), **given)
 
 
 def build_data(config: Config, tokenizer: Any) -> Any:
-    """The data, read."""
-    module = instantiate_node(config["data"], "data", tokenizer=tokenizer)
-    module.sampler_seed = config["seed"]
+    """The DataModule, with its splits read. Raises UserError for a ValueError of seqlab's and of a library's."""
+    data = instantiate_node(config["data"], "data", tokenizer=tokenizer)
+    data.sampler_seed = config["seed"]
     try:
-        module.setup()
+        data.setup()
     except ValueError as error:
-        raise as_user_error(error, "data") from error
-    return module
+        if is_user_code(type(data)) and not isinstance(error, UserError):
+            raise
+        raise name_group(error, "data") from error
+    return data
 
 
 def get_data_properties(data: Any) -> dict[str, Any]:
-    """The data_properties of data that were read."""
+    """The properties of data that were read, by name."""
     return {name: getattr(data, name) for name in data.data_properties}
 
 
 def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) -> nn.Module:
-    """The model, given those data_properties that its constructor names. Its init is a function of the seed alone."""
-    node = dict(node)
-    names = targets.parameters(targets.resolve_target(node["_target_"], "model"))
-    for name, value in data_properties.items():
-        if name not in names:
-            continue
+    """The model, given those data properties that its constructor names. Its initialisation depends on the seed alone."""
+    target = resolve_target(node["_target_"], "model")
+    node, known = dict(node), parameters(target) if takes_injection(target) else {}
+    for name in data_properties.keys() & known.keys():
+        value = data_properties[name]
         if node.get(name) is None:
             node[name] = value
         elif name == "context_length" and node[name] < value:
             raise UserError(
                 f"model.context_length={node[name]} is shorter than data.context_length={value}: "
-                f"take data.context_length={node[name]}, or a longer model."
+                f"use data.context_length={node[name]}, or a longer model."
             )
         elif name != "context_length" and node[name] != value:
             raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
@@ -111,42 +123,34 @@ def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) ->
     return instantiate_node(node, "model")
 
 
-def build_task(config: Config, model: nn.Module) -> Any:
-    """The LightningModule with model, optimizer and schedule."""
+def build_adapter(config: Config) -> Adapter | None:
+    """The adapter, not yet applied; None for a run that trains all weights."""
+    return instantiate_node(config["adapter"], "adapter") if config["adapter"] else None
+
+
+def needs_reference(config: Config) -> bool:
+    """True if the task names a reference model."""
+    return "reference" in parameters(get_class(config, "task"))
+
+
+def build_task(config: Config, model: nn.Module, reference: Any = None) -> Any:
+    """The LightningModule, given the model, its optimizer and schedule, and a reference model if it names one."""
     return instantiate_node(
         config["task"],
         "task",
         model=model,
         optimizer=build_partial(config["optimizer"]),
         schedule=build_schedule(config["schedule"]),
-        adapter=build_partial(config["adapter"]) if config["adapter"] else None,
+        reference=reference,
         seed=config["seed"],
     )
 
 
-def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any], **given: Any) -> Any:
-    """Lightning's Trainer with the run's callbacks and loggers, each given those of `given` that it names."""
-    described = {"config": config, "run": run, "seed": config["seed"]} | given
-    watching = [
-        instantiate_node(node, "callbacks", **described, objective=Objective(**config["objective"]))
-        for node in config["callbacks"].values()
-        if node
-    ]
-    loggers = [instantiate_node(node, "logger", **described) for node in config["logger"].values() if node]
-    fixed = {
-        "callbacks": callbacks + watching,
-        "logger": loggers or False,
-        "plugins": plugins,
-        "default_root_dir": str(run),
-        "enable_checkpointing": any(hasattr(callback, "save_last") for callback in watching),
-        "enable_progress_bar": any(hasattr(callback, "enable") for callback in watching),
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,
-    }
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    try:
-        return instantiate_node(config["trainer"], "trainer", **fixed)
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {error}") from error
+def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any], **injected: Any) -> Any:
+    """The Trainer with `callbacks` first, then those of the config. They and the loggers may name what is `injected`."""
+    injected |= {"config": config, "run": run, "seed": config["seed"]}
+    own = [instantiate_node(node, "callbacks", **injected) for node in config["callbacks"].values() if node]
+    loggers = [instantiate_node(node, "logger", **injected) for node in config["logger"].values() if node]
+    return instantiate_node(
+        config["trainer"], "trainer", run=run, callbacks=callbacks + own, logger=loggers, plugins=plugins
+    )

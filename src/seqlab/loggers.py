@@ -10,28 +10,31 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard.summary import hparams
 
-# The tab CUSTOM SCALARS: what belongs together in one chart.
-CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["train/loss", "val/loss"]]}}
+from seqlab.config.nodes import flatten
+
+# The tab CUSTOM SCALARS: curves that belong in one chart.
+CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["train/loss_step", "train/loss", "val/loss"]]}}
+NOT_COMPARED = ("paths", "callbacks", "logger", "resume", "objective")  # parts of a config that are no hyperparameters
 
 
 class TensorBoard(TensorBoardLogger):
     """Scalars, figures and text of one run.
 
-    `purge_step` hides what an interrupted run logged beyond its checkpoint; what it logged at that very step is not logged
-    again.
+    `purge_step` hides what an interrupted run logged after its checkpoint; what it logged at the checkpoint's own step is
+    not logged again.
     """
 
     def __init__(self, run: Path, config: dict[str, Any], command: str = "", purge_step: int | None = None) -> None:
         super().__init__(save_dir=run.parent, name=run.name, version="", default_hp_metric=False, purge_step=purge_step)
         self.config, self.command = config, command
-        self.resumed = None if purge_step is None else purge_step - 1
-        self.there = read_tags(run, self.resumed) if self.resumed else set()
-        self.begin()
+        self.resumed_step = None if purge_step is None else purge_step - 1
+        self.logged_tags = read_tags(run, self.resumed_step) if self.resumed_step else set()
+        self.write_start()
 
     @rank_zero_only
-    def begin(self) -> None:
+    def write_start(self) -> None:
         """Write the start of the hyperparameters' session, the command and the config."""
-        _, start, _ = hparams(flatten(self.config), {})
+        _, start, _ = hparams(flatten_hparams(self.config), {})
         self.experiment.file_writer.add_summary(start)
         self.experiment.add_text("command", f"    {self.command}", 0)
         self.experiment.add_custom_scalars(CUSTOM_SCALARS)
@@ -40,57 +43,55 @@ class TensorBoard(TensorBoardLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write the session's end; every scalar is then a metric of it."""
-        _, _, end = hparams(flatten(self.config), {})
+        """Write the session's end; TensorBoard then takes every scalar as a metric of it."""
+        _, _, end = hparams(flatten_hparams(self.config), {})
         self.experiment.file_writer.add_summary(end)
         self.experiment.flush()
 
     @rank_zero_only
-    def conclude(self, best: dict[str, float], step: int) -> None:
-        """The metrics at the best objective, as columns beside the last ones."""
+    def log_best(self, best: dict[str, float], step: int) -> None:
+        """Log the metrics at the best objective, as columns beside the last ones."""
         self.log_metrics({f"best/{name}": value for name, value in best.items()}, step)
         self.experiment.flush()
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Scalars; not the epoch, which Lightning adds to each and which would be a metric of every run."""
-        known = {"epoch"} | (self.there if step == self.resumed else set())
-        super().log_metrics({name: value for name, value in metrics.items() if name not in known}, step)
+        """Log scalars, without the epoch, which Lightning adds to each and which would be a metric of every run."""
+        skipped = {"epoch"} | (self.logged_tags if step == self.resumed_step else set())
+        super().log_metrics({name: value for name, value in metrics.items() if name not in skipped}, step)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Nothing: Lightning's own record would fix the HPARAMS columns to those of the first run."""
+        """Do nothing: Lightning's own record would fix the HPARAMS columns to those of the first run."""
 
     @rank_zero_only
     def save(self) -> None:
-        """No hparams.yaml: config.yaml says it all."""
+        """Do nothing: config.yaml takes the place of hparams.yaml."""
 
 
 def read_tags(run: Path, step: int) -> set[str]:
-    """What the event files of a run hold of a step."""
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # late: only to resume
+    """The tags that a run's event files have at a step."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # only needed to resume
 
     events = (event for file in run.glob("events.*") for event in LegacyEventFileLoader(str(file)).Load())
     return {value.tag for event in events if event.step == step for value in event.summary.value}
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys of what people compare: models, data, recipe; no paths, no callbacks, no loggers."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if not prefix and key in ("paths", "callbacks", "logger", "resume", "objective"):
-            continue
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            flat[prefix.rstrip(".")] = str(value).rsplit(".", 1)[-1]
-        elif not key.startswith("_") and value is not None:
-            flat[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
-    return flat
+def flatten_hparams(config: dict[str, Any]) -> dict[str, Any]:
+    """What people compare, by dotted keys: model, data, recipe. A node's target stands under the node's own key."""
+    compared = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    hparams: dict[str, Any] = {}
+    for key, value in flatten(compared).items():
+        node, _, leaf = key.rpartition(".")
+        if leaf == "_target_":
+            hparams[node] = str(value).rsplit(".", 1)[-1]
+        elif not leaf.startswith("_") and value is not None and value != {}:
+            hparams[key] = value if isinstance(value, bool | int | float | str) else str(value)
+    return hparams
 
 
 def write_images(folder: Path, images: list[Path]) -> None:
-    """Put PNG files into event files in a folder, instead of those that are there."""
+    """Replace the event files in a folder by one that holds these PNG files."""
     from matplotlib.image import imread
     from torch.utils.tensorboard import SummaryWriter
 

@@ -1,24 +1,26 @@
-"""Separate streams of randomness: what one consumer draws never moves another.
+"""Independent random streams: what one consumer draws never changes what another one draws.
 
-The seed of a stream is a function of the run's seed, the stream's name and a count, so that no generator has to be
-stored in order to resume, and validating or sampling more often changes nothing in training.
+The seed of a stream is a function of the run's seed, the stream's name and a count. So no generator state has to be
+saved in order to resume, and validating or sampling more often changes nothing in training.
 """
 
 import hashlib
 
 import torch
 
+from seqlab.types import NonNegativeInt
 
-def derive_seed(seed: int, name: str, *counts: int) -> int:
+
+def derive_seed(seed: NonNegativeInt, name: str, *counts: int) -> int:
     """A 63-bit seed for one consumer ("order", "dropout", "sampling") of a run with this seed."""
     text = ":".join(map(str, (seed, name, *counts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed the generators that dropout draws from: the processor's, and the device's own.
+    """Seed the generators that dropout draws from: the CPU's and the device's own.
 
-    torch.manual_seed would queue a call for every other kind of device, with a traceback: 3 ms, and memory, at each step.
+    `torch.manual_seed` would queue a call with a traceback for every other kind of device: 3 ms, and memory, at each step.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""What is printed while work goes on: whoever reads it, such as tee or a terminal, may be gone before the work is done."""
+"""Printing that survives a closed pipe: the reader, such as `tee` or a terminal, may be gone before the work is done."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class BrokenPipeSafeStream:
-    """A stream that falls silent where its reader is gone, instead of raising in the middle of a step."""
+    """Wraps a stream and drops output once the reader has closed the pipe, instead of raising in the middle of a step."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
@@ -17,34 +17,34 @@ class BrokenPipeSafeStream:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
-        """Write, if anyone reads."""
+        """Write, or drop the text if nobody reads any more."""
         try:
             return self.stream.write(text)
         except OSError:
-            return self.silence(text)
+            self.redirect_to_devnull()
+            return len(text)
 
     def flush(self) -> None:
-        """Flush, if anyone reads."""
+        """Flush, or drop what is buffered if nobody reads any more."""
         try:
             self.stream.flush()
         except OSError:
-            self.silence("")
+            self.redirect_to_devnull()
 
-    def silence(self, text: str) -> int:
-        """Send all that is still to come to nowhere, what Python flushes when it ends included."""
+    def redirect_to_devnull(self) -> None:
+        """Drop all further output, including what Python flushes when it exits."""
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-        return len(text)
 
 
 @contextmanager
 def ignore_broken_pipe() -> Iterator[None]:
-    """Go on with the work where nobody reads any more."""
+    """Keep working after the reader of standard output or standard error has gone."""
     with redirect_stdout(BrokenPipeSafeStream(sys.stdout)), redirect_stderr(BrokenPipeSafeStream(sys.stderr)):
         yield
 
 
 def signal_safe_print(text: str) -> None:
-    """Write to the terminal from a signal handler, which must neither wait for a lock nor fail."""
+    """Write to standard error from a signal handler, which must neither wait for a lock nor fail."""
     with suppress(OSError):
         os.write(2, text.encode())

@@ -1,1 +1,1 @@
-"""Functions on models that make them cheaper to train, and their file format."""
+"""Adapters: a frozen model with few trainable weights added, and their file format."""

@@ -1,1 +1,1 @@
-"""What looks at a run: the TensorBoard logger and the callbacks that draw, write samples, count and save."""
+"""Callbacks: what looks at a run. Each is a named node of the group `callbacks`, so that it can be switched off."""

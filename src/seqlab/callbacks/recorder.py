@@ -1,4 +1,4 @@
-"""run.json, written as the run goes on."""
+"""run.json and metrics.jsonl, written as the run goes on."""
 
 import time
 from pathlib import Path
@@ -7,45 +7,37 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from seqlab.callbacks.checkpoint import read_best
-from seqlab.runs.folder import update_run_info
+from seqlab.runs.checkpoints import BEST, LAST
 from seqlab.runs.metrics_log import append_metrics
 from seqlab.runs.objective import Objective
+from seqlab.runs.run_info import update_run_info
 
-SECONDS_BETWEEN_WRITES = 2.0  # seconds at least
+SECONDS_BETWEEN_WRITES = 2.0  # at least
 
 
 class RunRecorder(Callback):
-    """Keeps the last value of each metric, and all of them at the step with the best objective."""
+    """Keeps the last value of each metric, and all of them at the step with the best objective.
+
+    It alone updates the objective, which other callbacks read.
+    """
 
     def __init__(self, run: Path, objective: Objective) -> None:
         self.run, self.objective = run, objective
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
-        self.best_step: int | None = None
-        self.written = time.monotonic()
+        self.written_at = time.monotonic()
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Look at what validation gave."""
+        """Collect what was validated."""
         self.collect_metrics(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Look at the epoch's mean, which belongs to the same step as the validation before it."""
+        """Collect the epoch's loss, which belongs to the same step as the validation before it."""
         self.collect_metrics(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Look at the mean of an epoch that early stopping cut short."""
+        """Collect the loss of an epoch that early stopping cut short."""
         self.collect_metrics(trainer, pl_module)
-
-    def finish_interrupted(self, trainer: Trainer, pl_module: Any) -> None:
-        """Do what a run that was killed between its last step and its end had left: its epoch's mean, the validation."""
-        if pl_module.train_loss_mean.count:
-            loss = {"train/loss": float(pl_module.train_loss_mean.compute())}
-            trainer.validate(pl_module, datamodule=trainer.datamodule, verbose=False)  # type: ignore[attr-defined]  # of fit
-            self.last |= loss
-            if self.best_step == trainer.global_step:
-                self.best |= loss
-        for callback in trainer.checkpoint_callbacks:
-            callback.prune(trainer, pl_module)  # type: ignore[attr-defined]  # there is only our own
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Add the test metrics."""
@@ -57,56 +49,63 @@ class RunRecorder(Callback):
             self.write(trainer, pl_module)
 
     def collect_metrics(self, trainer: Trainer, pl_module: Any) -> None:
-        """Take the metrics as they stand."""
+        """Read the metrics as they are now."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.last |= metrics
-        if self.objective.improved(metrics):
-            self.best_step = trainer.global_step
+        self.objective.update(metrics, trainer.global_step)
         if trainer.is_global_zero:
             append_metrics(self.run, trainer.global_step, metrics)
-        if self.best_step == trainer.global_step:
-            self.best = dict(
-                self.last
-            )  # Lightning's own dictionary forgets the last epoch's mean when a run is resumed
-        if time.monotonic() - self.written > SECONDS_BETWEEN_WRITES:
+        if self.objective.best_step == trainer.global_step:
+            self.best = dict(self.last)  # Lightning's own dictionary lacks the last epoch's loss after a resume
+        if time.monotonic() - self.written_at > SECONDS_BETWEEN_WRITES:
             self.write(trainer, pl_module)
 
+    def finish_interrupted(self, trainer: Trainer, pl_module: Any) -> None:
+        """Do what a run that was killed between its last step and its end still lacks: validate, log the epoch's loss."""
+        if pl_module.counts.epoch_tokens:
+            loss = {"train/loss": pl_module.counts.pop_epoch_mean()}
+            trainer.validate(pl_module, datamodule=pl_module.data, verbose=False)
+            for logger in trainer.loggers:
+                logger.log_metrics(loss, trainer.global_step)
+            self.last |= loss
+            if self.objective.best_step == trainer.global_step:
+                self.best |= loss
+        for checkpoint in trainer.checkpoint_callbacks:
+            if hasattr(checkpoint, "prune"):
+                checkpoint.prune(trainer, pl_module)
+
     def write(self, trainer: Trainer, pl_module: Any, **more: Any) -> None:
-        """Write how the run stands."""
+        """Write how far the run is."""
         update_run_info(
             self.run,
             metrics={"last": self.last, "best": self.best},
             steps=trainer.global_step,
-            tokens=int(pl_module.tokens_seen) if "vocab_size" in pl_module.required_properties else None,
+            tokens=pl_module.counts.tokens if "vocab_size" in pl_module.required_properties else None,
             **more,
         )
-        self.written = time.monotonic()
+        self.written_at = time.monotonic()
 
     def finish(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the last word, with the checkpoints that were kept."""
-        kept = {name: self.run / "checkpoints" / f"{name}.ckpt" for name in ("best", "last")}
+        """Write the final state with the checkpoints that were kept, and log the best metrics."""
+        kept = {"best": self.run / "checkpoints" / BEST, "last": self.run / "checkpoints" / LAST}
         if (self.run / "adapter").exists():
             kept["best"] = self.run / "adapter"
-        there = {name: str(path.relative_to(self.run)) if path.exists() else None for name, path in kept.items()}
-        self.write(trainer, pl_module, checkpoints=there)
-        looked_at = {
-            name: value for name, value in self.best.items() if name.startswith("val/") or name == self.objective.metric
-        }
+        paths = {name: str(path.relative_to(self.run)) if path.exists() else None for name, path in kept.items()}
+        self.write(trainer, pl_module, checkpoints=paths)
+        names = [name for name in self.best if name.startswith("val/") or name == self.objective.metric]
         for logger in trainer.loggers:
-            if hasattr(logger, "conclude"):
-                logger.conclude(looked_at, trainer.global_step)
+            if hasattr(logger, "log_best"):
+                logger.log_best({name: self.best[name] for name in names}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         """The metrics so far."""
-        counts = {"last_metrics": self.last, "best_metrics": self.best, "best_step": self.best_step}
-        return counts | self.objective.state_dict()
+        return {"last_metrics": self.last, "best_metrics": self.best} | self.objective.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the metrics so far."""
+        """Continue from the metrics so far; those of the best weights on disk, if they were saved later than this state."""
         self.last, self.best = dict(state_dict["last_metrics"]), dict(state_dict["best_metrics"])
-        self.best_step = state_dict["best_step"]
         self.objective.load_state_dict(state_dict)
-        best = read_best(self.run)
-        if best and best[0] != self.best_step and self.objective.metric in best[1]:  # saved later than this state
-            self.best_step, self.best = best
+        saved = read_best(self.run)
+        if saved and saved[0] != self.objective.best_step and self.objective.metric in saved[1]:
+            self.objective.best_step, self.best = saved
             self.objective.best = self.best[self.objective.metric]

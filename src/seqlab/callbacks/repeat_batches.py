@@ -1,4 +1,4 @@
-"""The same batches over and over, to see whether a model can learn them at all."""
+"""The same batches again and again, to see whether a model can learn them at all."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from lightning.pytorch import Callback
 
 
 class RepeatBatches(Callback):
-    """Begins the order anew at each epoch's end; with `trainer.limit_train_batches=1` one batch is seen again and again."""
+    """Starts the order again at each epoch's end; with `trainer.limit_train_batches=1` one batch is seen again and again."""
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Nothing counts as consumed."""
+        """Count nothing as consumed."""
         trainer.datamodule.reset()

@@ -2,67 +2,66 @@
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback
 
-from seqlab.generation.generate import generate, sample_token
+from seqlab.generation.generate import generate_tokens, sample_token
 from seqlab.seeding import derive_seed
+from seqlab.types import NonNegativeFloat, PositiveInt
 
 
 class SampleText(Callback):
-    """Continues a prompt after validation (without one, every epoch), but not more often than every so many seconds, and
-    at the end; in TensorBoard and on the terminal.
+    """Continues a prompt after validation (every epoch if there is none) and at the end, for TensorBoard and the terminal.
 
-    `prompt: null` takes the data's own: the beginning of a text, the first record of the validation split.
+    Samples are at least `every_seconds` apart. `prompt: null` uses the data's own: the beginning of a text, the first
+    record of the validation split.
     """
 
     def __init__(
         self,
-        run: Path,
         tokenizer: Any,
         seed: int = 0,
         prompt: str | None = None,
-        max_new_tokens: int = 40,
-        temperature: float = 0.0,
-        every_seconds: float = 2.0,
+        max_new_tokens: PositiveInt = 40,
+        temperature: NonNegativeFloat = 0.0,
+        every_seconds: NonNegativeFloat = 2.0,
     ) -> None:
         self.tokenizer, self.seed, self.prompt = tokenizer, seed, prompt
         self.max_new_tokens, self.temperature, self.every_seconds = max_new_tokens, temperature, every_seconds
-        self.sampled, self.step = -every_seconds, -1  # when, and at which step
+        self.sampled_at, self.sampled_step = -every_seconds, -1
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        """Sample, with weights just validated."""
+        """Sample with weights that were just validated."""
         self.sample_if_due(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Sample, where nothing is validated."""
+        """Sample, if nothing is validated."""
         if not sum(trainer.num_val_batches):
             self.sample_if_due(trainer, pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Sample what training has come to."""
-        if self.step != trainer.global_step:
+        """Sample with the final weights."""
+        if self.sampled_step != trainer.global_step:
             self.sample(trainer, pl_module)
 
     def sample_if_due(self, trainer: Any, pl_module: Any) -> None:
         """Sample, unless it was done just before."""
-        if time.monotonic() - self.sampled >= self.every_seconds:
+        if time.monotonic() - self.sampled_at >= self.every_seconds:
             self.sample(trainer, pl_module)
 
     def sample(self, trainer: Any, pl_module: Any) -> None:
-        """Write one continuation. Its randomness is its own, so that training does not notice."""
+        """Write one continuation. Its random stream is its own, so that training does not change."""
         if not trainer.is_global_zero:
             return
-        self.sampled, self.step = time.monotonic(), trainer.global_step
-        prompt = trainer.datamodule.sample_prompt(self.prompt)
-        device = pl_module.device
-        generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "sampling", trainer.global_step))
-        pick = partial(sample_token, temperature=self.temperature, generator=generator)
-        ids = generate(pl_module.model, self.tokenizer.encode(prompt), self.max_new_tokens, self.tokenizer.eos_id, pick)
-        text = self.tokenizer.decode(list(ids))
+        self.sampled_at, self.sampled_step = time.monotonic(), trainer.global_step
+        prompt, ids = trainer.datamodule.sample_prompt(self.prompt)
+        seed = derive_seed(self.seed, "sampling", trainer.global_step)
+        generator = torch.Generator(pl_module.device).manual_seed(seed)
+        next_token = partial(sample_token, temperature=self.temperature, generator=generator)
+        new = generate_tokens(pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token)
+        text = self.tokenizer.decode(list(new))
         trainer.print(f"step {trainer.global_step}: …{prompt[-40:]}|{text}".replace("\n", " "))
         for logger in trainer.loggers:
             if hasattr(logger.experiment, "add_text"):

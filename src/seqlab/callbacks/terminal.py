@@ -1,17 +1,16 @@
-"""What a run says on the terminal at its beginning and at its end."""
+"""What a run prints at its start and at its end."""
 
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.table import Table
 
 from seqlab.runs.folder import relative_to_cwd
 
 
-def print_header(run: Path, data: Any, parameters: dict[str, int], trainer: Trainer, resumed: int | None) -> None:
-    """Folder, sizes, and where a resumed run goes on."""
+def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step: int | None) -> None:
+    """Folder, sizes, and the step from which a resumed run continues."""
     console = Console(highlight=False, soft_wrap=True)
     trained = f", {parameters['trainable']:,} trained" if parameters["trainable"] != parameters["total"] else ""
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
@@ -19,14 +18,14 @@ def print_header(run: Path, data: Any, parameters: dict[str, int], trainer: Trai
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
     console.print(f"parameters  {parameters['total']:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
-    if getattr(data, "dropped", 0):
-        console.print(f"left out    {data.dropped} records longer than data.context_length={data.context_length}")
-    if resumed is not None:
-        console.print(f"resumed     after step {resumed:,}")
+    if data.num_dropped:
+        console.print(f"left out    {data.num_dropped} records longer than data.context_length={data.context_length}")
+    if resumed_step is not None:
+        console.print(f"resumed     after step {resumed_step:,}")
 
 
 def print_summary(run: Path, runs: str, last: dict[str, float], best: dict[str, float]) -> None:
-    """A table of the metrics, and where everything lies."""
+    """The metrics, and where to look at them."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")

@@ -11,72 +11,77 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback
-from lightning.pytorch.strategies.launchers import subprocess_script
 
+from seqlab.callbacks.lightning_private import watch_child_ranks
 from seqlab.runs import ranks
-from seqlab.runs.folder import read_run_info, update_run_info
-from seqlab.runs.run_info import is_running, mark_ended, timestamp
+from seqlab.runs.folder import mark_ended
+from seqlab.runs.process import is_running
+from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 
-POLL_SECONDS = 0.5  # seconds
+POLL_SECONDS = 0.5
+GRACE_SECONDS = 5.0  # for a rank that lost another one to end by itself
 STOPPED = "was stopped"
-GRACE_SECONDS = 5.0  # seconds in which a rank that lost another may end by itself
 
 
 class RankWatchdog(Callback):
-    """Ends the run, with the error in run.json, where one of its processes on this machine dies.
+    """Ends the run, with the error in run.json, if one of its processes on this machine dies.
 
-    A collective may wait for a dead rank for half an hour, and Lightning's own observer kills without a word.
+    A collective may wait half an hour for a dead rank, and Lightning's own observer kills without a word.
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
-        launcher: Any = subprocess_script
-        launcher._launch_process_observer = self.watch_children  # called as soon as there are any
+        watch_child_ranks(self.watch_children)
 
     def watch_children(self, children: list[Any]) -> None:
-        """The first rank watches the others that it has started."""
+        """On rank 0: watch the other ranks that it has started."""
         self.watch(lambda: find_dead_rank(children), read_run_info(self.run)["process"])
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """The others watch the first."""
+        """On the other ranks: watch rank 0."""
         if stage != "fit" or trainer.world_size == 1 or not ranks.get_rank():
             return
-        first = read_run_info(self.run)["process"]
-        self.watch(lambda: None if is_running({"process": first}, remote=True) else (0, "was killed"), first)
+        rank0 = read_run_info(self.run)["process"]
+        is_dead = (0, "was killed")
+        self.watch(lambda: None if is_running({"process": rank0}, trust_other_hosts=True) else is_dead, rank0)
 
-    def watch(self, look: Callable[[], tuple[int, str] | None], first: Any) -> None:
-        """Call `look` every so often; once it names a rank and what happened to it, end this process.
+    def watch(self, find_dead: Callable[[], tuple[int, str] | None], rank0: Any) -> None:
+        """Poll in a thread; end this process once `find_dead` names a rank and what happened to it.
 
-        `first` is the process of the first rank as run.json names it, unless the run has been gone on with since.
+        `rank0` is the process of rank 0 as run.json names it, unless the run has been resumed since.
         """
 
-        def go_on() -> None:
-            while not (dead := look()):
+        def poll() -> None:
+            while not (dead := find_dead()):
                 time.sleep(POLL_SECONDS)
             if not ranks.get_rank():
-                ranks.report_error(self.run, *dead)  # the main thread asks for it
+                ranks.report_error(self.run, *dead)  # for the main thread
             time.sleep(GRACE_SECONDS)
-            said = ranks.first_error(self.run) or f"rank {dead[0]}: {dead[1]}"
-            with suppress(FileNotFoundError):  # the first one may take the folder away
-                record = read_run_info(self.run)
-                if record["status"] == "running" and record["process"] == first:
-                    if dead[1] == STOPPED:  # and this one waits for it where it cannot hear Ctrl-C
-                        mark_ended(self.run, "interrupted", "KeyboardInterrupt: Stopped.", unwanted=True)
-                        os._exit(130)
-                    update_run_info(self.run, everyone=True, status="failed", ended=timestamp(), error=said)
-                    print(f"seqlab: {said}", file=sys.stderr, flush=True)
-            os._exit(1)
+            self.end_process(dead, rank0)
 
-        threading.Thread(target=go_on, daemon=True).start()
+        threading.Thread(target=poll, daemon=True).start()
+
+    def end_process(self, dead: tuple[int, str], rank0: Any) -> None:
+        """Write why the run ended, unless the main thread has, and exit."""
+        error = ranks.first_error(self.run) or f"rank {dead[0]}: {dead[1]}"
+        with suppress(FileNotFoundError):  # rank 0 may have removed the folder
+            info = read_run_info(self.run)
+            if info["status"] == "running" and info["process"] == rank0:
+                if dead[1] == STOPPED:  # and this rank waits for it where it cannot react to Ctrl-C
+                    mark_ended(self.run, "interrupted", "KeyboardInterrupt: Stopped.", remove_if_empty=True)
+                    os._exit(130)
+                update_run_info(self.run, any_rank=True, status="failed", ended=timestamp(), error=error)
+                print(f"seqlab: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def find_dead_rank(processes: list[Any]) -> tuple[int, str] | None:
     """The first rank among these processes that ended badly, and how."""
-    for number, process in enumerate(processes, 1):
+    for rank, process in enumerate(processes, 1):
         status = process.poll()
         if status:
             if status in (130, -signal.SIGINT):
-                return number, STOPPED
+                return rank, STOPPED
             how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
-            return number, how
+            return rank, how
     return None

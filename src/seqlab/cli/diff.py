@@ -7,44 +7,38 @@ from rich.console import Console
 from rich.table import Table
 
 from seqlab.cli.compose import compose_one
+from seqlab.cli.tables import format_cell
 from seqlab.config.nodes import find_differences, flatten
-from seqlab.runs import folder as runs
+from seqlab.runs.folder import find_run, read_config
+from seqlab.runs.run_info import read_run_info
 
 RUN_INFO_KEYS = ("status", "choices", "git", "data", "base", "versions", "hardware", "parameters", "steps", "tokens")
 
 
-def main(words: list[str]) -> int:
-    """Print what two runs have different; exit status 0 whatever that is."""
-    config = compose_one("diff", words)
+def main(args: list[str]) -> int:
+    """Print how two runs differ; the exit status is 0 whether they do or not."""
+    config = compose_one("diff", args)
     if not config:
         return 0
-    below = Path(config["paths"]["runs"])
-    folders = [runs.find_run(str(config[key]), below) for key in ("a", "b")]
-    one, other = map(describe_run, folders)
+    runs = [find_run(str(config[key]), Path(config["paths"]["runs"])) for key in ("a", "b")]
+    differences = list(find_differences(*map(describe_run, runs)))
     table = Table(box=None, pad_edge=False)
     for title in ("", "a", "b"):
         table.add_column(title, overflow="fold")
-    count = 0
-    for name, before, now in find_differences(one, other):
-        count += 1
-        table.add_row(name, format_value(before), format_value(now))
-    if count:
+    for name, before, after in differences:
+        table.add_row(name, format_cell(before, digits=7), format_cell(after, digits=7))
+    if differences:
         Console(highlight=False, markup=False).print(table)
     else:
         print("The two runs are the same in config, code, data, versions and metrics.")
-    if any((runs.read_run_info(folder)["git"] or {}).get("dirty") for folder in folders):
-        print("The code may differ besides: a checkout had changes that were not committed.")
+    if any((read_run_info(run)["git"] or {}).get("dirty") for run in runs):
+        print("The code may differ as well: a checkout had changes that were not committed.")
     return 0
 
 
 def describe_run(run: Path) -> dict[str, Any]:
-    """All that can be different, by name; not where and when."""
-    record = runs.read_run_info(run)
-    config = {key: value for key, value in runs.read_config(run).items() if key not in ("paths", "resume")}
-    known = {"config": config} | {part: record[part] for part in RUN_INFO_KEYS} | record["metrics"]
-    return flatten({key: value for key, value in known.items() if value is not None}, between=" ")
-
-
-def format_value(value: Any) -> str:
-    """A value in the table."""
-    return f"{value:.7g}" if isinstance(value, float) else "" if value is None else str(value)
+    """All that can differ, by name; not where and when."""
+    info = read_run_info(run)
+    config = {key: value for key, value in read_config(run).items() if key not in ("paths", "resume")}
+    parts = {"config": config} | {key: info[key] for key in RUN_INFO_KEYS} | info["metrics"]
+    return flatten({key: value for key, value in parts.items() if value is not None}, separator=" ")

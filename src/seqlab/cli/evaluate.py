@@ -10,30 +10,32 @@ from seqlab.cli.overrides import get_config_folders, get_override, get_runs_fold
 from seqlab.cli.resume import update_config
 from seqlab.evaluation.splits import evaluate_run
 from seqlab.launch.run import configure_logging
-from seqlab.runs import folder as runs
+from seqlab.runs.folder import find_run, read_config
+from seqlab.runs.run_info import read_run_info
 
 
-def main(words: list[str]) -> int:
-    """Other data are composed from train.yaml and only their node kept; `data.*` alone updates the run's own."""
-    words = pop_allow(words)
-    about_data = [word for word in words if re.match(r"\+*(data[.=]|paths\.data=)", word)]
-    config = compose_one("evaluate", [word for word in words if word not in about_data])
+def main(args: list[str]) -> int:
+    """Measure a run. Other data are composed from train.yaml; `data.*` alone updates the run's own."""
+    args = pop_allow(args)
+    about_data = [arg for arg in args if re.match(r"\+*(data[.=]|paths\.data=)", arg)]
+    config = compose_one("evaluate", [arg for arg in args if arg not in about_data])
     if not config:
         return 0
-    folder = runs.find_run(str(config["run"]), get_runs_folder(words))
-    chosen = runs.read_run_info(folder)["choices"]
+    run = find_run(str(config["run"]), get_runs_folder(args))
+    choices = read_run_info(run)["choices"]
     data_name = get_override(about_data, "data")
     if data_name:
-        data = compose_data(quote_overrides(about_data), get_config_folders(words))
+        data = compose_data(quote_overrides(about_data), get_config_folders(args))
     else:
-        updated = update_config(runs.read_config(folder), about_data, chosen)
-        data_name, data = chosen["data"], updated["data"]
+        updated = update_config(read_config(run), about_data, choices)
+        data_name, data = choices["data"], updated["data"]
         if "folders" in data:
             data["folders"] = updated["paths"]["data"]
     configure_logging()
-    metrics = evaluate_run(folder, data, data_name, config["split"], config["checkpoint"], config["trainer"])
+    split, checkpoint = config["split"], config["checkpoint"]
+    metrics = evaluate_run(run, data, data_name, split, checkpoint, config["trainer"])
     table = Table(box=None, pad_edge=False)
-    table.add_column(f"{data_name}, {config['split']} split, {config['checkpoint']} weights")
+    table.add_column(f"{data_name}, {split} split, {checkpoint} weights")
     table.add_column("value", justify="right")
     for name, value in sorted(metrics.items()):
         table.add_row(name, f"{value:.6g}")

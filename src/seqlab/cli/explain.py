@@ -1,4 +1,4 @@
-"""explain=true: the composed config, and behind every value the yaml or the word that set it and what that replaced."""
+"""explain=true: the composed config, and beside every value the yaml or the override that set it and what it replaced."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from seqlab.cli.compose import searchpath_override
+from seqlab.cli.hydra_api import searchpath_override
 from seqlab.config.groups import CONF
 from seqlab.config.nodes import flatten
 from seqlab.launch.create import ComposedRun, check_run
@@ -18,7 +18,7 @@ History = dict[str, list[tuple[str, Any]]]  # key -> (where from, value), the la
 
 
 def explain_config(job: ComposedRun, folders: list[Path]) -> None:
-    """Print it as YAML with comments. Raises Mistake where the config is refused."""
+    """Print a config as YAML with comments. Raises UserError if it is refused."""
     history = trace_values(job.overrides, folders)
     composed = flatten(job.config)
     check_run(job)
@@ -28,14 +28,14 @@ def explain_config(job: ComposedRun, folders: list[Path]) -> None:
     print("\n".join(format_lines(job.config, history)))
 
 
-def trace_values(words: list[str], folders: list[Path]) -> History:
-    """What each yaml, in the order of composition, and then each word sets."""
+def trace_values(overrides: list[str], folders: list[Path]) -> History:
+    """What each yaml, in the order of composition, and then each override sets."""
     history: History = {}
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        every = [*words, *searchpath_override(folders)]
-        for default in loader.compute_defaults_list("train", every, RunMode.RUN).defaults:
+        all_overrides = [*overrides, *searchpath_override(folders)]
+        for default in loader.compute_defaults_list("train", all_overrides, RunMode.RUN).defaults:
             path = f"{default.config_path}.yaml"
             file = next((folder / path for folder in (CONF, *folders) if (folder / path).exists()), None)
             if file is None or path.startswith("hydra"):
@@ -43,54 +43,44 @@ def trace_values(words: list[str], folders: list[Path]) -> History:
             content = yaml.safe_load(file.read_text()) or {}
             content.pop("defaults", None)
             add_history(history, content, default.package or "", path if file.is_relative_to(CONF) else str(file))
-        groups = {word for word in every if loader.list_groups("") and is_group_override(loader, word)}
+        groups = set(loader.list_groups(""))
     GlobalHydra.instance().clear()
-    for override in OverridesParser.create().parse_overrides([word for word in words if word not in groups]):
-        add_history(history, {override.key_or_group: override.value()}, "", "command line")
+    values = [override for override in overrides if override.split("=")[0].lstrip("+") not in groups]
+    for parsed in OverridesParser.create().parse_overrides(values):
+        add_history(history, {parsed.key_or_group: parsed.value()}, "", "command line")
     return history
 
 
-def is_group_override(loader: Any, word: str) -> bool:
-    """Whether a word chooses from a group."""
-    return word.split("=")[0].lstrip("+") in loader.list_groups("")
-
-
 def add_history(history: History, content: dict[str, Any], package: str, where: str) -> None:
-    """Add what a yaml or a word sets."""
-    prefix = f"{package}." if package else ""
-    for key, value in flatten(content, prefix).items():
+    """Add what a yaml or an override sets."""
+    for key, value in flatten(content, f"{package}." if package else "").items():
         history.setdefault(key, []).append((where, value))
 
 
 def format_lines(node: dict[str, Any], history: History, prefix: str = "", depth: int = 0) -> list[str]:
-    """YAML, a line a key."""
-    found = []
+    """YAML with a comment, a line for each key."""
+    lines = []
     for key, value in node.items():
         indent = "  " * depth
         if isinstance(value, dict) and value:
-            found += [f"{indent}{key}:", *format_lines(value, history, f"{prefix}{key}.", depth + 1)]
+            lines += [f"{indent}{key}:", *format_lines(value, history, f"{prefix}{key}.", depth + 1)]
         else:
-            found.append(
-                f"{indent}{key}: {format_yaml(value)}".ljust(40)
-                + f"  # {format_origin(history.get(prefix + key, []), value)}"
-            )
-    return found
+            origin = format_origin(history.get(prefix + key, []), value)
+            lines.append(f"{indent}{key}: {format_yaml(value)}".ljust(40) + f"  # {origin}")
+    return lines
 
 
 def format_origin(steps: list[tuple[str, Any]], value: Any) -> str:
-    """Where a value is from, and what it replaced."""
-    if not steps and value == {}:
-        return "the choice none"
+    """Where a value comes from, and what it replaced."""
     if not steps:
-        return "the base, or a default that follows another value"
+        return "the option none" if value == {} else "the base, or a default that follows another value"
     *before, (where, written) = steps
-    said = f"{where}, as {written}" if isinstance(written, str) and "${" in written else where
+    text = f"{where}, as {written}" if isinstance(written, str) and "${" in written else where
     replaced = [f"{format_yaml(old)} of {place}" for place, old in reversed(before) if place != where or old != written]
-    return said + (f"; replaces {', '.join(replaced)}" if replaced else "")
+    return text + (f"; replaces {', '.join(replaced)}" if replaced else "")
 
 
 def format_yaml(value: Any) -> str:
     """A value on one line of YAML."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).removesuffix("...\n").strip()
-    )
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("...\n").strip()

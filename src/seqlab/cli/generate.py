@@ -3,24 +3,30 @@
 import sys
 
 from seqlab.cli.compose import compose_one
-from seqlab.cli.overrides import get_runs_folder
-from seqlab.config.limits import check_ranges
-from seqlab.runs import folder as runs
-from seqlab.serving.generate import print_completion, stream_completion
+from seqlab.config.signatures import check_arguments
+from seqlab.serving.engine import LoadedRun, load_run
 
-OPTIONS = ("input", "checkpoint", "dtype", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
+LOAD_OPTIONS = ("checkpoint", "dtype")
+STREAM_OPTIONS = ("input", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
 
 
-def main(words: list[str]) -> int:
-    """Write the prompt and its continuation."""
-    config = compose_one("generate", words)
+def main(args: list[str]) -> int:
+    """Print a prompt and what follows it; of an instruction, only the answer."""
+    config = compose_one("generate", args)
     if not config:
         return 0
-    check_ranges(config)
+    load_options, stream_options = ({key: config[key] for key in keys} for keys in (LOAD_OPTIONS, STREAM_OPTIONS))
+    check_arguments(load_options, load_run, "", injected=("run",))
+    check_arguments(stream_options, LoadedRun.stream, "", injected=("self", "prompt"))
     prompt = sys.stdin.read() if config["prompt"] == "-" else str(config["prompt"])
-    options = {key: config[key] for key in OPTIONS}
-    folder = runs.find_run(str(config["run"]), get_runs_folder(words))
-    print_completion(
-        folder, prompt, stream_completion(folder, prompt, accelerator=config["trainer"]["accelerator"], **options)
+    run = load_run(
+        str(config["run"]), accelerator=config["trainer"]["accelerator"], runs=config["paths"]["runs"], **load_options
     )
+    pieces = run.stream(prompt, **stream_options)
+    if not run.prompt_style:
+        sys.stdout.write(prompt)
+    for piece in pieces:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
     return 0

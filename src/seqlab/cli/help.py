@@ -1,4 +1,4 @@
-"""What `--help` shows: the verbs; the groups and choices with one line each. Reads yaml only, to be there at once."""
+"""What `--help` prints: the verbs; the groups and options with one line each. Reads yaml only, to answer at once."""
 
 import textwrap
 
@@ -7,15 +7,14 @@ import yaml
 from seqlab.config.groups import CONF, group_options, header_comment
 
 
-def show_help(verb: str | None, verbs: dict[str, str]) -> None:
+def print_help(verb: str | None, verbs: dict[str, str]) -> None:
     """The help of a verb, or of seqlab."""
     if verb is None:
-        print("seqlab: a laboratory for sequence models. All arguments are key=value.\n")
+        print("seqlab: experiments with sequence models. All arguments are key=value.\n")
         for name, text in verbs.items():
-            print(
-                f"  seqlab {name:<9} {text}\n  {'':<16} {header_comment(CONF / f'{name}.yaml')[0] or header_comment(CONF / f'{name}.yaml')[1]}"
-            )
-        print("\nseqlab <verb> --help lists what can be chosen; seqlab train --cfg job … shows a composed config.")
+            description, command = header_comment(CONF / f"{name}.yaml")
+            print(f"  seqlab {name:<9} {text}\n  {'':<16} {description or command}")
+        print("\nseqlab <verb> --help lists the options; seqlab train --cfg job … prints a composed config.")
         return
     print(f"seqlab {verb}: {verbs[verb]}\n")
     print_keys(verb)
@@ -36,16 +35,16 @@ def print_keys(verb: str) -> None:
 
 
 def print_groups(verb: str) -> None:
-    """The groups that a verb composes, and their choices."""
+    """The groups that a verb composes, and their options."""
     defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text()).get("defaults", [])
     used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
     for group, options in group_options().items():
         if group not in used:
             continue
         print(f"{group}=")
-        for choice in options:
-            text = header_comment(CONF / group / f"{choice}.yaml")[0]
-            print(format_row(choice, text, 18))
+        for option in options:
+            description, _ = header_comment(CONF / group / f"{option}.yaml")
+            print(format_row(option, description, 18))
     if used:
         print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
 

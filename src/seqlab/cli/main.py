@@ -1,9 +1,9 @@
-"""One table: verb -> what it does, and the function that is imported when it is called."""
+"""One table: verb -> what it does, and the module that is imported when it is called."""
 
 import sys
 from importlib import import_module
 
-from seqlab.cli.help import show_help
+from seqlab.cli.help import print_help
 from seqlab.errors import UserError, did_you_mean, run_cli
 from seqlab.launch.imports import gc_paused
 
@@ -12,24 +12,25 @@ VERBS = {
     "evaluate": ("measure a run on a split of its data, or of other data", "seqlab.cli.evaluate"),
     "report": ("rank the runs of a sweep: a table, results.csv, results.md, figures", "seqlab.cli.report"),
     "runs": ("list runs; filter and sort them by key=value", "seqlab.cli.runs"),
-    "diff": ("what two runs have different: config, code, data, versions, metrics", "seqlab.cli.diff"),
+    "diff": ("compare two runs: config, code, data, versions, metrics", "seqlab.cli.diff"),
     "reproduce": ("run a finished run again, and compare the metrics bit for bit", "seqlab.cli.reproduce"),
     "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
 }
 
 
-def main(words: list[str] | None = None) -> int:
-    """The console script `seqlab`; its exit status."""
-    words = sys.argv[1:] if words is None else words
-    return run_cli(lambda: dispatch(words))
+def main(args: list[str] | None = None) -> int:
+    """The console script `seqlab`; returns its exit status."""
+    args = sys.argv[1:] if args is None else args
+    return run_cli(lambda: dispatch(args))
 
 
-def dispatch(words: list[str]) -> int:
-    """Find the verb and hand it the other words."""
-    if not words or words[0] in ("-h", "--help", "help"):
-        show_help(None, {verb: text for verb, (text, _) in VERBS.items()})
+def dispatch(args: list[str]) -> int:
+    """Find the verb and give it the other arguments."""
+    descriptions = {verb: text for verb, (text, _) in VERBS.items()}
+    if not args or args[0] in ("-h", "--help", "help"):
+        print_help(None, descriptions)
         return 0
-    verb, *rest = words
+    verb, *rest = args
     if verb == "--version":
         print(import_module("seqlab").__version__)
         return 0
@@ -37,8 +38,8 @@ def dispatch(words: list[str]) -> int:
         raise UserError(
             f"seqlab has no verb {verb}.{did_you_mean(verb, VERBS)} Type seqlab --help to see what it can do."
         )
-    if any(word in ("-h", "--help") for word in rest):
-        show_help(verb, {verb: text for verb, (text, _) in VERBS.items()})
+    if any(arg in ("-h", "--help") for arg in rest):
+        print_help(verb, descriptions)
         return 0
     with gc_paused():
         module = import_module(VERBS[verb][1])

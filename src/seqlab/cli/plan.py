@@ -3,71 +3,56 @@
 from rich.console import Console
 from rich.table import Table
 
+from seqlab.cli.tables import TABLE_WIDTH, format_bytes
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun
 from seqlab.launch.plan import Plan, Planner
 from seqlab.report.rows import overrides_to_dict, varying_keys
-from seqlab.report.tables import TABLE_WIDTH, shorten_keys
+from seqlab.report.tables import shorten_keys
 from seqlab.sweeps.create import check_job
 
-SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
+Planned = list[tuple[int, ComposedRun, Plan]]  # number of a job, the job, its sizes
 
 
-def show_plan(jobs: list[ComposedRun]) -> int:
-    """Print the jobs with the keys that differ, and their sizes; exit status 1 where one of them is refused."""
-    bases = [check_job(job)[0] for job in jobs]  # all of them before any data are read
-    planner, plans = Planner(), []
+def print_plan(jobs: list[ComposedRun]) -> int:
+    """Print the jobs with the keys that differ, and their sizes; return 1 if one of them is refused."""
+    sources = [check_job(job)[0] for job in jobs]  # all of them before any data are read
+    planner, planned = Planner(), []
     for number, job in enumerate(jobs):
         if not job.error:
             try:
-                plans.append((number, job, planner.plan_run(job, bases[number])))
-            except UserError as mistake:
-                job.error = str(mistake)
-    if plans:
-        print_plan_table(plans, [overrides_to_dict(job.overrides) for job in jobs])
+                planned.append((number, job, planner.plan_run(job, sources[number])))
+            except UserError as error:
+                job.error = str(error)
+    if planned:
+        print_plan_table(planned, [overrides_to_dict(job.overrides) for job in jobs])
     for number, job in enumerate(jobs):
         if job.error:
             print(f"{number:03d} is refused: {job.error}")
     if len(jobs) > 1:
-        disk = format_bytes(sum(plan.disk for _, _, plan in plans))
+        disk = format_bytes(sum(plan.disk for _, _, plan in planned))
         print(
-            f"{len(plans)} of {len(jobs)} jobs can run; together they keep {disk} of checkpoints; nothing was written"
+            f"{len(planned)} of {len(jobs)} jobs can run; together they keep {disk} of checkpoints; nothing was written"
         )
-    return 1 if len(plans) < len(jobs) else 0
+    return 1 if len(planned) < len(jobs) else 0
 
 
-def print_plan_table(plans: list[tuple[int, ComposedRun, Plan]], words: list[dict[str, str]]) -> None:
-    """A row a job, of all whose words these are."""
-    keys, jobs = varying_keys(words), len(words)
-    devices = {plan.device for _, _, plan in plans}
+def print_plan_table(planned: Planned, overrides: list[dict[str, str]]) -> None:
+    """Print a row for each job; `overrides` are those of all jobs, refused ones included."""
+    keys, is_sweep = varying_keys(overrides), len(overrides) > 1
+    devices = {plan.device for _, _, plan in planned}
     console = Console(highlight=False, markup=False, width=TABLE_WIDTH)
     if len(devices) == 1:
         console.print(f"device      {devices.pop()}")
+    titles = [*([""] if is_sweep else []), *shorten_keys(keys), *(["device"] if devices else [])]
+    titles += ["parameters", "steps", "tokens", "memory", "disk"]
     table = Table(box=None, pad_edge=False)
-    titles = [
-        *shorten_keys(keys),
-        *(["device"] if devices else []),
-        "parameters",
-        "steps",
-        "tokens",
-        "memory",
-        "disk",
-    ]
-    for number, title in enumerate(["", *titles] if jobs > 1 else titles):
-        table.add_column(title, justify="left" if number <= len(keys) and jobs > 1 else "right")
-    for number, _, plan in plans:
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="left" if is_sweep and number <= len(keys) else "right")
+    for number, _, plan in planned:
         trained = f" ({plan.trainable:,} trained)" if plan.trainable != plan.parameters else ""
-        cells = [words[number].get(key, "") for key in keys] + ([plan.device] if devices else [])
+        cells = [overrides[number].get(key, "") for key in keys] + ([plan.device] if devices else [])
         cells += [f"{plan.parameters:,}{trained}", f"{plan.steps:,}", "" if plan.tokens is None else f"{plan.tokens:,}"]
         cells += [format_bytes(plan.memory), format_bytes(plan.disk)]
-        table.add_row(*([f"{number:03d}"] if jobs > 1 else []), *cells)
+        table.add_row(*([f"{number:03d}"] if is_sweep else []), *cells)
     console.print(table)
-
-
-def format_bytes(size: float) -> str:
-    """Bytes in a unit that fits."""
-    for unit in SIZE_UNITS:
-        if size < 1000 or unit == SIZE_UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"

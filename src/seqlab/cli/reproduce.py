@@ -4,13 +4,13 @@ from pathlib import Path
 
 from seqlab.cli.compose import compose_one
 from seqlab.launch.reproduce import reproduce_run
-from seqlab.runs import folder as runs
+from seqlab.runs.folder import find_run
 
 
-def main(words: list[str]) -> int:
-    """Run the same thing again; 0 where the metrics are equal bit for bit."""
-    config = compose_one("reproduce", words)
+def main(args: list[str]) -> int:
+    """Run the same thing again; 0 if the metrics are equal bit for bit."""
+    config = compose_one("reproduce", args)
     if not config:
         return 0
-    below = Path(config["paths"]["runs"])
-    return 0 if reproduce_run(runs.find_run(str(config["run"]), below), below) else 1
+    runs_folder = Path(config["paths"]["runs"])
+    return 0 if reproduce_run(find_run(str(config["run"]), runs_folder), runs_folder) else 1

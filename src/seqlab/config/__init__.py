@@ -1,1 +1,1 @@
-"""What a config may say: groups and options, targets, validation."""
+"""What a config may say: groups and options, targets, signatures, validation."""

@@ -1,6 +1,7 @@
-"""What can be chosen: the groups and choices under conf/, read without Hydra."""
+"""Config groups and their options: the yaml files under conf/, read without Hydra."""
 
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,29 +11,29 @@ import yaml
 PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"  # in a wheel, in a checkout
 
-COMMAND_KEYS = ("start", "plan", "explain", "sweep")  # keys of train.yaml for the command, and not for the run
+COMMAND_KEYS = ("start", "plan", "explain", "sweep")  # keys of train.yaml for the command only, not for the run
 
 TARGET_PATTERN = re.compile(r"_target_: ([\w.]+)")
 
 
 @cache
 def group_options() -> dict[str, list[str]]:
-    """Group -> its choices, in the order in which train.yaml composes them."""
-    primary = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
-    names = [name for entry in primary if isinstance(entry, dict) for name in entry if "hydra" not in name]
-    return {name: sorted(file.stem for file in (CONF / name).glob("*.yaml")) for name in names}
+    """Group -> its options, in the order in which train.yaml composes the groups."""
+    defaults = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
+    groups = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+    return {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in groups}
 
 
 def header_comment(file: Path) -> tuple[str, str]:
-    """What a yaml's first comment says it is for, and the command that uses it."""
+    """The description and the command in a yaml's first comment, `# description: command`."""
     first = next(line for line in file.read_text().splitlines() if line.startswith("# ") and "@package" not in line)
     text, _, command = first[2:].rpartition(": ") if ": " in first else (first[2:], "", "")
     return text, command
 
 
-def read_option(group: str, choice: str) -> dict[str, Any]:
-    """The content of a choice, with what it inherits from others of its group."""
-    content = yaml.safe_load((CONF / group / f"{choice}.yaml").read_text()) or {}
+def read_option(group: str, option: str) -> dict[str, Any]:
+    """The node of an option, merged with the options of its group that it inherits from."""
+    content = yaml.safe_load((CONF / group / f"{option}.yaml").read_text()) or {}
     parents = [name for name in content.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
     merged: dict[str, Any] = {}
     for parent in parents:
@@ -43,13 +44,11 @@ def read_option(group: str, choice: str) -> dict[str, Any]:
 
 @cache
 def shipped_targets() -> frozenset[tuple[str, str]]:
-    """(group, target) of everything that seqlab's own yamls name."""
-    found = (
-        (file.parent.name, name) for file in CONF.glob("*/*.yaml") for name in TARGET_PATTERN.findall(file.read_text())
-    )
-    return frozenset(found)
+    """(group, target) of everything that seqlab's own yaml files name."""
+    files = CONF.glob("*/*.yaml")
+    return frozenset((file.parent.name, name) for file in files for name in TARGET_PATTERN.findall(file.read_text()))
 
 
-def compatible_options(group: str, fits: Any) -> list[str]:
-    """The choices of a group whose `_target_` passes a test."""
-    return [choice for choice in group_options()[group] if fits(read_option(group, choice)["_target_"])]
+def compatible_options(group: str, is_compatible: Callable[[str], bool]) -> list[str]:
+    """The options of a group whose `_target_` passes a test."""
+    return [option for option in group_options()[group] if is_compatible(read_option(group, option)["_target_"])]

@@ -1,21 +1,23 @@
-"""Nested dictionaries of a config as flat ones, and what differs between two."""
+"""Nested dictionaries as flat ones, and the differences between two."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
-def flatten(node: dict[str, Any], prefix: str = "", between: str = ".") -> dict[str, Any]:
+def flatten(node: dict[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:
     """The leaves of a nested dictionary by their joined keys; an empty dictionary is a leaf."""
-    found: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in node.items():
-        nested = isinstance(value, dict) and value
-        found |= flatten(value, f"{prefix}{key}{between}", between) if nested else {f"{prefix}{key}": value}
-    return found
+        if isinstance(value, dict) and value:
+            leaves |= flatten(value, f"{prefix}{key}{separator}", separator)
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
 
 
-def find_differences(before: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """(name, before, now) of what is not the same; what is not a number equals itself."""
-    for name in before | now:
-        one, other = before.get(name), now.get(name)
+def find_differences(before: dict[str, Any], after: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """(key, before, after) of each value that differs; NaN equals NaN."""
+    for key in before | after:
+        one, other = before.get(key), after.get(key)
         if one != other and not (one != one and other != other):
-            yield name, one, other
+            yield key, one, other

@@ -1,1 +1,1 @@
-"""LightningDataModules, and beside them the order of samples and the formats of records."""
+"""Data: LightningDataModules, and the resumable order of their samples."""

@@ -1,73 +1,76 @@
-"""What all data sets share: splits, loaders in seqlab's order, and the count of samples consumed."""
+"""What all data sets share: splits, loaders in a resumable order, and the count of samples consumed."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.data.sampler import ResumableBatchSampler
 from seqlab.errors import UserError
-
-IGNORE_INDEX = -100  # a target that is not scored, among token ids; NaN among values
-
-Batch = tuple[torch.Tensor, ...]
+from seqlab.prompts.styles import PromptStyle
+from seqlab.types import NonNegativeInt, PositiveInt
 
 
 class BatchedDataset(Dataset):
-    """What a loader reads: the batch of a list of sample numbers. Of a stand-in, `~number`, no target is scored."""
+    """Fetches whole batches by index list. A negative index marks filler, whose targets are all ignored."""
 
-    def __init__(self, samples: Any, collate: Callable[[Any], Batch]) -> None:
+    def __init__(self, samples: Any, collate: Callable[[Any], Batch | tuple]) -> None:
         self.samples, self.collate = samples, collate
 
-    def __getitems__(self, numbers: list[int]) -> Batch:
+    def __getitems__(self, indices: list[int]) -> Batch:
         """-> inputs (B, …), targets (B, …)"""
-        stands_in = numbers[0] < 0
-        if stands_in:
-            numbers = [~number for number in numbers]
-        at_once = hasattr(self.samples, "__getitems__")
-        items = self.samples.__getitems__(numbers) if at_once else [self.samples[number] for number in numbers]
-        inputs, targets, *rest = self.collate(items)
-        if stands_in:
-            targets = torch.full_like(targets, torch.nan if targets.is_floating_point() else IGNORE_INDEX)
-        return inputs, targets, *rest
+        is_filler = indices[0] < 0
+        if is_filler:
+            indices = [~index for index in indices]
+        fetches_batches = hasattr(self.samples, "__getitems__")
+        items = self.samples.__getitems__(indices) if fetches_batches else [self.samples[index] for index in indices]
+        batch = Batch(*self.collate(items))
+        if is_filler:
+            ignored = torch.nan if batch.targets.is_floating_point() else IGNORE_INDEX
+            batch = batch._replace(targets=torch.full_like(batch.targets, ignored))
+        return batch
 
 
 def identity_collate(batch: Any) -> Any:
-    """Batches come collated."""
+    """Batches are already collated."""
     return batch
 
 
 class DataModule(LightningDataModule):
-    """A data set of up to three splits. A subclass implements `read` and names its data_properties.
+    """A data set of up to three splits. A subclass implements `read_splits` and names its properties.
 
-    `data_properties` are the names of what a model may want to know of the data; their values are attributes after `setup`.
+    `data_properties` are the names of what a model may want to know of the data; their values are attributes after
+    `setup`. A data set that a tokenizer can learn from has a classmethod `tokenizer_training_texts(split, **config)`.
     """
 
-    data_properties: tuple[str, ...] = ()
+    data_properties: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, batch_size: int = 1, num_workers: int = 0) -> None:
+    def __init__(self, batch_size: PositiveInt = 1, num_workers: NonNegativeInt = 0) -> None:
         super().__init__()
         self.batch_size, self.num_workers = batch_size, num_workers
         self.sampler_seed = 0  # set to the run's seed by build.py
-        self.test_split = "test"  # what a test loop metric_names; evaluate chooses another one
+        self.test_split = "test"  # what a test loop measures; evaluate chooses another one
         self.splits: dict[str, Dataset] = {}
-        self.files: list[Path] = []  # what was read
+        self.files: list[Path] = []  # that were read
+        self.num_dropped = 0  # samples that were left out
+        self.prompt_style: PromptStyle | None = None  # of data that are prompts and answers
         self.sampler: ResumableBatchSampler | None = None
         self.consumed_samples = 0
 
     def read_splits(self) -> dict[str, Dataset]:
-        """The splits `train`, `val` and `test`, of which those that do not exist are left out."""
+        """The splits `train`, `val` and `test`; a missing or empty one is left out."""
         raise NotImplementedError
 
-    def collate(self, items: Any) -> Batch:
-        """A batch (inputs, targets) from what the split's `__getitems__`, or a list of `__getitem__`, gave."""
+    def collate(self, items: Any) -> Batch | tuple:
+        """Make a batch of what the split's `__getitems__`, or a list of `__getitem__`, gave."""
         return items
 
     def sample_lengths(self) -> Sequence[int] | None:
-        """The lengths of the training samples, if those of a batch shall be of similar length."""
+        """The lengths of the training samples, if each batch shall have samples of similar length."""
         return None
 
     def setup(self, stage: str | None = None) -> None:
@@ -79,19 +82,18 @@ class DataModule(LightningDataModule):
         self.sampler = ResumableBatchSampler(len(samples), self.batch_size, self.sampler_seed, self.sample_lengths())
 
     def split_dataloader(self, split: str, rank: int = 0, world_size: int = 1) -> DataLoader:
-        """A rank's share of a split for evaluation: in file order, the last, smaller batch included."""
+        """A rank's share of a split for evaluation, in file order. Raises UserError for a missing split."""
         if split not in self.splits:
             raise UserError(f"These data have no split {split}; there are: {', '.join(self.splits)}.")
         samples: Any = self.splits[split]
-        return self.build_dataloader(
-            split, ResumableBatchSampler(len(samples), self.batch_size, rank=rank, world_size=world_size)
-        )
+        sampler = ResumableBatchSampler(len(samples), self.batch_size, rank=rank, world_size=world_size)
+        return self.build_dataloader(split, sampler)
 
-    def build_dataloader(self, split: str, order: ResumableBatchSampler) -> DataLoader:
-        """A split in an order; the generator of its own keeps the seeds of workers off the global one."""
+    def build_dataloader(self, split: str, sampler: ResumableBatchSampler) -> DataLoader:
+        """A split in the sampler's order. Its own generator keeps the seeding of workers off the global one."""
         return DataLoader(
             BatchedDataset(self.splits[split], self.collate),
-            batch_sampler=order,
+            batch_sampler=sampler,
             collate_fn=identity_collate,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
@@ -99,11 +101,11 @@ class DataModule(LightningDataModule):
         )
 
     def rank_and_world_size(self) -> tuple[int, int]:
-        """This process among those that train together: its rank, and how many there are."""
+        """The rank of this process among those that train together, and their number."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader:
-        """This rank's share of the training split in the order of (seed, epoch), from the samples consumed on."""
+        """This rank's share of the training split, from the samples consumed on."""
         assert self.sampler is not None, "setup comes first"
         self.sampler.rank, self.sampler.world_size = self.rank_and_world_size()
         self.sampler.consumed_samples = self.consumed_samples
@@ -114,13 +116,14 @@ class DataModule(LightningDataModule):
         return self.split_dataloader("val", *self.rank_and_world_size()) if "val" in self.splits else []
 
     def test_dataloader(self) -> DataLoader | list:
-        """This rank's share of the split that is tested, or nothing where there is no test split."""
-        there = self.test_split != "test" or "test" in self.splits
-        return self.split_dataloader(self.test_split, *self.rank_and_world_size()) if there else []
+        """This rank's share of the split that is tested, or nothing if there is no test split."""
+        if self.test_split == "test" and "test" not in self.splits:
+            return []
+        return self.split_dataloader(self.test_split, *self.rank_and_world_size())
 
-    def sample_prompt(self, prompt: str | None) -> str:
-        """The text that a language model shall continue to show what it has learned; null: one of the data's own."""
-        return prompt or ""
+    def sample_prompt(self, prompt: str | None) -> tuple[str, list[int]]:
+        """Text and ids that a language model continues to show what it has learned; null: one of the data's own."""
+        raise NotImplementedError
 
     def advance(self) -> None:
         """Count one training batch as consumed."""
@@ -128,22 +131,22 @@ class DataModule(LightningDataModule):
         self.sampler.advance()
         self.consumed_samples = self.sampler.consumed_samples
 
-    def end_epoch(self) -> None:
-        """The next epoch begins with a new permutation, also where `limit_train_batches` left samples over."""
+    def advance_to_epoch_end(self) -> None:
+        """Let the next epoch reshuffle, also if `limit_train_batches` left samples over."""
         assert self.sampler is not None, "setup comes first"
-        self.sampler.consumed_samples = self.consumed_samples = (
-            -(-self.consumed_samples // self.sampler.num_samples) * self.sampler.num_samples
-        )
+        self.sampler.consumed_samples = self.consumed_samples
+        self.sampler.advance_to_epoch_end()
+        self.consumed_samples = self.sampler.consumed_samples
 
     def reset(self) -> None:
-        """Begin the order anew."""
+        """Start the order again."""
         assert self.sampler is not None, "setup comes first"
         self.sampler.consumed_samples = self.consumed_samples = 0
 
     def state_dict(self) -> dict[str, int]:
         """The number of samples consumed, which is the whole state of the order."""
-        return {"consumed": self.consumed_samples}
+        return {"consumed_samples": self.consumed_samples}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on after the samples consumed."""
-        self.consumed_samples = state_dict["consumed"]
+        """Continue after the samples consumed."""
+        self.consumed_samples = state_dict["consumed_samples"]

@@ -1,4 +1,4 @@
-"""The order in which samples are seen, cut into batches and shared among ranks."""
+"""The order of samples: a permutation of (seed, epoch), cut into batches, and each batch into the shares of the ranks."""
 
 from collections.abc import Iterator, Sequence
 
@@ -17,24 +17,24 @@ def epoch_permutation(num_samples: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 def group_by_length(order: torch.Tensor, lengths: torch.Tensor, batch_size: int, seed: int, epoch: int) -> torch.Tensor:
-    """The same samples (S,) so that those of a batch are of similar length; -> (S,)
+    """Reorder samples (S,) so that those of a batch have similar lengths; -> (S,)
 
-    Some batches' worth of samples at a time is sorted by length; then the batches are shuffled, the smaller one that may
-    be left over stays last.
+    Some batches' worth of samples at a time is sorted by length. Then the batches are shuffled; a smaller one that may be
+    left over stays last.
     """
     pieces = [piece[lengths[piece].argsort(stable=True)] for piece in order.split(BATCHES_PER_BUCKET * batch_size)]
     batches = torch.cat(pieces).split(batch_size)
-    whole = len(order) // batch_size
-    shuffled = [batches[number] for number in epoch_permutation(whole, seed, -1 - epoch).tolist()]
-    return torch.cat([*shuffled, *batches[whole:]])
+    full = len(order) // batch_size
+    shuffled = [batches[number] for number in epoch_permutation(full, seed, -1 - epoch).tolist()]
+    return torch.cat([*shuffled, *batches[full:]])
 
 
 class ResumableBatchSampler(Sampler[list[int]]):
-    """Batches of sample numbers from `consumed` on, to the end of that epoch; the last batch may be smaller.
+    """Yields batches of sample indices from `consumed_samples` on, to the end of that epoch; the last may be smaller.
 
-    The whole state is the number of samples consumed, so that any step can be resumed exactly. `seed` None is file order,
-    `lengths` puts samples of similar length together. Of each batch, which counts the samples of all ranks together, a
-    rank gets a slice; where there is no sample left for it, it gets the batch's first one as a stand-in: `~number`.
+    The number of samples consumed is its whole state, so that any step can be resumed exactly. `seed` None is file order;
+    `lengths` groups samples of similar length. `batch_size` counts the samples of all ranks together, and each rank gets a
+    slice. A rank left without a sample gets the batch's first one as filler, marked as `~index`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
         self.consumed_samples = 0
 
     def __len__(self) -> int:
-        """Batches in a whole epoch."""
+        """Batches of a whole epoch."""
         return -(-self.num_samples // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -73,5 +73,9 @@ class ResumableBatchSampler(Sampler[list[int]]):
         return group_by_length(order, self.lengths, self.batch_size, self.seed, epoch)
 
     def advance(self) -> None:
-        """Count one batch as seen."""
+        """Count one batch as consumed."""
         self.consumed_samples += min(self.batch_size, self.num_samples - self.consumed_samples % self.num_samples)
+
+    def advance_to_epoch_end(self) -> None:
+        """Round the consumed samples up to the end of their epoch, so that the next epoch reshuffles."""
+        self.consumed_samples = -(-self.consumed_samples // self.num_samples) * self.num_samples

@@ -7,22 +7,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from seqlab.batch import Batch
 from seqlab.data.base import DataModule
 from seqlab.errors import UserError
+from seqlab.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 
 class WindowDataset(Dataset):
-    """Inputs and targets of the same length, drawn a batch at a time."""
+    """Windows and their next values, fetched a batch at a time."""
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs, self.targets = inputs, targets
+    def __init__(self, windows: Tensor, targets: Tensor) -> None:
+        self.windows, self.targets = windows, targets
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.windows)
 
-    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, indices: list[int]) -> Batch:
         """-> windows (B, T, C), next values (B, H, C)"""
-        return self.inputs[numbers], self.targets[numbers]
+        return Batch(self.windows[indices], self.targets[indices])
 
 
 class SineDataModule(DataModule):
@@ -36,15 +38,15 @@ class SineDataModule(DataModule):
 
     def __init__(
         self,
-        batch_size: int = 800,
-        window: int = 20,
-        horizon: int = 1,
-        length: int = 1020,
-        noise: float = 0.1,
-        val_fraction: float = 0.0,
-        test_fraction: float = 0.2,
-        seed: int = 0,
-        num_workers: int = 0,
+        batch_size: PositiveInt = 800,
+        window: PositiveInt = 20,
+        horizon: PositiveInt = 1,
+        length: PositiveInt = 1020,
+        noise: NonNegativeFloat = 0.1,
+        val_fraction: Fraction = 0.0,
+        test_fraction: Fraction = 0.2,
+        seed: NonNegativeInt = 0,
+        num_workers: NonNegativeInt = 0,
     ) -> None:
         super().__init__(batch_size, num_workers)
         self.window, self.horizon, self.length, self.noise, self.seed = window, horizon, length, noise, seed
@@ -57,15 +59,15 @@ class SineDataModule(DataModule):
         val = round(train * self.val_fraction)
         if train - val < 1:
             raise UserError(
-                f"A sine of data.length={self.length} has no training window of {self.window} values and {self.horizon} "
-                f"next ones; take a data.length of {self.window + self.horizon + 100} or so."
+                f"A sine of data.length={self.length} is too short for a training window of {self.window} values and "
+                f"{self.horizon} next ones: use data.length={self.window + self.horizon + 100} or so."
             )
         clean = np.sin(0.1 * np.linspace(0, 100, self.length))
         noisy = clean + np.random.RandomState(self.seed).normal(0, self.noise, self.length)
-        inputs, targets = self.make_windows(noisy)
-        _, self.clean_targets = self.make_windows(clean)  # what an oracle would say
+        windows, targets = self.make_windows(noisy)
+        _, self.clean_targets = self.make_windows(clean)  # what an oracle would forecast
         self.bounds = {"train": (0, train - val), "val": (train - val, train), "test": (train, samples)}
-        return {split: WindowDataset(inputs[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
+        return {split: WindowDataset(windows[a:b], targets[a:b]) for split, (a, b) in self.bounds.items()}
 
     def make_windows(self, series: np.ndarray) -> tuple[Tensor, Tensor]:
         """series (N,) -> windows (S, T, 1), next values (S, H, 1)"""
@@ -94,8 +96,8 @@ class SineDataModule(DataModule):
 
     def lags_and_targets(self, split: str) -> tuple[Tensor, Tensor]:
         """-> windows (S, T), next values (S, H), in double precision"""
-        pairs = cast(WindowDataset, self.splits[split])
-        return pairs.inputs.squeeze(-1).double(), pairs.targets.squeeze(-1).double()
+        samples = cast(WindowDataset, self.splits[split])
+        return samples.windows.squeeze(-1).double(), samples.targets.squeeze(-1).double()
 
 
 def add_intercept(lags: Tensor) -> Tensor:

@@ -1,31 +1,25 @@
 """One text file, cut into windows of tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from seqlab import files
+from seqlab.batch import Batch
 from seqlab.data.base import DataModule
 from seqlab.errors import UserError
-
-
-class Tokenizer(Protocol):
-    """What data ask of a tokenizer."""
-
-    vocab_size: int
-    eos_id: int
-
-    def encode(self, text: str) -> list[int]: ...
+from seqlab.files import find_file
+from seqlab.tokenizers.base import Tokenizer
+from seqlab.types import Fraction, NonNegativeInt, PositiveInt
 
 
 class TokenWindowDataset(Dataset):
     """Windows of `length` tokens every `stride` tokens, with the same window one token later as targets.
 
-    The one place in seqlab where targets are shifted for a text.
+    This is the one place where the targets of a text are shifted.
     """
 
     def __init__(self, tokens: Tensor, length: int, stride: int) -> None:
@@ -34,23 +28,18 @@ class TokenWindowDataset(Dataset):
     def __len__(self) -> int:
         return max(0, (len(self.tokens) - 1 - self.length) // self.stride + 1)
 
-    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, indices: list[int]) -> Batch:
         """-> inputs (B, T), targets (B, T)"""
-        starts = torch.tensor(numbers).unsqueeze(1) * self.stride  # (B, 1)
+        starts = torch.tensor(indices).unsqueeze(1) * self.stride  # (B, 1)
         windows = self.tokens[starts + torch.arange(self.length + 1)].long()  # (B, T + 1)
-        return windows[:, :-1], windows[:, 1:]
-
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        """-> inputs (T,), targets (T,)"""
-        inputs, targets = self.__getitems__([number])
-        return inputs[0], targets[0]
+        return Batch(windows[:, :-1], windows[:, 1:])
 
 
 class TextDataModule(DataModule):
     """A UTF-8 file, split by characters into train, validation and test, in this order.
 
-    Windows have `context_length` tokens and begin every `stride` tokens (null: no overlap); what is left over at the
-    end of a split is not used.
+    Windows have `context_length` tokens and begin every `stride` tokens (null: no overlap); tokens left over at the end of
+    a split are not used.
     """
 
     data_properties = ("vocab_size", "context_length")
@@ -59,12 +48,12 @@ class TextDataModule(DataModule):
         self,
         path: str,
         tokenizer: Tokenizer,
-        context_length: int = 256,
-        batch_size: int = 8,
-        stride: int | None = None,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.0,
-        num_workers: int = 0,
+        context_length: PositiveInt = 256,
+        batch_size: PositiveInt = 8,
+        stride: PositiveInt | None = None,
+        val_fraction: Fraction = 0.1,
+        test_fraction: Fraction = 0.0,
+        num_workers: NonNegativeInt = 0,
         folders: Iterable[str] = (),
         url: str | None = None,
         sha256: str | None = None,
@@ -76,32 +65,31 @@ class TextDataModule(DataModule):
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
 
     @classmethod
-    def tokenizer_training_texts(cls, **source: Any) -> str:
-        """What a tokenizer learns from: the whole file, so that no split has a character that it lacks."""
-        return read_text(
-            files.find_file(**{key: source[key] for key in ("path", "folders", "url", "sha256") if key in source})
-        )
+    def tokenizer_training_texts(
+        cls, split: str, val_fraction: float = 0.1, test_fraction: float = 0.0, **config: Any
+    ) -> Iterator[str]:
+        """The texts of the training split, or with `all` those of the whole file."""
+        text = read_text(find_source(config))
+        yield text if split == "all" else split_text(text, val_fraction, test_fraction)["train"]
 
     def read_splits(self) -> dict[str, Dataset]:
-        """Windows of each split."""
+        """The windows of each split."""
         if self.val_fraction + self.test_fraction >= 1:
             raise UserError(
                 f"data.val_fraction={self.val_fraction} and data.test_fraction={self.test_fraction} leave nothing to train on: "
                 "they must add up to less than 1."
             )
-        self.files = [files.find_file(**self.source)]
-        text = read_text(self.files[0])
-        first = int(len(text) * (1 - self.val_fraction - self.test_fraction) + 1e-9)
-        second = int(len(text) * (1 - self.test_fraction) + 1e-9)
-        parts = {"train": text[:first], "val": text[first:second], "test": text[second:]}
+        self.files = [find_source(self.source)]
+        parts = split_text(read_text(self.files[0]), self.val_fraction, self.test_fraction)
         return {split: self.build_windows(split, part) for split, part in parts.items() if part}
 
-    def sample_prompt(self, prompt: str | None) -> str:
+    def sample_prompt(self, prompt: str | None) -> tuple[str, list[int]]:
         """The prompt, else the first words of the file."""
-        return prompt or " ".join(read_text(self.files[0])[:200].split(" ")[:4])
+        text = prompt or " ".join(read_text(self.files[0])[:200].split(" ")[:4])
+        return text, self.tokenizer.encode(text)
 
     def build_windows(self, split: str, text: str) -> TokenWindowDataset:
-        """The windows of a split. Raises Mistake where the text is too short for one."""
+        """The windows of a split. Raises UserError if the text is too short for one."""
         tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.int32)
         windows = TokenWindowDataset(tokens, self.context_length, self.stride)
         if not len(windows):
@@ -109,13 +97,25 @@ class TextDataModule(DataModule):
             raise UserError(
                 f"The {split} split of {self.files[0].name} has {len(tokens)} tokens ({len(text)} characters), too few for "
                 f"one window of data.context_length={self.context_length} and its next token (data.batch_size="
-                f"{self.batch_size}): take a longer text, data.context_length={max(1, len(tokens) // 2)}{other}."
+                f"{self.batch_size}): use a longer text, data.context_length={max(1, len(tokens) // 2)}{other}."
             )
         return windows
 
 
+def split_text(text: str, val_fraction: float, test_fraction: float) -> dict[str, str]:
+    """Cut a text by characters: train, then validation, then test."""
+    first = int(len(text) * (1 - val_fraction - test_fraction) + 1e-9)
+    second = int(len(text) * (1 - test_fraction) + 1e-9)
+    return {"train": text[:first], "val": text[first:second], "test": text[second:]}
+
+
+def find_source(config: dict[str, Any]) -> Path:
+    """The file that a config's `path`, `folders`, `url` and `sha256` name."""
+    return find_file(**{key: config[key] for key in ("path", "folders", "url", "sha256") if key in config})
+
+
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises Mistake where it is none, or empty."""
+    """The text of a UTF-8 file. Raises UserError if it is not UTF-8, or empty."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -124,5 +124,5 @@ def read_text(path: Path) -> str:
             f"with iconv -f latin1 -t utf-8."
         ) from error
     if not text.strip():
-        raise UserError(f"{path} is empty: give a text with data.path=<file>.")
+        raise UserError(f"{path} is empty: name a text with data.path=<file>.")
     return text

@@ -1,1 +1,1 @@
-"""Measuring a trained run."""
+"""Evaluation: metrics of a trained run."""

@@ -3,54 +3,59 @@
 from pathlib import Path
 from typing import Any
 
-from seqlab import build, device
-from seqlab.config import targets, validate
+from seqlab.build import build_data, build_task, build_tokenizer, build_trainer, needs_reference
+from seqlab.config.targets import check_targets
+from seqlab.config.validate import validate_config
+from seqlab.device import best_accelerator, num_local_processes, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
-from seqlab.runs import folder as runs
-from seqlab.weights import sources
+from seqlab.runs.folder import read_config
+from seqlab.runs.run_info import read_run_info
+from seqlab.weights.restore import build_initial_model, build_reference, load_model_from_run
+from seqlab.weights.sources import weights_path
 
 SPLITS, CHECKPOINTS = ("train", "val", "test"), ("best", "last")
 
 
 def evaluate_run(
-    run: Path, data: dict[str, Any], data_name: str, split: str, checkpoint: str, on: dict[str, Any]
+    run: Path, data: dict[str, Any], data_name: str, split: str, checkpoint: str, device: dict[str, Any]
 ) -> dict[str, float]:
     """The metrics in evaluation mode, also written to `evaluations/<data>-<split>-<checkpoint>.json`.
 
-    `data` is the node to measure on, `on` holds the device's keys. Raises Mistake for a split or checkpoint that does
-    not exist, and for data that the model cannot read.
+    `data` is the node to measure on, `device` holds the trainer keys of the device. Raises UserError for a split or a
+    checkpoint that does not exist, and for data that the model cannot read.
     """
     if split not in SPLITS or checkpoint not in CHECKPOINTS:
-        raise UserError(f"split={split} checkpoint={checkpoint}: take one of {', '.join(SPLITS)}, and best or last.")
-    record, config = runs.read_run_info(run), runs.read_config(run) | {"data": data}
-    targets.check_targets(config)
-    validate.validate_config(config, record["choices"] | {"data": data_name})
-    if not record["data_properties"]:
-        raise UserError(f"{run} never got as far as reading its data: there is nothing to evaluate.")
-    model = sources.load_model_from_run(run, sources.weights_path(run, checkpoint))
-    if data.get("context_length", 0) > getattr(model, "context_length", data.get("context_length", 0)):
-        data["context_length"] = model.context_length
-    module = build.build_data(config, build.build_tokenizer(config, run))
+        raise UserError(f"split={split} checkpoint={checkpoint}: use one of {', '.join(SPLITS)}, and best or last.")
+    info, config = read_run_info(run), read_config(run) | {"data": data}
+    check_targets(config)
+    validate_config(config, info["choices"] | {"data": data_name})
+    if not info["data_properties"]:
+        raise UserError(f"{run} ended before it had read its data: there is nothing to evaluate.")
+    model = load_model_from_run(run, weights_path(run, checkpoint))
+    context_length = getattr(model, "context_length", None)
+    if context_length and data.get("context_length", 0) > context_length:
+        data["context_length"] = context_length
+    module = build_data(config, build_tokenizer(config, run))
     module.split_dataloader(split)  # refuses a split that these data do not have
     module.test_split = split
-    task = build.build_task(config | {"adapter": {}}, model)
-    if on["accelerator"] == "auto" and config["trainer"]["accelerator"] == device.best_accelerator():
-        on["precision"] = config["trainer"]["precision"]  # to give what the run gave
-    device.resolve_device(on, task.safe_precisions)
-    if device.num_local_processes(on) > 1:
+    reference = None
+    if needs_reference(config):
+        reference = build_reference(build_initial_model(config, info["data_properties"], run), adapter=None)
+    task = build_task(config, model, reference)
+    if device["accelerator"] == "auto" and config["trainer"]["accelerator"] == best_accelerator():
+        device["precision"] = config["trainer"]["precision"]  # to measure what the run measured
+    resolve_device(device, task.safe_precisions)
+    if num_local_processes(device) > 1:
         raise UserError(
-            f"evaluate is one process, and trainer.devices={on['devices']}: take device=auto, cpu, cuda or mps."
+            f"evaluate is one process, and trainer.devices={device['devices']}: use device=auto, cpu, cuda or mps."
         )
-    quiet = {
-        "callbacks": {},
-        "logger": {},
-        "trainer": config["trainer"] | on | {"profiler": None, "limit_test_batches": 1.0},
-    }
-    trainer = build.build_trainer(config | quiet, run, [], [])
+    settings = config["trainer"] | device | {"profiler": None, "limit_test_batches": 1.0}
+    bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
+    trainer = build_trainer(bare, run, callbacks=[], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
     (run / "evaluations").mkdir(exist_ok=True)
+    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
     write_json(run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json", result)
     return metrics

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqlab.models.language import offers_cache
+
 
 def sample_token(
     logits: Tensor,
@@ -16,7 +18,7 @@ def sample_token(
 ) -> int:
     """logits (V,) -> the next token
 
-    Temperature 0 takes the most likely one. `top_k` keeps the k most likely tokens, `top_p` the fewest whose
+    Temperature 0 takes the most likely token. `top_k` keeps the k most likely tokens, `top_p` the fewest whose
     probabilities add up to p, at least one (Holtzman et al., arXiv 1904.09751).
     """
     if temperature == 0:
@@ -27,50 +29,54 @@ def sample_token(
     probabilities = logits.softmax(-1)
     if top_p is not None:
         ordered, order = probabilities.sort(descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= top_p  # what comes before it is already enough
-        beyond[0] = False
-        probabilities[order[beyond]] = 0.0
+        surplus = ordered.cumsum(-1) - ordered >= top_p  # the tokens before it are already enough
+        surplus[0] = False
+        probabilities[order[surplus]] = 0.0
     return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
 @torch.inference_mode()
-def generate(
+def generate_tokens(
     model: Any,
     prompt: list[int],
     max_new_tokens: int,
     eos_id: int | None = None,
     next_token: Callable[[Tensor], int] = sample_token,
 ) -> Iterator[int]:
-    """Yield new tokens one by one, the end token not among them; the model is in eval mode meanwhile.
+    """Yield new tokens one by one, without the end token; the model is in eval mode meanwhile.
 
-    A model with `hidden(…, cache=…)` generates with a cache. Where prompt and new tokens exceed `model.context_length`
-    the oldest are cropped; learned positions shift then, so that the cache begins anew.
+    A model that offers a cache is given only what it has not read. Where prompt and new tokens exceed
+    `model.context_length` the oldest are dropped; learned positions shift then, so that the cache starts anew.
     """
     device = next(model.parameters()).device
     context: int | None = getattr(model, "context_length", None)
-    cached = hasattr(model, "hidden")
-    tokens, fresh = list(prompt), list(prompt)
-    cache: list[tuple[Tensor, Tensor]] = []
+    tokens, unread = list(prompt), list(prompt)
+    cache = None
     was_training = model.training
     model.eval()
     try:
         for _ in range(max_new_tokens):
-            if context and len(tokens) > context:
-                cache, fresh = [], tokens[-context:]
-            inputs = torch.tensor([fresh if cached else tokens[-(context or 0) :]], device=device)  # (1, T)
-            logits = model.head(model.hidden(inputs, cache=cache)[:, -1]) if cached else model(inputs)[:, -1]  # (1, V)
+            if cache is None or (context and len(tokens) > context):
+                unread = tokens[-(context or 0) :]
+                length = min(context or len(prompt) + max_new_tokens, len(prompt) + max_new_tokens)
+                cache = model.init_cache(1, max(length, len(unread))) if offers_cache(model) else None
+            inputs = torch.tensor([unread], device=device)  # (1, T)
+            if offers_cache(model):
+                logits = model.head(model.hidden(inputs, cache=cache)[:, -1])  # (1, V)
+            else:
+                logits = model(inputs)[:, -1]  # (1, V)
             token = next_token(logits[0])
             if token == eos_id:
                 return
             tokens.append(token)
-            fresh = [token]
+            unread = [token]
             yield token
     finally:
         model.train(was_training)
 
 
 def decode_stream(tokens: Iterable[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
-    """Pieces of text whose concatenation is the decoded whole; a character split among tokens is held back till whole."""
+    """Pieces of text that add up to the decoded whole; a character split among tokens is held back until it is whole."""
     ids: list[int] = []
     shown = ""
     for token in tokens:

@@ -1,1 +1,1 @@
-"""One run: its folder is created, planned, run, reproduced."""
+"""One run: its folder is created, planned, run and reproduced."""

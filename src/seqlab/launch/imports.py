@@ -1,4 +1,4 @@
-"""Importing torch and Lightning faster."""
+"""Faster imports of torch and Lightning."""
 
 import gc
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a run would be, without running it: parameters, steps, tokens, rough memory, and the disk that it would keep."""
+"""What a run would be, without running it: parameters, steps, tokens, rough memory, and the disk that it would use."""
 
 import json
 import math
@@ -10,17 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab import build
-from seqlab.data.base import IGNORE_INDEX
+from seqlab.batch import IGNORE_INDEX, Batch
+from seqlab.build import (
+    build_adapter,
+    build_data,
+    build_model,
+    build_task,
+    build_tokenizer,
+    get_data_properties,
+    needs_reference,
+)
 from seqlab.device import num_local_processes
 from seqlab.errors import UserError
-from seqlab.launch import create
-from seqlab.launch.create import ComposedRun
+from seqlab.launch.create import ComposedRun, write_run_folder
 from seqlab.tasks.base import Task
 from seqlab.training.train import count_parameters
-from seqlab.weights import sources
+from seqlab.weights.restore import build_reference
+from seqlab.weights.sources import WeightsSource
 
-FP32_BYTES = 4  # bytes of a weight, its gradient and each state of its optimizer, in every precision that there is
+FP32_BYTES = 4  # of a weight, its gradient and each state of its optimizer, in every precision that there is
 
 
 @dataclass
@@ -31,7 +39,7 @@ class Plan:
     parameters: int
     trainable: int
     steps: int
-    tokens: int | None  # supervised ones, of a language model; as many a sample as the first batch has
+    tokens: int | None  # supervised ones of a language model, if every sample has as many as those of the first batch
     memory: int  # bytes
     disk: int  # bytes
 
@@ -40,80 +48,84 @@ class Planner:
     """Plans jobs; data that several jobs share are read once."""
 
     def __init__(self) -> None:
-        self.read: dict[str, Any] = {}
+        self.data: dict[str, Any] = {}
 
-    def plan_run(self, job: ComposedRun, base: sources.WeightsSource | None) -> Plan:
-        """The sizes of a job that was checked. Raises Mistake for data that cannot be read."""
+    def plan_run(self, job: ComposedRun, source: WeightsSource | None) -> Plan:
+        """The sizes of a job that was checked. Raises UserError for data that cannot be read."""
         config = job.config
-        data = self.load_data(job, base)
+        data = self.load_data(job, source)
         with torch.device("meta"):
-            task = build.build_task(
-                config, build.build_model(config["model"], build.get_data_properties(data), config["seed"])
-            )
+            model, adapter = build_model(config["model"], get_data_properties(data)), build_adapter(config)
+            if adapter:
+                adapter.apply(model)
+            task = build_task(config, model, build_reference(model, adapter) if needs_reference(config) else None)
         steps, epochs = count_steps(config["trainer"], data)
-        inputs, targets, *rest = next(iter(data.split_dataloader("train", 0, num_local_processes(config["trainer"]))))
-        batch = (inputs.to("meta"), targets.to("meta"), *(part.to("meta") for part in rest))
+        batch = next(iter(data.split_dataloader("train", 0, num_local_processes(config["trainer"]))))
         total, trainable = count_parameters(task.model).values()
         state = trainable * optimizer_state_slots(task)
-        tokens = int((targets != IGNORE_INDEX).sum() / len(targets) * data.sampler.num_samples * epochs)
+        tokens_per_sample = (batch.targets != IGNORE_INDEX).sum() / len(batch.targets)
+        saved = count_saved_numbers(config, total, trainable, state, "val" in data.splits)
         return Plan(
             device=f"{config['trainer']['accelerator']} in {config['trainer']['precision']}",
             parameters=total,
             trainable=trainable,
             steps=steps,
-            tokens=tokens if "vocab_size" in data.data_properties else None,
+            tokens=int(tokens_per_sample * data.sampler.num_samples * epochs)
+            if "vocab_size" in data.data_properties
+            else None,
             memory=FP32_BYTES * (total + trainable + state) + saved_activation_bytes(task, batch),
-            disk=FP32_BYTES * count_saved_numbers(config, total, trainable, state, "val" in data.splits),
+            disk=FP32_BYTES * saved,
         )
 
-    def load_data(self, job: ComposedRun, base: sources.WeightsSource | None) -> Any:
+    def load_data(self, job: ComposedRun, source: WeightsSource | None) -> Any:
         """The data of a job, read."""
-        key = json.dumps([job.config["data"], job.config["tokenizer"], str(base and base.path)], default=str)
-        if key not in self.read:
+        key = json.dumps([job.config["data"], job.config["tokenizer"], str(source and source.path)], default=str)
+        if key not in self.data:
             with tempfile.TemporaryDirectory() as folder:
-                create.write_run_folder(job, Path(folder), base)  # a base's tokenizer is read from there
-                self.read[key] = build.build_data(job.config, build.build_tokenizer(job.config, Path(folder)))
-        return self.read[key]
+                write_run_folder(job, Path(folder), source)  # a base's tokenizer is read from there
+                self.data[key] = build_data(job.config, build_tokenizer(job.config, Path(folder)))
+        return self.data[key]
 
 
 def count_steps(trainer: dict[str, Any], data: Any) -> tuple[int, float]:
     """Optimizer steps at most, and the epochs that they are."""
     limit = trainer["limit_train_batches"]
     batches = min(len(data.sampler), limit) if isinstance(limit, int) else int(len(data.sampler) * limit)
-    each = max(1, math.ceil(batches / trainer["accumulate_grad_batches"]))
-    most = trainer["max_steps"] if trainer["max_steps"] >= 0 else math.inf
-    steps = min(most, each * (trainer["max_epochs"] or math.inf))
+    per_epoch = max(1, math.ceil(batches / trainer["accumulate_grad_batches"]))
+    max_steps = trainer["max_steps"] if trainer["max_steps"] >= 0 else math.inf
+    steps = min(max_steps, per_epoch * (trainer["max_epochs"] or math.inf))
     if steps == math.inf:
         raise UserError("This run has no end: give trainer.max_steps or trainer.max_epochs.")
-    return int(steps), steps / each * batches / len(data.sampler)
+    return int(steps), steps / per_epoch * batches / len(data.sampler)
 
 
 def optimizer_state_slots(task: Task) -> int:
-    """How many numbers an optimizer keeps for each one that it trains: two, as Adam, unless it is known better."""
+    """How many numbers the optimizer keeps for each one that it trains: two, as Adam, unless it is known better."""
     group = task.make_optimizer([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
     return 2 if "betas" in group or "momentum" not in group else int(group["momentum"] != 0)
 
 
-def saved_activation_bytes(task: Task, batch: Any) -> int:
-    """Bytes of what a batch leaves for the backward pass, measured without numbers; shared storage counts once."""
-    kept: dict[int, int] = {}
+def saved_activation_bytes(task: Task, batch: Batch) -> int:
+    """Bytes of what a batch keeps for the backward pass, found without computing; shared storage counts once."""
+    sizes: dict[int, int] = {}
+    alive: list[Tensor] = []
 
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
         alive.append(tensor)
         return tensor
 
-    alive: list[Tensor] = []
-    own = {parameter.untyped_storage()._cdata for parameter in task.model.parameters()}
-    with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        task.train().compute_sums(batch)
-    return sum(size for storage, size in kept.items() if storage not in own)
+    weights = {parameter.untyped_storage()._cdata for parameter in task.model.parameters()}
+    ids = batch.document_ids
+    on_meta = Batch(batch.inputs.to("meta"), batch.targets.to("meta"), None if ids is None else ids.to("meta"))
+    with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        task.train().compute_sums(on_meta)
+    return sum(size for storage, size in sizes.items() if storage not in weights)
 
 
-def count_saved_numbers(config: dict[str, Any], total: int, trainable: int, state: int, validates: bool) -> int:
+def count_saved_numbers(config: dict[str, Any], total: int, trainable: int, state: int, has_val: bool) -> int:
     """How many numbers a finished run keeps in checkpoints."""
     node = config["callbacks"].get("checkpoint")
     keep = node["keep"] if node else "none"
     weights = trainable if config["adapter"] else total
-    kept = {"all": weights * (1 + validates) + state, "weights": weights, "none": 0}
-    return kept[keep]
+    return {"all": weights * (1 + has_val) + state, "weights": weights, "none": 0}[keep]

@@ -1,4 +1,4 @@
-"""Run a finished run again in a new folder, and say whether it came to the same."""
+"""Run a finished run again in a new folder, and compare the metrics."""
 
 import shutil
 import subprocess
@@ -11,58 +11,55 @@ from seqlab.config.nodes import find_differences, flatten
 from seqlab.errors import UserError
 from seqlab.files import write_json
 from seqlab.launch.run import launch_command
-from seqlab.runs import folder as runs
-from seqlab.runs.run_info import new_run_info
-from seqlab.weights import sources
+from seqlab.runs.folder import create_run_folder, read_config, write_config
+from seqlab.runs.run_info import FILE_NAME, new_run_info, read_run_info
+from seqlab.weights.sources import provenance, resolve_init_from
 
-COPIED_KEYS = ("command", "overrides", "choices", "seed", "objective")  # of the record: what was asked for
+COPIED_KEYS = ("command", "overrides", "choices", "seed", "objective")  # of run.json: what was asked for
 ENVIRONMENT_KEYS = ("git", "data", "versions", "hardware", "base")  # what can explain a difference
 
 
-def reproduce_run(run: Path, below: Path) -> bool:
-    """Whether all metrics are equal bit for bit. Prints which are not, by how much, and what else differs.
+def reproduce_run(run: Path, runs_folder: Path) -> bool:
+    """True if all metrics are equal bit for bit. Prints which are not, by how much, and what else differs.
 
-    Raises Mistake for a run that is not done, and where the new one does not come to its end.
+    Raises UserError for a run that is not done, and if the new one does not finish.
     """
-    record = runs.read_run_info(run)
-    if record["status"] != "done":
-        raise UserError(f"{run} is {record['status']}, not done: finish it with resume={run}, and then reproduce it.")
-    again = copy_run(run, record, below)
-    status = subprocess.run(launch_command(again), check=False).returncode
-    if status:
-        raise UserError(
-            f"The new run did not come to its end, as said above: mend that, and reproduce {run} once more."
-        )
-    new = runs.read_run_info(again)
-    differing = list(find_differences(flatten(record["metrics"], between=" "), flatten(new["metrics"], between=" ")))
+    info = read_run_info(run)
+    if info["status"] != "done":
+        raise UserError(f"{run} is {info['status']}, not done: finish it with resume={run}, and then reproduce it.")
+    copy = copy_run(run, info, runs_folder)
+    if subprocess.run(launch_command(copy), check=False).returncode:
+        raise UserError(f"The new run did not finish, as said above: fix that, and reproduce {run} once more.")
+    new = read_run_info(copy)
+    metrics = flatten(new["metrics"], separator=" ")
+    different = list(find_differences(flatten(info["metrics"], separator=" "), metrics))
     console = Console(highlight=False, soft_wrap=True)
-    if any(record.get("resumed") or []):
-        console.print(f"because of? it was resumed with {record['resumed']}, and ran now in one piece", markup=False)
-    for name, before, now in differing:
+    was_resumed = any(info.get("resumed") or [])
+    if was_resumed:
+        console.print(f"because of? it was resumed with {info['resumed']}, and ran now in one piece", markup=False)
+    for name, before, now in different:
         by = f"  ({now - before:+.3g})" if isinstance(before, float) and isinstance(now, float) else ""
         console.print(f"differs     {name}: {before} -> {now}{by}", markup=False)
-    around = [
-        line
-        for key in ENVIRONMENT_KEYS
-        for line in find_differences(flatten({key: record[key]}, between=" "), flatten({key: new[key]}, between=" "))
-    ]
-    for name, before, now in around:
-        console.print(f"{'because of?' if differing else 'and yet'} {name}: {before} -> {now}", markup=False)
-    if differing and not around and not any(record.get("resumed") or []):
+    environment = [flatten({key: part[key] for key in ENVIRONMENT_KEYS}, separator=" ") for part in (info, new)]
+    causes = list(find_differences(*environment))
+    for name, before, now in causes:
+        console.print(f"{'because of?' if different else 'and yet'} {name}: {before} -> {now}", markup=False)
+    if different and not causes and not was_resumed:
         console.print("Code, data, versions and hardware are the same: something in this run is not deterministic.")
-    if not differing:
-        console.print(f"reproduced  {len(flatten(new['metrics'], between=' '))} metrics, equal bit for bit")
-    return not differing
+    if not different:
+        console.print(f"reproduced  {len(metrics)} metrics, equal bit for bit")
+    return not different
 
 
-def copy_run(run: Path, record: dict[str, Any], below: Path) -> Path:
+def copy_run(run: Path, info: dict[str, Any], runs_folder: Path) -> Path:
     """A new run folder that asks for the same."""
-    config = runs.read_config(run)
-    again = runs.create_run_folder(below, "-".join(record["choices"].get(group, group) for group in ("model", "data")))
+    config = read_config(run)
+    names = [info["choices"].get(group, group) for group in ("model", "data")]
+    copy = create_run_folder(runs_folder, "-".join(names))
     if (run / "tokenizer").is_dir():
-        shutil.copytree(run / "tokenizer", again / "tokenizer")
-    runs.write_config(again, config)
-    base = sources.resolve_init_from(config["init_from"], below) if config["init_from"] else None
-    now = {"base": sources.provenance(base) if base else None}
-    write_json(again / "run.json", new_run_info(**{key: record[key] for key in COPIED_KEYS}, **now))
-    return again
+        shutil.copytree(run / "tokenizer", copy / "tokenizer")
+    write_config(copy, config)
+    source = resolve_init_from(config["init_from"], runs_folder) if config["init_from"] else None
+    known = {key: info[key] for key in COPIED_KEYS} | {"base": provenance(source) if source else None}
+    write_json(copy / FILE_NAME, new_run_info(**known))
+    return copy

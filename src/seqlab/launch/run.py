@@ -1,4 +1,4 @@
-"""The one door: `python -m seqlab.start <run folder>` runs what its config.yaml says. Knows no Hydra."""
+"""The one door: every run, fresh, resumed, of a sweep or a rank, is a run folder that is run here. Knows no Hydra."""
 
 import os
 import signal
@@ -12,34 +12,49 @@ from typing import Any
 from seqlab.errors import Interrupted, UserError, format_error, run_cli
 from seqlab.files import lock_folder
 from seqlab.launch.imports import gc_paused
-from seqlab.runs import folder as runs
 from seqlab.runs import ranks
-from seqlab.runs.run_info import collect_environment, ensure_not_running, is_running, mark_ended, timestamp
+from seqlab.runs.environment import collect_environment
+from seqlab.runs.folder import find_run, mark_ended, read_config
+from seqlab.runs.process import ensure_not_running, is_running
+from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 from seqlab.streams import ignore_broken_pipe
+
+IGNORED_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*The number of training batches.*",
+    ".*Checkpoint directory.*",
+    ".*dataloader is not resumable.*",
+    ".*lr_scheduler.step.*before.*optimizer.step.*",
+    ".*TorchScript.*",
+    ".*treespec.*",
+    ".*across ranks is zero.*",
+    ".*sync_dist.*",  # every rank logs the value of all
+    ".*isinstance.*LeafSpec.*",
+)
 
 
 def launch_run(run: Path) -> dict[str, float]:
-    """Run a folder: in this process or, where it wants several, as the command that Lightning repeats for each of them."""
-    if needs_subprocesses(runs.read_config(run)):
+    """Run a folder in this process or, if it needs several, as the command that Lightning repeats for each of them."""
+    if needs_subprocesses(read_config(run)):
         sys.stdout.flush()
         os.execv(sys.executable, launch_command(run))
     return run_folder(run)
 
 
 def launch_command(run: Path) -> list[str]:
-    """The door's command; it imports nothing that lies in the working folder, unless the user allows it."""
+    """The command that runs a folder; it imports nothing from the working folder, unless the user allows it."""
     return [sys.executable, "-P", "-m", "seqlab.start", str(run)]
 
 
 def needs_subprocesses(config: dict[str, Any]) -> bool:
-    """Whether a run wants more than one process on this machine."""
-    from seqlab import device
+    """True if a run needs more than one process on this machine."""
+    from seqlab.device import num_local_processes
 
-    return device.num_local_processes(config["trainer"]) > 1
+    return num_local_processes(config["trainer"]) > 1
 
 
 def check_multi_node(config: dict[str, Any]) -> None:
-    """Refuse to start a run on several machines from one of them. Raises Mistake."""
+    """Refuse to start a run on several machines from one of them. Raises UserError."""
     nodes = config["trainer"].get("num_nodes", 1)
     if nodes > 1 and not ranks.is_externally_launched():
         raise UserError(
@@ -49,88 +64,88 @@ def check_multi_node(config: dict[str, Any]) -> None:
 
 
 def run_folder(run: Path) -> dict[str, float]:
-    """Run a folder to its end, keeping run.json; its last metrics.
+    """Run a folder to its end, keeping run.json up to date; return the last metrics.
 
     A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
     """
     with gc_paused():
-        from seqlab import device
-        from seqlab.config import targets
+        from seqlab.config.targets import add_cwd_to_path, check_targets
+        from seqlab.device import num_local_processes, setup_process
         from seqlab.training.train import train
 
-    targets.add_cwd_to_path()
-    config = runs.read_config(run)
-    targets.check_targets(config)
+    add_cwd_to_path()
+    config = read_config(run)
+    check_targets(config)
     check_multi_node(config)
     configure_logging()
-    processes = device.num_local_processes(config["trainer"])
-    device.setup_process(config["threads"], processes)
+    processes = num_local_processes(config["trainer"])
+    setup_process(config["threads"], processes)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
-    fresh = runs.read_run_info(run)["status"] == "pending"
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
+    is_fresh = read_run_info(run)["status"] == "pending"
     if ranks.get_rank():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends: there is one log
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for the life of the process: there is one log
     else:
         claim_run(run, processes)
     try:
         metrics = train(config, run)
     except BaseException as error:
-        said = record_failure(run, error, fresh)
-        if said is error:
+        reported = record_failure(run, error, is_fresh)
+        if reported is error:
             raise
-        raise said from error
-    runs.update_run_info(run, status="done", ended=timestamp())
+        raise reported from error
+    update_run_info(run, status="done", ended=timestamp())
     return metrics
 
 
 def claim_run(run: Path, processes: int) -> None:
-    """Say in run.json that this process trains the run. Raises Mistake where another one does."""
-    around = collect_environment(processes)
+    """Write into run.json that this process trains the run. Raises UserError if another one does."""
+    environment = collect_environment(processes)
     with lock_folder(run):
         ensure_not_running(run)
         ranks.clear_errors(run)
-        runs.update_run_info(run, status="running", started=timestamp(), ended=None, error=None, **around)
+        update_run_info(run, status="running", started=timestamp(), ended=None, error=None, **environment)
 
 
-def record_failure(run: Path, error: BaseException, fresh: bool) -> BaseException:
-    """Say in run.json how a run ended that did not come to its end; what the user shall read of it."""
+def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseException:
+    """Write into run.json why a run ended early; return the error that the user shall read."""
     if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
         error = KeyboardInterrupt()
-    stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-    said = f"{type(error).__name__}: {format_error(error)}"
+    is_stop = isinstance(error, Interrupted | KeyboardInterrupt)
+    message = f"{type(error).__name__}: {format_error(error)}"
     if ranks.get_rank():
-        return record_rank_failure(run, error, said, stopped)
-    if not isinstance(error, UserError) and not stopped and needs_subprocesses(runs.read_config(run)):
-        if reported := ranks.first_error(run, patience=2):
-            error, said = UserError(reported), reported
+        return record_rank_failure(run, error, message, is_stop)
+    if not isinstance(error, UserError) and not is_stop and needs_subprocesses(read_config(run)):
+        if first := ranks.first_error(run, wait_seconds=2):
+            error, message = UserError(first), first
     ranks.clear_errors(run)
-    unwanted = fresh and (stopped or isinstance(error, UserError))
-    mark_ended(run, "interrupted" if stopped else "failed", said, unwanted)
+    is_refusal = is_fresh and (is_stop or isinstance(error, UserError))
+    mark_ended(run, "interrupted" if is_stop else "failed", message, remove_if_empty=is_refusal)
     return error
 
 
-def record_rank_failure(run: Path, error: BaseException, said: str, stopped: bool) -> BaseException:
-    """Leave word for the first rank, and if that one is dead write run.json in its stead. Only a bug is shown here."""
-    if stopped:
-        return SystemExit(0)  # all ranks stop together, and the first one says so
+def record_rank_failure(run: Path, error: BaseException, message: str, is_stop: bool) -> BaseException:
+    """Report a failure on rank > 0; if rank 0 is dead, write run.json in its place. Only a bug is raised further."""
+    if is_stop:
+        return SystemExit(0)  # all ranks stop together, and rank 0 says so
     if not isinstance(error, UserError):
-        time.sleep(0.5)  # perhaps only the loss of another rank, which says why before this one does
+        time.sleep(0.5)  # perhaps another rank was lost, which reports why before this one does
     try:
-        record = runs.read_run_info(run)
-    except FileNotFoundError:  # the first one has taken the folder away
+        info = read_run_info(run)
+    except FileNotFoundError:  # rank 0 has removed the folder
         return SystemExit(1)
-    if record["status"] not in ("pending", "running"):
-        return SystemExit(1)  # the first one has said why
-    if not is_running(record, remote=True):
-        runs.update_run_info(run, everyone=True, status="failed", ended=timestamp(), error="rank 0: was killed")
+    if info["status"] not in ("pending", "running"):
+        return SystemExit(1)  # rank 0 has written why
+    if not is_running(info, trust_other_hosts=True):
+        update_run_info(run, any_rank=True, status="failed", ended=timestamp(), error="rank 0: was killed")
         return SystemExit(1)
-    others = ranks.first_error(run)
-    ranks.report_error(run, ranks.get_rank(), said)
-    return SystemExit(1) if others or isinstance(error, UserError) else error
+    others_failed = ranks.first_error(run)
+    ranks.report_error(run, ranks.get_rank(), message)
+    return SystemExit(1) if others_failed or isinstance(error, UserError) else error
 
 
 def configure_logging() -> None:
-    """Silence what Lightning and torch say of themselves, and not what they say of the run."""
+    """Silence what Lightning and torch say about themselves, but not what they say about the run."""
     import logging
 
     import lightning.pytorch  # noqa: F401  # sets levels of its own when it is imported
@@ -138,27 +153,16 @@ def configure_logging() -> None:
     logging.getLogger("lightning").handlers.clear()
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*",
-        ".*The number of training batches.*",
-        ".*Checkpoint directory.*",
-        ".*dataloader is not resumable.*",
-        ".*lr_scheduler.step.*before.*optimizer.step.*",
-        ".*TorchScript.*",
-        ".*treespec.*",
-        ".*across ranks is zero.*",
-        ".*sync_dist.*",  # every rank has the value of all
-        ".*isinstance.*LeafSpec.*",
-    ):
+    for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     warnings.showwarning = lambda message, *args, **kwargs: print(f"Warning: {message}", file=sys.stderr)
 
 
 @ignore_broken_pipe()
 def main() -> int:
-    """The command line of the door."""
+    """The command line of `python -m seqlab.start`."""
     if len(sys.argv) != 2:
         print("python -m seqlab.start <run folder>", file=sys.stderr)
         return 2
     os.environ["PYTHONSAFEPATH"] = "1"  # -P for the ranks, which Lightning starts without it
-    return run_cli(lambda: run_folder(runs.find_run(sys.argv[1], Path("runs"))))
+    return run_cli(lambda: run_folder(find_run(sys.argv[1], Path("runs"))))

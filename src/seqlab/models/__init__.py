@@ -1,1 +1,1 @@
-"""Pure torch modules, which know no Lightning, no Hydra and no file."""
+"""Models: pure nn.Modules. They import torch, `seqlab.types` and each other; constructor keywords are the config."""

@@ -4,19 +4,44 @@ Shapes: B sequences of T tokens, S tokens seen so far (T without a cache), width
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Cache = list[tuple[Tensor, Tensor]]  # per layer keys and values (B, H, S, C / H); an empty list to begin with
+from seqlab.types import Fraction, PositiveInt
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
     "gelu": nn.GELU,
     "relu": nn.ReLU,
 }
+
+ExtendCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys and values -> all of them
+
+
+class KeyValueCache:
+    """Keys and values of the tokens seen so far, in memory reserved once; each row has a length of its own."""
+
+    def __init__(
+        self, like: Tensor, n_layer: int, batch_size: int, n_head: int, max_length: int, head_size: int
+    ) -> None:
+        self.keys, self.values = like.new_zeros(2, n_layer, batch_size, n_head, max_length, head_size)
+        self.lengths = torch.zeros(batch_size, dtype=torch.int64)  # (B,)
+
+    def positions(self, T: int) -> Tensor:
+        """The positions of the next T tokens of each row; -> (B, T)"""
+        return self.lengths.unsqueeze(1) + torch.arange(T)
+
+    def extend(self, layer: int, positions: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write k, v (B, H, T, C / H) at positions (B, T); -> all keys and values (B, H, S, C / H)"""
+        rows = torch.arange(k.size(0), device=k.device).unsqueeze(1)  # (B, 1)
+        for memory, new in ((self.keys[layer], k), (self.values[layer], v)):
+            memory[rows, :, positions] = new.transpose(1, 2).to(memory.dtype)  # indexed as (B, T, H, C / H)
+        S = int(self.lengths.max()) + k.size(2)
+        return self.keys[layer, :, :, :S], self.values[layer, :, :, :S]
 
 
 class Attention(nn.Module):
@@ -30,21 +55,14 @@ class Attention(nn.Module):
         self.value = nn.Linear(n_embd, n_embd, bias=qkv_bias)
         self.output = nn.Linear(n_embd, n_embd)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, extend_cache: ExtendCache | None) -> Tensor:
         """x (B, T, C), mask (B, 1, T, S) or None for causal -> (B, T, C)"""
         q, k, v = (
             project(x).unflatten(-1, (self.n_head, -1)).transpose(1, 2)  # (B, H, T, C / H)
             for project in (self.query, self.key, self.value)
         )
-        if cache is not None:
-            if layer < len(cache):
-                k, v = (
-                    torch.cat([cache[layer][0], k], dim=2),
-                    torch.cat([cache[layer][1], v], dim=2),
-                )  # (B, H, S, C / H)
-                cache[layer] = (k, v)
-            else:
-                cache.append((k, v))
+        if extend_cache is not None:
+            k, v = extend_cache(k, v)  # (B, H, S, C / H)
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None, dropout_p=self.dropout if self.training else 0.0
         )
@@ -56,11 +74,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, n_embd: int, n_inner: int, activation: str) -> None:
         super().__init__()
-        self.up, self.activation, self.down = (
-            nn.Linear(n_embd, n_inner),
-            ACTIVATIONS[activation](),
-            nn.Linear(n_inner, n_embd),
-        )
+        self.up = nn.Linear(n_embd, n_inner)
+        self.activation = ACTIVATIONS[activation]()
+        self.down = nn.Linear(n_inner, n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, C) -> (B, T, C)"""
@@ -80,27 +96,27 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, extend_cache: ExtendCache | None) -> Tensor:
         """x (B, T, C), mask (B, 1, T, S) or None for causal -> (B, T, C)"""
         if self.pre:
-            x = x + self.dropout(self.attention(self.norm1(x), mask, cache, layer))
+            x = x + self.dropout(self.attention(self.norm1(x), mask, extend_cache))
             return x + self.dropout(self.feed_forward(self.norm2(x)))
-        x = self.norm1(x + self.dropout(self.attention(x, mask, cache, layer)))
+        x = self.norm1(x + self.dropout(self.attention(x, mask, extend_cache)))
         return self.norm2(x + self.dropout(self.feed_forward(x)))
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer with learned positions; `gpt2` init is N(0, 0.02), `torch` the layers' own."""
+    """A decoder-only transformer with learned positions. `init`: gpt2 is N(0, 0.02), torch the default of each layer."""
 
     def __init__(
         self,
-        vocab_size: int,
-        context_length: int,
-        n_layer: int = 12,
-        n_head: int = 12,
-        n_embd: int = 768,
-        n_inner: int | None = None,
-        dropout: float = 0.0,
+        vocab_size: PositiveInt,
+        context_length: PositiveInt,
+        n_layer: PositiveInt = 12,
+        n_head: PositiveInt = 12,
+        n_embd: PositiveInt = 768,
+        n_inner: PositiveInt | None = None,
+        dropout: Fraction = 0.0,
         qkv_bias: bool = False,
         head_bias: bool = False,
         tie_embeddings: bool = False,
@@ -110,8 +126,8 @@ class GPT(nn.Module):
     ) -> None:
         super().__init__()
         if n_embd % n_head:
-            raise ValueError(f"n_embd={n_embd} cannot be divided among n_head={n_head} heads; take a multiple.")
-        self.context_length = context_length
+            raise ValueError(f"n_embd={n_embd} cannot be divided among n_head={n_head} heads; use a multiple.")
+        self.context_length, self.n_head = context_length, n_head
         self.token_embedding = nn.Embedding(vocab_size, n_embd)
         self.position_embedding = nn.Embedding(context_length, n_embd)
         self.dropout = nn.Dropout(dropout)
@@ -138,28 +154,48 @@ class GPT(nn.Module):
         """tokens (B, T) -> logits (B, T, V)"""
         return self.head(self.hidden(tokens))
 
-    def hidden(self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: Cache | None = None) -> Tensor:
-        """tokens (B, T), documents (B, T) -> (B, T, C)
+    def init_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
+        """An empty cache for rows of at most `max_length` tokens, and of at most the context."""
+        weight = self.token_embedding.weight
+        length = min(max_length, self.context_length)
+        return KeyValueCache(weight, len(self.blocks), batch_size, self.n_head, length, weight.size(1) // self.n_head)
+
+    def hidden(
+        self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """tokens (B, T), document_ids (B, T) -> (B, T, C)
 
         `document_ids` numbers the record of each token: attention stays within it and positions restart with it. `cache`
-        holds the S - T tokens before these and is extended in place.
+        holds what each row has read before these tokens, and is extended in place.
         """
-        past = cache[0][0].size(2) if cache else 0
         T = tokens.size(1)
+        past = int(cache.lengths.max()) if cache else 0
         if past + T > self.context_length:
             raise ValueError(f"{past + T} tokens are more than the context of {self.context_length}.")
-        positions = torch.arange(past, past + T, device=tokens.device)  # (T,)
-        mask = None
+        positions, mask = torch.arange(T, device=tokens.device).unsqueeze(0), None  # (1, T)
         if document_ids is not None:
-            assert not past, "a cache holds one document"
-            starts = torch.cat(
-                [torch.ones_like(document_ids[:, :1]), document_ids[:, 1:] != document_ids[:, :-1]], dim=1
-            )
-            positions = positions - (positions * starts).cummax(dim=1).values  # (B, T)
-            mask = (document_ids.unsqueeze(2) == document_ids.unsqueeze(1)).tril().unsqueeze(1)  # (B, 1, T, T)
-        elif past:
-            mask = torch.arange(past + T, device=tokens.device) <= positions.unsqueeze(1)  # (T, S)
+            assert cache is None, "a cached row is one document"
+            positions, mask = restart_positions(document_ids), same_document_mask(document_ids)
+        elif cache:
+            positions = cache.positions(T).to(tokens.device)  # (B, T)
+            if past:
+                mask = torch.arange(past + T, device=tokens.device) <= positions[:, None, :, None]  # (B, 1, T, S)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))  # (B, T, C)
         for layer, block in enumerate(self.blocks):
-            x = block(x, mask, cache, layer)
+            x = block(x, mask, partial(cache.extend, layer, positions) if cache else None)
+        if cache:
+            cache.lengths += T
         return self.norm(x)
+
+
+def restart_positions(document_ids: Tensor) -> Tensor:
+    """Positions that restart with each document: document_ids (B, T) -> (B, T)"""
+    positions = torch.arange(document_ids.size(1), device=document_ids.device)  # (T,)
+    first = torch.ones_like(document_ids[:, :1], dtype=torch.bool)
+    starts = torch.cat([first, document_ids[:, 1:] != document_ids[:, :-1]], dim=1)  # (B, T)
+    return positions - (positions * starts).cummax(dim=1).values
+
+
+def same_document_mask(document_ids: Tensor) -> Tensor:
+    """Which earlier tokens a token may see: document_ids (B, T) -> (B, 1, T, T)"""
+    return (document_ids.unsqueeze(2) == document_ids.unsqueeze(1)).tril().unsqueeze(1)

@@ -1,31 +1,117 @@
-"""How an instruction becomes a prompt. A format is a function (instruction, input) -> prompt; the answer follows it."""
+"""Prompt styles: templates that turn messages into text, kept with the run that was trained on them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from string import Template
+from typing import Literal, NamedTuple
+
+from seqlab.errors import UserError
+from seqlab.files import read_json, write_json
+from seqlab.tokenizers.base import Tokenizer
+
+FILE_NAME = "prompt_style.json"  # in the run folder
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(NamedTuple):
+    """One message of a conversation; `input` is what an instruction refers to, if anything."""
+
+    role: Role
+    content: str
+    input: str = ""
+
+
+@dataclass(frozen=True)
+class PromptStyle:
+    """Templates of the parts of a prompt, in which `$content` and `$input` are replaced. They cannot run code."""
+
+    name: str
+    user: str
+    response: str  # what announces an answer
+    input: str = ""  # follows the instruction, if there is an input
+    opening: str = ""  # before the first message, unless there is a system message
+    opening_with_input: str = ""  # instead of it, if the first message has an input
+    system: str = ""
+
+    def format_prompt(self, messages: list[Message]) -> str:
+        """The text of messages, none of which is an answer, up to where the answer begins."""
+        first = messages[0]
+        parts = [] if first.role == "system" else [self.opening_with_input if first.input else self.opening]
+        for message in messages:
+            template = self.system if message.role == "system" else self.user
+            parts.append(Template(template).safe_substitute(content=message.content))
+            if message.input:
+                parts.append(Template(self.input).safe_substitute(input=message.input))
+        return "".join([*parts, self.response])
+
+    def render(self, messages: list[Message], tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+        """messages -> ids (T,), loss mask (T,): true for the tokens of answers and the end token after each.
+
+        Messages that end with a user's give the prompt for the next answer, token by token as in training.
+        """
+        ids: list[int] = []
+        mask: list[bool] = []
+        pending: list[Message] = []
+        for message in messages:
+            if message.role != "assistant":
+                pending.append(message)
+                continue
+            prompt, answer = self.encode_prompt(pending, tokenizer, first=not ids), tokenizer.encode(message.content)
+            ids += [*prompt, *answer, tokenizer.eos_id]
+            mask += [False] * len(prompt) + [True] * (len(answer) + 1)
+            pending = []
+        if pending:
+            prompt = self.encode_prompt(pending, tokenizer, first=not ids)
+            ids, mask = ids + prompt, mask + [False] * len(prompt)
+        return ids, mask
+
+    def encode_prompt(self, messages: list[Message], tokenizer: Tokenizer, first: bool) -> list[int]:
+        """The ids of a prompt; only the first one of a conversation has the opening."""
+        text = self.format_prompt(messages)
+        if not first and messages[0].role != "system":
+            text = text.removeprefix(self.opening_with_input if messages[0].input else self.opening)
+        return tokenizer.encode(text)
+
+    def save(self, folder: Path) -> None:
+        """Write `prompt_style.json`."""
+        write_json(folder / FILE_NAME, asdict(self))
+
+
+def load_prompt_style(folder: Path) -> PromptStyle | None:
+    """The style that a run was trained on; None if it was not trained on prompts. Raises UserError for a wrong file."""
+    if not (folder / FILE_NAME).is_file():
+        return None
+    try:
+        return PromptStyle(**read_json(folder / FILE_NAME))
+    except TypeError as error:
+        raise UserError(f"{folder / FILE_NAME} is not a prompt style ({error}): restore it.") from error
+
 
 ALPACA = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request."
 )
-
-
-def alpaca(instruction: str, input: str = "") -> str:
-    """One preamble for all records, as in "Building LLMs from the ground up"."""
-    return sections(ALPACA, instruction, input)
-
-
-def stanford_alpaca(instruction: str, input: str = "") -> str:
-    """The preambles of Stanford Alpaca (Taori et al., 2023): another one for records with input."""
-    return sections(ALPACA_WITH_INPUT if input else ALPACA, instruction, input)
-
-
-def phi(instruction: str, input: str = "") -> str:
-    """The turns of Phi-3 (Abdin et al., arXiv 2404.14219); without input its line is left out."""
-    return f"<|user|>\n{instruction}\n{input and input + chr(10)}<|assistant|>:\n"
-
-
-def sections(preamble: str, instruction: str, input: str) -> str:
-    """Headed sections, the input only where there is one, ending with the newline after the last heading."""
-    middle = f"\n\n### Input:\n{input}" if input else ""
-    return f"{preamble}\n\n### Instruction:\n{instruction}{middle}\n\n### Response:\n"
-
-
-STYLES = {"alpaca": alpaca, "stanford_alpaca": stanford_alpaca, "phi": phi}
+SECTIONS = {
+    "user": "\n\n### Instruction:\n$content",
+    "input": "\n\n### Input:\n$input",
+    "response": "\n\n### Response:\n",
+    "system": "$content",
+}
+STYLES = {
+    style.name: style
+    for style in (
+        # One preamble for all records, as in "Building LLMs from the ground up".
+        PromptStyle("alpaca", opening=ALPACA, opening_with_input=ALPACA, **SECTIONS),
+        # Another preamble for records with input (Stanford Alpaca, Taori et al., 2023).
+        PromptStyle("stanford_alpaca", opening=ALPACA, opening_with_input=ALPACA_WITH_INPUT, **SECTIONS),
+        # The turns of Phi-3 (Abdin et al., arXiv 2404.14219).
+        PromptStyle(
+            "phi",
+            user="<|user|>\n$content\n",
+            input="$input\n",
+            response="<|assistant|>:\n",
+            system="<|system|>\n$content\n",
+        ),
+    )
+}

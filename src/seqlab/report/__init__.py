@@ -1,1 +1,1 @@
-"""What the runs below a folder came to: rows, ranked; tables; figures; files."""
+"""Reports: the runs of a sweep as rows, ranked, and as files and figures."""

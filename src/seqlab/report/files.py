@@ -10,16 +10,18 @@ from seqlab.report.tables import format_markdown
 
 
 def write_report(folder: Path) -> Report:
-    """Read the runs, and write results.csv, results.md and the figures. Raises Mistake where there is no run."""
+    """Read the runs below a folder, and write results.csv, results.md and the figures. Raises UserError."""
     report = read_report(folder)
-    write_atomically(folder / "results.csv", lambda partial: write_csv(report, partial))
+    with write_atomically(folder / "results.csv") as partial:
+        write_csv(report, partial)
     report.figures = draw_figures(report)
-    write_atomically(folder / "results.md", lambda partial: partial.write_text(format_markdown(report)))
+    with write_atomically(folder / "results.md") as partial:
+        partial.write_text(format_markdown(report))
     return report
 
 
 def write_csv(report: Report, file: Path) -> None:
-    """results.csv: a line a run, with all its metrics."""
+    """results.csv: a line for each run, with all its metrics."""
     keys = [*report.varied, *report.seeds]
     metrics = sorted({name for row in report.rows for name in row.last})
     with open(file, "w", newline="") as stream:

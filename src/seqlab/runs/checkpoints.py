@@ -1,55 +1,49 @@
-"""Checkpoints: tensors and plain Python, written whole, with checksums beside them in `SHA256SUMS`.
+"""Checkpoint files: tensors and plain Python, written whole, with their checksums beside them in `SHA256SUMS`.
 
-While a run is being trained its last two full states are kept, `last.ckpt` and `previous.ckpt`.
+While a run is trained its last two full states are kept, `last.ckpt` and `previous.ckpt`.
 """
 
 import hashlib
-import os
 from pathlib import Path
 from typing import IO, Any, cast
 
 from seqlab.errors import UserError
 from seqlab.files import compute_sha256, sync_folder, write_atomically
 
-LAST, PREVIOUS, CHECKSUMS = "last.ckpt", "previous.ckpt", "SHA256SUMS"
+LAST, PREVIOUS, BEST, CHECKSUMS = "last.ckpt", "previous.ckpt", "best.ckpt", "SHA256SUMS"
 
 
 def save_checkpoint(path: Path, value: dict[str, Any], previous: Path | None = None) -> None:
-    """torch.save, so that a kill at any moment leaves a whole checkpoint; `previous` is where the one before goes.
+    """torch.save, so that a kill at any moment leaves a whole checkpoint; the one at `path` moves to `previous`.
 
-    OSError where the disk is full, the one before being whole. The sums first name old and new, then what is there: a
-    file that a kill leaves is always among them.
+    Raises OSError if the disk is full; the previous checkpoint is whole then. The checksums first name old and new file,
+    then what is there, so that a file which a kill leaves is always among them.
     """
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
     known = read_checksums(path.parent)
-    partial = path.with_name(f"{path.name}.part")
-    try:
+    with write_atomically(path) as partial:
         with open(partial, "wb", buffering=0) as file:
-            watched = HashingWriter(file)
+            writer = HashingWriter(file)
             try:
-                torch.save(value, cast(IO[bytes], watched))
-            except Exception:  # of whatever kind torch makes of it
-                if watched.error:  # torch hides it behind an error of its own
-                    raise watched.error from None
+                torch.save(value, cast(IO[bytes], writer))
+            except Exception:  # torch hides the OSError behind errors of its own, of several types
+                if writer.error:
+                    raise writer.error from None
                 raise
-            os.fsync(file.fileno())
-        digest = watched.digest.hexdigest()
+        digest = writer.digest.hexdigest()
         write_checksums(path.parent, [*known, (digest, path.name)])
         if previous and path.exists():
             path.replace(previous)
             moved = [(old, previous.name) for old, name in known if name == path.name]
             known = [*(entry for entry in known if entry[1] != previous.name), *moved]
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     sync_folder(path.parent)
     write_checksums(path.parent, [*(entry for entry in known if entry[1] != path.name), (digest, path.name)])
 
 
 class HashingWriter:
-    """A file that computes the checksum of what is written to it, and remembers why it could not be written."""
+    """A file that hashes what is written to it, and remembers why it could not be written."""
 
     def __init__(self, file: Any) -> None:
         self.file = file
@@ -57,7 +51,7 @@ class HashingWriter:
         self.error: OSError | None = None
 
     def write(self, block: Any) -> int:
-        """Write all of a block; on a full disk, swallow the rest and keep the error."""
+        """Write a whole block. On a full disk, keep the error and drop the rest."""
         size = memoryview(block).nbytes
         view = memoryview(block).cast("B")
         self.digest.update(view)
@@ -69,13 +63,13 @@ class HashingWriter:
         return size
 
     def flush(self) -> None:
-        """Nothing is buffered; raise what happened while writing."""
+        """Raise what happened while writing; nothing is buffered."""
         if self.error:
             raise self.error
 
 
 def read_checksums(folder: Path) -> list[tuple[str, str]]:
-    """(sha256, name) of the checkpoints in a folder, in the format of `sha256sum`."""
+    """(sha256, name) of the checkpoints in a folder, from a file in the format of `sha256sum`."""
     file = folder / CHECKSUMS
     lines = file.read_text().splitlines() if file.exists() else []
     return [(line[:64], line[66:]) for line in lines]
@@ -83,14 +77,14 @@ def read_checksums(folder: Path) -> list[tuple[str, str]]:
 
 def write_checksums(folder: Path, entries: list[tuple[str, str]]) -> None:
     """Write `SHA256SUMS`, atomically."""
-    text = "".join(f"{digest}  {name}\n" for digest, name in entries)
-    write_atomically(folder / CHECKSUMS, lambda partial: partial.write_text(text))
+    with write_atomically(folder / CHECKSUMS) as partial:
+        partial.write_text("".join(f"{digest}  {name}\n" for digest, name in entries))
 
 
 def latest_checkpoint(run: Path) -> Path | None:
-    """The full state to go on from: `last.ckpt`, or the one before where a kill came between two renames."""
-    there = [path for name in (LAST, PREVIOUS) if (path := run / "checkpoints" / name).exists()]
-    return there[0] if there else None
+    """The full state to continue from: `last.ckpt`, or `previous.ckpt` if a kill came between two renames."""
+    paths = [path for name in (LAST, PREVIOUS) if (path := run / "checkpoints" / name).exists()]
+    return paths[0] if paths else None
 
 
 def remove_checkpoint(path: Path) -> None:
@@ -101,37 +95,38 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def restore_previous(run: Path) -> None:
-    """Put `previous.ckpt` in the place of a `last.ckpt` that is damaged or gone. Raises Mistake where it is whole."""
+    """Replace a damaged or missing `last.ckpt` with `previous.ckpt`. Raises UserError if `last.ckpt` is whole."""
     folder = run / "checkpoints"
     if (folder / LAST).exists() and checksum_ok(folder / LAST):
-        raise UserError(f"{folder / LAST} is whole, and newer than {PREVIOUS}: go on from it with resume={run}.")
+        raise UserError(f"{folder / LAST} is whole, and newer than {PREVIOUS}: continue from it with resume={run}.")
     entry = (compute_sha256(folder / PREVIOUS), LAST)
     write_checksums(folder, [*read_checksums(folder), entry])
     (folder / PREVIOUS).replace(folder / LAST)
-    write_checksums(folder, [*(known for known in read_checksums(folder) if known[1] not in (LAST, PREVIOUS)), entry])
+    others = [known for known in read_checksums(folder) if known[1] not in (LAST, PREVIOUS)]
+    write_checksums(folder, [*others, entry])
 
 
 def checksum_ok(path: Path) -> bool:
-    """Whether a checkpoint is what was written; one that has no checksum beside it is believed."""
+    """True if a checkpoint matches its checksum, or has none."""
     known = read_checksums(path.parent)
     return path.name not in {name for _, name in known} or compute_sha256(path) in {digest for digest, _ in known}
 
 
 def check_checksum(path: Path) -> None:
-    """Raises Mistake for a checkpoint that is not what was written, and offers the one before."""
+    """Raises UserError for a damaged checkpoint, and offers the previous one if that is whole."""
     if checksum_ok(path):
         return
-    before = path.with_name(PREVIOUS)
-    remedy = "take another checkpoint, or start anew"
-    if path.name == LAST and before.exists() and checksum_ok(before):
-        remedy = f"the one before is whole: go on from it with resume={before}"
+    previous = path.with_name(PREVIOUS)
+    remedy = "use another checkpoint, or start a new run"
+    if path.name == LAST and previous.exists() and checksum_ok(previous):
+        remedy = f"the previous one is whole: continue from it with resume={previous}"
     raise UserError(f"{path} is damaged (its sha256 is not the one in {CHECKSUMS}): {remedy}.")
 
 
 def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
-    """torch.load of tensors and plain Python only; `mmap` reads no tensor before it is used, and checks no sum.
+    """torch.load of tensors and plain Python only. `mmap` reads no tensor before it is used, and skips the checksum.
 
-    Raises Mistake for anything else, and for a file that is not what was written.
+    Raises UserError for anything else, and for a file that does not match its checksum.
     """
     import torch
 
@@ -141,14 +136,14 @@ def load_checkpoint(path: Path, mmap: bool = False) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise UserError(
-            f"There is no checkpoint {path}: choose another with checkpoint=best or checkpoint=last."
+            f"There is no checkpoint {path}: choose another one with checkpoint=best or checkpoint=last."
         ) from None
     except UserError:
         raise
-    except Exception as error:  # torch raises many kinds, as what it reads is damaged or crafted
+    except Exception as error:  # torch raises many types, depending on how the file is damaged or crafted
         check_checksum(path)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{path} is not a checkpoint of tensors and plain Python ({reason[:80]}): "
-            "it is damaged or was not written by seqlab; nothing of it was run. Take another one."
+            "it is damaged or was not written by seqlab; nothing of it was executed. Use another one."
         ) from error

@@ -1,4 +1,4 @@
-"""Run folders: how they are named, made and found."""
+"""Run folders: how they are named, created, found and removed."""
 
 import datetime
 import re
@@ -10,24 +10,24 @@ from typing import Any
 import yaml
 
 from seqlab.errors import UserError
-from seqlab.files import read_json, write_atomically, write_json
-from seqlab.runs.ranks import get_rank
+from seqlab.files import read_json, write_atomically
+from seqlab.runs.run_info import FORMAT, read_run_info, timestamp, update_run_info
 
 
 def make_unique(parent: Path, name: str) -> Path:
-    """Make a folder exclusively: two that start in the same second get two."""
+    """Make a folder exclusively: two runs that start in the same second get two."""
     name = slugify(name)
     for number in range(1, 1000):
         folder = parent / (name if number == 1 else f"{name}-{number}")
         parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError, FileNotFoundError):  # another run may take the day's folder away
+        with suppress(FileExistsError, FileNotFoundError):  # another run may remove the day's folder
             folder.mkdir()
             return folder
-    raise UserError(f"{parent / name} exists a thousand times over; tidy up {parent}.")
+    raise UserError(f"{parent / name} exists a thousand times: remove some folders from {parent}.")
 
 
 def slugify(name: str) -> str:
-    """A name as folders have them: of letters, digits and `._-`, not too long."""
+    """A name of letters, digits and `._-` only, of at most 76 characters."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:76].strip("-.")
 
 
@@ -38,35 +38,45 @@ def create_run_folder(runs: Path, name: str) -> Path:
 
 
 def find_run(run: str, runs: Path) -> Path:
-    """The folder that `run` names, or with `last` the run started last, jobs of sweeps included."""
+    """The folder that `run` names; `last` is the run started last, jobs of sweeps included. Raises UserError."""
     if run != "last":
         folder = Path(run).expanduser()
         if not (folder / "config.yaml").is_file():
-            why = "is no run folder (it has no config.yaml)" if folder.is_dir() else "does not exist"
-            raise UserError(f"{folder} {why}: give a folder below {runs}, or last.")
+            reason = "is not a run folder (it has no config.yaml)" if folder.is_dir() else "does not exist"
+            raise UserError(f"{folder} {reason}: give a folder below {runs}, or last.")
         return folder.resolve()
-    started = {folder.parent: read_run_info(folder.parent)["started"] or "" for folder in list_run_infos(runs)}
-    started = {folder: time for folder, time in started.items() if time}
+    infos = {file.parent: read_json(file) for file in list_run_files(runs)}
+    started = {
+        folder: info["started"] for folder, info in infos.items() if info.get("format") == FORMAT and info["started"]
+    }
     if not started:
         raise UserError(
-            f"There is no run below {runs} yet: train one with seqlab train, or say where with paths.runs=<folder>."
+            f"There is no run below {runs} yet: train one with seqlab train, or name another folder with paths.runs=<folder>."
         )
     return max(started, key=lambda folder: started[folder]).resolve()
 
 
-def list_run_infos(runs: Path) -> list[Path]:
-    """run.json of all runs below a folder, jobs of sweeps included, but not of what is being removed."""
+def list_run_files(runs: Path) -> list[Path]:
+    """run.json of all runs below a folder, jobs of sweeps included, runs that are being removed excluded."""
     return [file for pattern in ("*/[!.]*/run.json", "*/*/*/run.json") for file in runs.glob(pattern)]
 
 
-def remove_run(folder: Path) -> None:
-    """Remove a run folder that came to nothing, and the day's folder if it was the only run.
+def mark_ended(run: Path, status: str, error: str, remove_if_empty: bool) -> None:
+    """Record that a run ended early. With `remove_if_empty`, one without a step is removed, unless a sweep counts it."""
+    if remove_if_empty and not is_in_sweep(run) and not read_run_info(run)["steps"]:
+        remove_run(run)
+    else:
+        update_run_info(run, status=status, ended=timestamp(), error=error)
 
-    It is renamed first: another rank, which may be writing why it died, finds it whole or not at all.
+
+def remove_run(folder: Path) -> None:
+    """Remove a run folder, and the day's folder if it was the only run.
+
+    It is renamed first, so that another rank, which may be writing why it failed, finds it whole or not at all.
     """
-    gone = folder.rename(folder.with_name(f".{folder.name}"))
-    shutil.rmtree(gone, ignore_errors=True)
-    with suppress(OSError):  # it is not empty
+    hidden = folder.rename(folder.with_name(f".{folder.name}"))
+    shutil.rmtree(hidden, ignore_errors=True)
+    with suppress(OSError):  # the day's folder is not empty
         folder.parent.rmdir()
 
 
@@ -76,26 +86,13 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def write_config(run: Path, config: dict[str, Any]) -> None:
-    """config.yaml, in the order of composition."""
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    write_atomically(run / "config.yaml", lambda partial: partial.write_text(text))
-
-
-def read_run_info(run: Path) -> dict[str, Any]:
-    """run.json."""
-    return read_json(run / "run.json")
-
-
-def update_run_info(run: Path, everyone: bool = False, **changes: Any) -> dict[str, Any]:
-    """Update keys of run.json; the whole of it. Ranks other than the first write nothing, unless `everyone` may."""
-    record = read_run_info(run) | changes
-    if everyone or not get_rank():
-        write_json(run / "run.json", record)
-    return record
+    """Write config.yaml in the order of composition."""
+    with write_atomically(run / "config.yaml") as partial:
+        partial.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
 def is_in_sweep(run: Path) -> bool:
-    """Whether a run is a job of a sweep."""
+    """True if a run is a job of a sweep."""
     return "-sweep-" in run.resolve().parent.name
 
 

@@ -1,4 +1,4 @@
-"""metrics.jsonl: the metrics of a run at each step where all of them were looked at, a line each."""
+"""metrics.jsonl: the metrics of a run by step, one line for each time that they were measured."""
 
 import json
 from pathlib import Path
@@ -8,21 +8,21 @@ FILE_NAME = "metrics.jsonl"
 
 
 def append_metrics(run: Path, step: int, metrics: dict[str, float]) -> None:
-    """Add the metrics of a step. What a resumed run metric_names again replaces what stands there."""
+    """Add the metrics of a step. What a resumed run measures again replaces what stands there."""
     with open(run / FILE_NAME, "a") as file:
         file.write(json.dumps({"step": step} | metrics) + "\n")
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The metrics by step; of a line that a kill left unfinished, nothing."""
+    """The metrics by step; a line that a kill left unfinished is skipped."""
     file = run / FILE_NAME
-    found: dict[int, dict[str, Any]] = {}
+    by_step: dict[int, dict[str, Any]] = {}
     for line in file.read_text().splitlines() if file.exists() else []:
         try:
             point = json.loads(line)
         except json.JSONDecodeError:
             continue
-        while found and next(reversed(found)) > point["step"]:
-            found.popitem()
-        found.setdefault(point["step"], {}).update(point)
-    return list(found.values())
+        while by_step and next(reversed(by_step)) > point["step"]:
+            by_step.popitem()
+        by_step.setdefault(point["step"], {}).update(point)
+    return list(by_step.values())

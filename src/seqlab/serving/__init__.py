@@ -1,1 +1,1 @@
-"""Using a trained run."""
+"""Serving: what a trained run can do for others."""

@@ -15,24 +15,20 @@ from typing import Any
 
 OUTPUT_FILE = "output.log"  # in the run folder
 SAFE_PATH = "PYTHONSAFEPATH"
-BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOST_EXIT_STATUS = (
-    255  # what a job's exit status reads where the fork server was killed: nobody waits for the job any more
-)
-MAX_HEAD_BYTES, MAX_TAIL_BYTES = 4_000_000, 100_000  # bytes of a job's output that are kept
+BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # in the fork server
+LOST_EXIT_STATUS = 255  # of a job whose fork server was killed: nobody waits for the job any more
+MAX_HEAD_BYTES, MAX_TAIL_BYTES = 4_000_000, 100_000  # of a job's output that are kept
 
 
 def start_fork_server() -> ForkServerContext:
-    """Start the server that jobs are forked from: it imports what they need meanwhile."""
+    """Start the server that jobs are forked from, which imports what they need meanwhile."""
     from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["seqlab.sweeps.preload"])
     with safe_import_path():
         resource_tracker.ensure_running()  # first, since it unblocks the signals
-        mask = signal.pthread_sigmask(
-            signal.SIG_BLOCK, BLOCKED_SIGNALS
-        )  # the server hears none: jobs shall save before it goes
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_SIGNALS)  # jobs shall save before the server ends
         try:
             forkserver.ensure_running()
         finally:
@@ -42,19 +38,19 @@ def start_fork_server() -> ForkServerContext:
 
 @contextmanager
 def safe_import_path() -> Iterator[None]:
-    """What is started here imports nothing that lies in the working folder (as `python -P`)."""
-    safe = os.environ.get(SAFE_PATH)
+    """Let what is started here import nothing from the working folder (like `python -P`)."""
+    before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"
     try:
         yield
     finally:
         os.environ.pop(SAFE_PATH)
-        if safe is not None:
-            os.environ[SAFE_PATH] = safe
+        if before is not None:
+            os.environ[SAFE_PATH] = before
 
 
 class JobProcess:
-    """One run folder through the one door, in a process group of its own that dies with this process."""
+    """Runs a run folder in a process group of its own, which dies with this process."""
 
     def __init__(self, context: ForkServerContext, run: Path, threads: int | None, gpu: int | None) -> None:
         reader, writer = context.Pipe(duplex=False)
@@ -62,45 +58,45 @@ class JobProcess:
         self.process.start()
         writer.close()
         self.sentinel = self.process.sentinel
-        self.copying = threading.Thread(target=copy_output, args=(reader, run / OUTPUT_FILE), daemon=True)
-        self.copying.start()
+        self.copier = threading.Thread(target=copy_output, args=(reader, run / OUTPUT_FILE), daemon=True)
+        self.copier.start()
 
     def has_ended(self) -> bool:
-        """Whether it has, and all that it printed is kept."""
+        """True if it has, and all its output is kept."""
         if self.process.exitcode is None:
             return False
         if self.process.exitcode == LOST_EXIT_STATUS and self.process.pid:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-        self.copying.join(2)  # no longer: something that outlives the job may hold its output open
+        self.copier.join(2)  # no longer: something that outlives the job may hold its output open
         return True
 
     def signal(self, number: int) -> None:
-        """Send a signal to all processes of the job: SIGINT asks it to save, SIGKILL does not ask."""
+        """Signal all processes of the job: SIGINT asks it to save, SIGKILL ends it."""
         pid = self.process.pid
         if pid and self.process.exitcode is None:
             with suppress(ProcessLookupError):
                 try:
                     os.killpg(pid, number)
-                except ProcessLookupError:  # it has not come to have a group
+                except ProcessLookupError:  # it has no group yet
                     os.kill(pid, number)
 
     def failure_reason(self) -> str:
-        """How it ended, for one that could not say so itself."""
-        code = self.process.exitcode or 0
-        if code == -signal.SIGKILL:
-            return "was killed by SIGKILL, as the system does where memory runs out"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+        """How it ended, if it could not record that itself."""
+        status = self.process.exitcode or 0
+        if status == -signal.SIGKILL:
+            return "was killed by SIGKILL, as the system does when memory runs out"
+        return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
 
 
 def copy_output(reader: Connection, file: Path) -> None:
-    """Copy a job's output to a file, the middle of gigabytes left out."""
-    left, tail, dropped = MAX_HEAD_BYTES, deque[bytes](), 0
+    """Copy a job's output to a file, leaving out the middle if it is very long."""
+    head_left, tail, dropped = MAX_HEAD_BYTES, deque[bytes](), 0
     with reader, open(file, "ab", buffering=0) as log:
         while block := read_output(reader):
-            head, block = block[:left], block[left:]
-            left -= len(head)
-            with suppress(OSError):  # the disk is full: the job shall go on
+            head, block = block[:head_left], block[head_left:]
+            head_left -= len(head)
+            with suppress(OSError):  # the disk is full: the job shall continue
                 log.write(head)
             if block:
                 tail.append(block)
@@ -112,7 +108,7 @@ def copy_output(reader: Connection, file: Path) -> None:
 
 
 def read_output(reader: Connection) -> bytes:
-    """What a job has printed, or nothing once it has ended."""
+    """What a job has printed; nothing once it has ended."""
     try:
         return os.read(reader.fileno(), 65536)
     except OSError:
@@ -120,10 +116,10 @@ def read_output(reader: Connection) -> bytes:
 
 
 def job_main(run: Path, writer: Connection, environment: dict[str, str], threads: int | None, gpu: int | None) -> None:
-    """In the job's process: go through the door, with the output in a file and this process's parent watched."""
+    """In the job's process: run the folder, with the output in a file, and end with the parent process."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)  # one that came since the fork is heard now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)  # one that came since the fork is handled now
     os.environ.clear()  # the server's may be older
     os.environ.update(environment)
     for number in (1, 2):
@@ -134,13 +130,13 @@ def job_main(run: Path, writer: Connection, environment: dict[str, str], threads
     raise SystemExit(run_job(run, threads))
 
 
-def nth_visible_gpu(gpu: int, before: str | None) -> str:
-    """The name of the n-th of those GPUs that the sweep may see: `visible(1, "2,3") = "3"`."""
-    return before.split(",")[gpu].strip() if before else str(gpu)
+def nth_visible_gpu(gpu: int, visible: str | None) -> str:
+    """The name of the n-th GPU that the sweep may use: `nth_visible_gpu(1, "2,3") = "3"`."""
+    return visible.split(",")[gpu].strip() if visible else str(gpu)
 
 
 def run_job(run: Path, threads: int | None) -> int:
-    """Run it here or, where it wants several processes, as the command that Lightning repeats for each; exit status."""
+    """Run a folder here or, if it needs several processes, as the command that Lightning repeats; exit status."""
     import torch
 
     from seqlab.errors import run_cli
@@ -158,7 +154,7 @@ def run_job(run: Path, threads: int | None) -> int:
 
 
 def die_with_parent() -> None:
-    """Once the sweep's process is gone, end this job's group at once: nothing writes on."""
+    """Once the sweep's process has ended, kill this job's group, so that nothing writes on."""
     parent: Any = multiprocessing.parent_process()
     parent.join()
     os.killpg(0, signal.SIGKILL)

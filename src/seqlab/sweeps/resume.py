@@ -1,4 +1,4 @@
-"""Going on with a sweep: what is missing, failed or interrupted runs again, from its last checkpoint if it has one."""
+"""Resumes a sweep: what is missing, failed or interrupted runs again, from its last checkpoint if it has one."""
 
 import time
 from pathlib import Path
@@ -8,113 +8,113 @@ from seqlab.config.nodes import find_differences, flatten
 from seqlab.errors import UserError
 from seqlab.files import compute_sha256, lock_folder
 from seqlab.launch.create import ComposedRun
-from seqlab.runs import folder as runs
-from seqlab.runs.run_info import is_running
-from seqlab.sweeps import create, manifest, source
-from seqlab.sweeps.create import ComposeJobs
-from seqlab.sweeps.manifest import Job, Sweep
-from seqlab.sweeps.run import check_launcher_settings, is_local, run_jobs, run_search
+from seqlab.runs.folder import read_config
+from seqlab.runs.process import is_running
+from seqlab.runs.run_info import read_run_info
+from seqlab.sweeps.create import ComposeJobs, check_job, write_job
+from seqlab.sweeps.manifest import Job, Sweep, read_sweep
+from seqlab.sweeps.run import SweepResult, check_launcher_settings, is_local, run_jobs, run_trials
 from seqlab.sweeps.slurm import is_active
+from seqlab.sweeps.source import changed_files, source_checksums
 
-PATIENCE = 5.0  # seconds for what a killed sweep left to end
+GRACE_SECONDS = 5.0  # for the jobs of a killed sweep to end
+MAX_LINES = 12  # of a difference that are shown
 
 
-def resume_sweep(folder: Path, settings: dict[str, Any], compose: ComposeJobs, frozen: bool) -> int:
-    """Run what is missing, failed or interrupted; exit status.
+def resume_sweep(folder: Path, settings: dict[str, Any], compose: ComposeJobs, use_saved_configs: bool) -> SweepResult:
+    """Run what is missing, failed or interrupted.
 
-    Raises Mistake where what would be composed today is not what was frozen, unless `frozen`.
+    Raises UserError if what would be composed today differs from the saved configs, unless `use_saved_configs`.
     """
-    sweep = manifest.read_sweep(folder)
-    with lock_folder(sweep.folder):
-        sweep = manifest.read_sweep(folder)
+    with lock_folder(read_sweep(folder).folder):
+        sweep = read_sweep(folder)
         sweep.settings |= settings
         check_launcher_settings(sweep.settings)
         refresh_states(sweep)
-        over = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
-        todo = [job for job in sweep.jobs if job.state not in over]
+        finished = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
+        todo = [job for job in sweep.jobs if job.state not in finished]
         check_data_files(sweep)
-        new = [job for job in todo if not (frozen and is_complete(sweep.path(job)))]
-        today = compose(sweep, [job.words for job in new]) if new else []
-        composed = dict(zip((job.number for job in new), today, strict=True))
-        revalidate(sweep, todo, composed)
-        if edited := source.changed_files(sweep.source):
-            print(f"source      {len(edited)} files were edited since the sweep began, such as {edited[0]}")
-            sweep.source = source.source_checksums()
+        to_compose = [job for job in todo if not (use_saved_configs and is_complete(sweep.path(job)))]
+        composed = compose(sweep, [job.overrides for job in to_compose]) if to_compose else []
+        revalidate(sweep, todo, dict(zip((job.number for job in to_compose), composed, strict=True)))
+        if files := changed_files(sweep.source):
+            print(f"source      {len(files)} files were edited since the sweep started, such as {files[0]}")
+            sweep.source = source_checksums()
         sweep.write()
-        return run_search(sweep, compose) if sweep.search else run_jobs(sweep)
+        return run_trials(sweep, compose) if sweep.search else run_jobs(sweep)
 
 
 def refresh_states(sweep: Sweep) -> None:
-    """What each run itself says of its state, for a sweep that was killed before it could note it.
+    """Read each job's state from its run.json, since a sweep that was killed may not have recorded it.
 
-    Raises Mistake where one is still running, on a cluster or because it was started by hand.
+    Raises UserError if a job still runs, on a cluster or because it was started by hand.
     """
     for job in sweep.jobs:
         if job.state == "pruned":
             continue
-        file = sweep.path(job) / "run.json"
-        record: dict[str, Any] = runs.read_run_info(sweep.path(job)) if file.exists() else {"status": "pending"}
-        if record["status"] in ("pending", "running") and not is_local(sweep.settings) and is_active(sweep, job):
+        run = sweep.path(job)
+        info: dict[str, Any] = read_run_info(run) if (run / "run.json").exists() else {"status": "pending"}
+        if info["status"] in ("pending", "running") and not is_local(sweep.settings) and is_active(sweep, job):
             raise UserError(
                 f"{job.name} waits or runs on the cluster as {job.submitted}: wait for it, or cancel it there."
             )
-        deadline = time.monotonic() + PATIENCE
-        while record["status"] == "running" and is_running(record, remote=not is_local(sweep.settings)):
+        deadline = time.monotonic() + GRACE_SECONDS
+        while info["status"] == "running" and is_running(info, trust_other_hosts=not is_local(sweep.settings)):
             if time.monotonic() > deadline:
-                there = record["process"]
+                process = info["process"]
                 raise UserError(
-                    f"{sweep.path(job)} is being trained by process {there['pid']} on {there['host']}: wait for it, or stop it."
+                    f"{run} is being trained by process {process['pid']} on {process['host']}: wait for it, or stop it."
                 )
-            time.sleep(0.1)  # the jobs of a sweep that was killed die with it, but not before it
-            record = runs.read_run_info(sweep.path(job))
-        job.state = {"running": "interrupted"}.get(record["status"], record["status"])
+            time.sleep(0.1)  # the jobs of a killed sweep end with it, but not before it
+            info = read_run_info(run)
+        job.state = {"running": "interrupted"}.get(info["status"], info["status"])
 
 
 def check_data_files(sweep: Sweep) -> None:
-    """The files that jobs have read must be what they were. Raises Mistake."""
-    records = [runs.read_run_info(sweep.path(job)) for job in sweep.jobs if (sweep.path(job) / "run.json").exists()]
-    for file, digest in {pair for record in records for pair in (record["data"] or {}).items()}:
+    """The files that jobs have read must not have changed. Raises UserError."""
+    infos = [read_run_info(sweep.path(job)) for job in sweep.jobs if (sweep.path(job) / "run.json").exists()]
+    for file, digest in {pair for info in infos for pair in (info["data"] or {}).items()}:
         if not Path(file).is_file():
-            raise UserError(f"{file}, which this sweep was begun with, is not there: bring it back.")
+            raise UserError(f"{file}, which this sweep was started with, is missing: restore it.")
         if compute_sha256(Path(file)) != digest:
-            raise UserError(
-                f"{file} is not what this sweep was begun with: bring the old file back, or begin a new sweep."
-            )
+            raise UserError(f"{file} has changed since this sweep was started: restore it, or start a new sweep.")
 
 
 def revalidate(sweep: Sweep, todo: list[Job], composed: dict[int, ComposedRun]) -> None:
-    """Make jobs ready to run; one that was refused is written now, if it can be. Raises Mistake for a difference.
+    """Make jobs ready to run; one that was refused is written now, if it can be. Raises UserError for a difference.
 
-    `composed` is what would be composed today, by the job's number, of all jobs for which that matters.
+    `composed` is what would be composed today, by the job's number, of the jobs for which that matters.
     """
-    lines: list[str] = []
-    bases = {}
+    differences: list[str] = []
+    sources = {}
     for job in todo:
         if (today := composed.get(job.number)) is None:
             continue
-        bases[job.number], _ = create.check_job(today)
-        written = is_complete(sweep.path(job))
-        if written and not today.error:
-            configs = flatten(runs.read_config(sweep.path(job))), flatten(today.config)
-            lines += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in find_differences(*configs)]
-        elif written:
-            lines.append(f"{job.name[:3]} is refused today: {today.error}")
-    if lines:
-        more = f"\n  … and {len(lines) - 12} more" if len(lines) > 12 else ""
+        sources[job.number], _ = check_job(today)
+        if not is_complete(sweep.path(job)):
+            continue
+        if today.error:
+            differences.append(f"{job.name[:3]} is refused today: {today.error}")
+        else:
+            saved = flatten(read_config(sweep.path(job)))
+            changes = find_differences(saved, flatten(today.config))
+            differences += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in changes]
+    if differences:
+        more = f"\n  … and {len(differences) - MAX_LINES} more" if len(differences) > MAX_LINES else ""
         raise UserError(
-            "What would be composed today is not what this sweep was begun with:\n  "
-            + "\n  ".join(lines[:12])
+            "What would be composed today differs from what this sweep was started with:\n  "
+            + "\n  ".join(differences[:MAX_LINES])
             + more
-            + "\nChange the configs back, or run those that were written with sweep.use_saved_configs=true."
+            + "\nChange the configs back, or run the saved ones with sweep.use_saved_configs=true."
         )
     for job in todo:
         if is_complete(sweep.path(job)):
             job.state, job.error = "pending", None
         else:
-            create.write_job(sweep.path(job), composed[job.number], bases[job.number], job)
+            write_job(sweep.path(job), composed[job.number], sources[job.number], job)
     sweep.write()
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether a job's folder is whole: a kill may have come before, and one that was refused has no config."""
+    """True if a job's folder is complete: a kill may have come before, and one that was refused has no config."""
     return (folder / "config.yaml").exists() and (folder / "run.json").exists()

@@ -1,4 +1,4 @@
-"""Jobs one after another or side by side, until there are no more: watched, limited in time, stopped by Ctrl-C."""
+"""Runs jobs, one after another or side by side, until there are no more: watched, limited in time, stopped by Ctrl-C."""
 
 import signal
 import time
@@ -7,30 +7,27 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqlab.errors import Interrupted
-from seqlab.runs import folder as runs
-from seqlab.runs.run_info import timestamp
+from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 from seqlab.streams import signal_safe_print
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.manifest import Job, Sweep
 
-GRACE_SECONDS = (
-    60.0  # seconds that a job may take to save once its time is over; after Ctrl-C it may take what it takes
-)
+GRACE_SECONDS = 60.0  # for a job to save once its time is over; after Ctrl-C it may take as long as it needs
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-POLL_SECONDS = 0.1  # seconds between two looks at what runs
+POLL_SECONDS = 0.1
 
 
 class Handle(Protocol):
     """A job that was started."""
 
     def has_ended(self) -> bool:
-        """Whether it has."""
+        """True if it has."""
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
 
     def failure_reason(self) -> str:
-        """How it ended, for one that could not say so itself."""
+        """How it ended, if it could not record that itself."""
 
 
 class Launcher(Protocol):
@@ -39,28 +36,28 @@ class Launcher(Protocol):
     slots: int
     timeout: float | None  # seconds of a job
 
-    def start(self, sweep: Sweep, job: Job) -> Handle:
-        """Start a job. Raises Mistake for one that may not be started."""
+    def start_job(self, sweep: Sweep, job: Job) -> Handle:
+        """Start a job. Raises UserError for one that may not be started."""
 
     def wait(self, handles: list[Any], seconds: float) -> None:
-        """Until one of them ends, or for so long."""
+        """Wait until one of them ends, or for so long."""
 
 
 @dataclass
 class Running:
-    """A job that runs, since when, and whether and why it was asked to stop."""
+    """A job that runs, since when, and when and why it was asked to stop."""
 
     job: Job
     handle: Handle
     since: float
     asked: float | None = None
-    why: str | None = None
+    reason: str | None = None
 
 
 class Scheduler:
-    """Runs what `ask` gives, which is None where nothing is left, and passes on to `tell` what has ended.
+    """Runs what `ask` gives, which is None if nothing is left, and gives `tell` what has ended.
 
-    `should_prune` is asked of every running job whether to prune it.
+    `should_prune` is called for every running job.
     """
 
     def __init__(self, sweep: Sweep, launcher: Launcher, display: Display) -> None:
@@ -74,10 +71,10 @@ class Scheduler:
         tell: Callable[[Job], None] = lambda job: None,
         should_prune: Callable[[Job], bool] = lambda job: False,
     ) -> None:
-        """Run all. Raises Interrupted once what runs has saved after Ctrl-C, and at once after a second one."""
-        nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        heard = SIGNALS[:2] if nohup else SIGNALS
-        before = {number: signal.signal(number, self.handle_stop) for number in heard}
+        """Run all. Raises Interrupted once running jobs have saved after Ctrl-C, and at once after a second one."""
+        ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # nohup
+        signals = SIGNALS[:2] if ignores_hangup else SIGNALS
+        previous = {number: signal.signal(number, self.handle_stop) for number in signals}
         left = True
         try:
             while self.running or (left and not self.stops):
@@ -89,19 +86,19 @@ class Scheduler:
                     self.poll_job(running, tell, should_prune)
                 self.display.update([running.job for running in self.running])
         finally:
-            for running in self.running:  # only where something went wrong here
+            for running in self.running:  # only after an error here
                 running.handle.signal(signal.SIGKILL)
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
         if self.stops:
             done, failed, interrupted, pending = map(self.sweep.count, ("done", "failed", "interrupted", "pending"))
             raise Interrupted(
                 f"The sweep was stopped: {done} done, {f'{failed} failed, ' if failed else ''}{interrupted} interrupted, "
-                f"{pending} not begun; go on with sweep.resume={self.sweep.folder}."
+                f"{pending} not started; continue with sweep.resume={self.sweep.folder}."
             )
 
     def start_next(self, ask: Callable[[], Job | None], tell: Callable[[Job], None]) -> bool:
-        """Start the next job; whether there was one."""
+        """Start the next job; false if there is none."""
         job = ask()
         if job is None:
             return False
@@ -114,9 +111,9 @@ class Scheduler:
             return True
         try:
             self.sweep.set_state(job, "running")
-            handle = self.launcher.start(self.sweep, job)
-        except ValueError as mistake:
-            self.mark_failed(job, str(mistake))
+            handle = self.launcher.start_job(self.sweep, job)
+        except ValueError as error:
+            self.mark_failed(job, str(error))
             tell(job)
             return True
         self.running.append(Running(job, handle, time.monotonic()))
@@ -125,73 +122,73 @@ class Scheduler:
         return True
 
     def poll_job(self, running: Running, tell: Callable[[Job], None], should_prune: Callable[[Job], bool]) -> None:
-        """Take note of an end, and of a time limit that is over."""
-        took = time.monotonic() - running.since
+        """Notice that a job has ended, was deleted, or has run out of time."""
+        seconds = time.monotonic() - running.since
         if self.is_deleted(running.job):
             running.handle.signal(signal.SIGKILL)
             self.running.remove(running)
             self.mark_deleted(running.job)
         elif running.handle.has_ended():
             self.running.remove(running)
-            running.job.seconds = took
+            running.job.seconds = seconds
             self.record_end(running)
             tell(running.job)
         elif running.asked is None:
-            if self.launcher.timeout and took > self.launcher.timeout:
+            if self.launcher.timeout and seconds > self.launcher.timeout:
                 limit = self.launcher.timeout / 60
                 self.interrupt(running, f"took longer than hydra.launcher.timeout_minutes={limit:g}")
             elif should_prune(running.job):
                 self.interrupt(running, "pruned")
-        elif running.why and time.monotonic() - running.asked > GRACE_SECONDS:
+        elif running.reason and time.monotonic() - running.asked > GRACE_SECONDS:
             running.handle.signal(signal.SIGKILL)
 
-    def interrupt(self, running: Running, why: str | None) -> None:
+    def interrupt(self, running: Running, reason: str | None) -> None:
         """Ask a job to save and stop."""
-        running.asked, running.why = time.monotonic(), why
+        running.asked, running.reason = time.monotonic(), reason
         running.handle.signal(signal.SIGINT)
 
     def record_end(self, running: Running) -> None:
-        """Say in run.json and in the manifest how a job ended, where it could not say so itself."""
+        """Write into the manifest how a job ended, and into run.json if it could not do so itself."""
         job, folder = running.job, self.sweep.path(running.job)
         job.submitted = None
-        record = runs.read_run_info(folder)
-        if record["status"] == "done":
+        info = read_run_info(folder)
+        if info["status"] == "done":
             self.sweep.set_state(job, "done")
-        elif running.why == "pruned":
-            why = "was pruned: it looked should_prune beside the trials before it"
-            runs.update_run_info(folder, status="interrupted", error=why)
+        elif running.reason == "pruned":
+            error = "was pruned: it was worse than the trials before it"
+            update_run_info(folder, status="interrupted", error=error)
             self.sweep.set_state(job, "pruned")
-        elif running.why:
-            self.mark_failed(job, running.why)
-        elif record["status"] in ("pending", "running"):
+        elif running.reason:
+            self.mark_failed(job, running.reason)
+        elif info["status"] in ("pending", "running"):
             self.mark_failed(job, running.handle.failure_reason(), "interrupted" if self.stops else "failed")
         else:
-            self.sweep.set_state(job, record["status"], record["error"])
+            self.sweep.set_state(job, info["status"], info["error"])
         self.display.job_ended(job)
 
     def is_deleted(self, job: Job) -> bool:
-        """Whether the user took a job's folder away; what the job still wrote may be there."""
+        """True if the user has removed a job's folder; what the job still writes may be there."""
         return not all((self.sweep.path(job) / file).exists() for file in ("config.yaml", "run.json"))
 
     def mark_deleted(self, job: Job) -> None:
-        """Record a job whose folder is no more."""
-        self.sweep.set_state(job, "failed", "its folder was taken away")
+        """Record a job whose folder was removed."""
+        self.sweep.set_state(job, "failed", "its folder was removed")
 
-    def mark_failed(self, job: Job, why: str, status: str = "failed") -> None:
-        """Record what a job could not."""
-        runs.update_run_info(self.sweep.path(job), status=status, error=why, ended=timestamp())
-        self.sweep.set_state(job, status, why)
+    def mark_failed(self, job: Job, error: str, status: str = "failed") -> None:
+        """Record the end of a job that did not record it itself."""
+        update_run_info(self.sweep.path(job), status=status, error=error, ended=timestamp())
+        self.sweep.set_state(job, status, error)
 
     def handle_stop(self, *_: Any) -> None:
         """The first Ctrl-C lets the running jobs save, the second ends them at once."""
         self.stops += 1
         for running in self.running:
             self.forward_stop(running)
-        again = "stopping: the running jobs save; Ctrl-C again ends them at once"
-        signal_safe_print(f"seqlab: {again if self.stops == 1 else 'stopped at once'}\n")
+        first = "stopping: the running jobs save; Ctrl-C again ends them at once"
+        signal_safe_print(f"seqlab: {first if self.stops == 1 else 'stopped at once'}\n")
 
     def forward_stop(self, running: Running) -> None:
-        """Ask a job to save, unless it was asked before, or end it at once, as the user wants it."""
+        """Ask a job to save, unless it was asked before, or end it at once, as the user wants."""
         if self.stops > 1:
             running.handle.signal(signal.SIGKILL)
         elif running.asked is None:

@@ -1,4 +1,4 @@
-"""Jobs on a cluster, by submitit: each is the door's command on a run folder. They live on where this process dies."""
+"""Jobs on a cluster, by submitit: each runs the door's command on a run folder. They outlive the submitting process."""
 
 import math
 import os
@@ -8,16 +8,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seqlab import device
+from seqlab.device import num_local_processes
 from seqlab.errors import UserError
 from seqlab.launch.run import launch_command
-from seqlab.runs import folder as runs
-from seqlab.runs.run_info import process_exists
-from seqlab.sweeps import source
+from seqlab.runs.folder import read_config
+from seqlab.runs.process import process_exists
 from seqlab.sweeps.manifest import Job, Sweep
+from seqlab.sweeps.source import check_unchanged
+from seqlab.types import PositiveFloat, PositiveInt
 
-STOP_FILE = "stop"  # a file in the run folder: the job shall save and end
-LOG_FOLDER = "submitit"  # folder of submitit's own files, in the sweep's
+STOP_FILE = "stop"  # in the run folder: the job shall save and end
+LOG_FOLDER = "submitit"  # of submitit's own files, in the sweep's folder
 
 
 class ClusterJob:
@@ -27,7 +28,7 @@ class ClusterJob:
         self.job, self.run = job, run
 
     def has_ended(self) -> bool:
-        """Whether it has, as the cluster says."""
+        """True if the cluster says so."""
         return self.job.done()
 
     def signal(self, number: int) -> None:
@@ -38,7 +39,7 @@ class ClusterJob:
             (self.run / STOP_FILE).touch()
 
     def failure_reason(self) -> str:
-        """How it ended: what the cluster calls it."""
+        """How it ended, in the cluster's words."""
         state = self.job.get_info(mode="force").get("State", self.job.state)
         return f"ended as {state} on the cluster; its output is {self.job.paths.stderr}"
 
@@ -48,48 +49,59 @@ class SlurmLauncher:
 
     timeout: float | None = None
 
-    def __init__(self, settings: dict[str, Any], at_most: int) -> None:
-        self.settings = settings
-        self.slots = settings["jobs"] or at_most
+    def __init__(
+        self,
+        max_slots: int,
+        cluster: str = "slurm",
+        jobs: PositiveInt | None = None,
+        timeout_minutes: PositiveFloat = 60,
+        partition: str | None = None,
+        cpus_per_task: PositiveInt = 2,
+        mem_gb: PositiveFloat | None = None,
+        setup: list[str] | None = None,
+    ) -> None:
+        self.cluster, self.cpus_per_task = cluster, cpus_per_task
+        self.slots = jobs or max_slots
+        self.parameters = {
+            "name": "seqlab",
+            "timeout_min": math.ceil(timeout_minutes),
+            "cpus_per_task": cpus_per_task,
+            "mem_gb": mem_gb,
+            "slurm_partition": partition,
+            "slurm_setup": setup,
+        }
 
-    def start(self, sweep: Sweep, job: Job) -> ClusterJob:
-        """Submit it: on Slurm a task for each process of a data-parallel run."""
+    def start_job(self, sweep: Sweep, job: Job) -> ClusterJob:
+        """Submit it; on Slurm with a task for each process of a data-parallel run. Raises UserError."""
         import submitit
 
-        source.check_unchanged(sweep.source)
+        check_unchanged(sweep.source)
         run = sweep.path(job)
-        trainer = runs.read_config(run)["trainer"]
-        cluster = self.settings["cluster"]
-        tasks = device.num_local_processes(trainer) if cluster == "slurm" else 1  # elsewhere Lightning starts the ranks
-        wanted = {
-            "name": "seqlab",
-            "timeout_min": math.ceil(self.settings["timeout_minutes"]),
+        trainer = read_config(run)["trainer"]
+        processes = num_local_processes(trainer)
+        parameters = self.parameters | {
             "nodes": trainer.get("num_nodes", 1),
-            "tasks_per_node": tasks,
-            "cpus_per_task": self.settings["cpus_per_task"],
-            "gpus_per_node": device.num_local_processes(trainer) if trainer["accelerator"] == "cuda" else None,
-            "mem_gb": self.settings["mem_gb"],
-            "slurm_partition": self.settings["partition"],
-            "slurm_setup": self.settings["setup"],
+            "tasks_per_node": processes if self.cluster == "slurm" else 1,  # elsewhere Lightning starts the ranks
+            "gpus_per_node": processes if trainer["accelerator"] == "cuda" else None,
         }
         try:
-            executor = submitit.AutoExecutor(folder=sweep.folder / LOG_FOLDER, cluster=cluster)
-            executor.update_parameters(**{key: value for key, value in wanted.items() if value is not None})
+            executor = submitit.AutoExecutor(folder=sweep.folder / LOG_FOLDER, cluster=self.cluster)
+            executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
             (run / STOP_FILE).unlink(missing_ok=True)
-            submitted = executor.submit(run_job, run, self.settings["cpus_per_task"])
+            submitted = executor.submit(run_job, run, self.cpus_per_task)
         except (RuntimeError, ValueError, OSError, submitit.core.utils.FailedJobError) as error:
-            raise UserError(f"The cluster ({cluster}) took no job: {str(error).splitlines()[0]}") from error
+            raise UserError(f"The cluster ({self.cluster}) refused the job: {str(error).splitlines()[0]}") from error
         job.submitted = str(submitted.job_id)
         sweep.write()
         return ClusterJob(submitted, run)
 
     def wait(self, handles: list[Any], seconds: float) -> None:
-        """A cluster is asked less often than a process."""
-        time.sleep(seconds if self.settings["cluster"] == "local" else 50 * seconds)
+        """Wait; a cluster is asked less often than a process."""
+        time.sleep(seconds if self.cluster == "local" else 50 * seconds)
 
 
 def is_active(sweep: Sweep, job: Job) -> bool:
-    """Whether a job that was submitted waits or runs."""
+    """True if a job that was submitted waits or runs."""
     import submitit
 
     if job.submitted is None:
@@ -100,17 +112,17 @@ def is_active(sweep: Sweep, job: Job) -> bool:
 
 
 def run_job(run: Path, threads: int) -> int:
-    """On the node: run a folder; asked by a file, or by Slurm's signal before the time limit, let it save. Exit status."""
+    """On the node: run a folder; let it save if a file asks for it, or Slurm's signal before the time limit. Exit status."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
-    def ignoring() -> None:
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm sends it to every process; the door saves on SIGTERM
+    def ignore_slurm_signal() -> None:
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm sends it to every process; the run saves on SIGTERM
 
-    door = subprocess.Popen(launch_command(run), preexec_fn=ignoring)  # no threads here
-    signal.signal(signal.SIGUSR2, lambda *_: door.terminate())
-    while door.poll() is None:
+    process = subprocess.Popen(launch_command(run), preexec_fn=ignore_slurm_signal)  # this process has no threads
+    signal.signal(signal.SIGUSR2, lambda *_: process.terminate())
+    while process.poll() is None:
         if (run / STOP_FILE).exists():
             (run / STOP_FILE).unlink(missing_ok=True)
-            door.terminate()
+            process.terminate()
         time.sleep(0.2)
-    return door.returncode
+    return process.returncode

@@ -1,1 +1,1 @@
-"""LightningModules, one per loss."""
+"""Tasks: LightningModules, one per loss and not per architecture."""

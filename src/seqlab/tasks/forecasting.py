@@ -1,22 +1,18 @@
 """Forecasting the next values of a series."""
 
-import torch
-
-from seqlab.tasks.base import Batch, Sums, Task
+from seqlab.batch import Batch
+from seqlab.tasks.base import Sums, Task
+from seqlab.tasks.losses import forecast_errors
 
 
 class Forecasting(Task):
-    """Mean squared error over windows (B, T, C) and next values (B, H, C); a value that is NaN is not scored."""
+    """Mean squared error over windows (B, T, C) and next values (B, H, C); a target that is NaN is not scored."""
 
     metric_names = ("loss", "mse", "mae")
     required_properties = ("horizon",)
 
     def compute_sums(self, batch: Batch) -> Sums:
         """Squared and absolute errors."""
-        windows, targets = batch
-        predictions = self.model(windows)  # (B, H, C)
-        assert predictions.shape == targets.shape, f"{tuple(predictions.shape)} is not {tuple(targets.shape)}"
-        scored = ~targets.isnan()
-        errors = torch.where(scored, predictions - targets, 0.0)  # (B, H, C)
-        squared, count = errors.square().sum(), scored.sum()
+        errors, is_scored = forecast_errors(self.model, batch)  # 2 x (B, H, C)
+        squared, count = errors.square().sum(), is_scored.sum()
         return {"loss": (squared, count), "mse": (squared, count), "mae": (errors.abs().sum(), count)}

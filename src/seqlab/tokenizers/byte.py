@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class ByteTokenizer:
-    """Bytes are their own ids, 256 is the end of text; every text round-trips."""
+    """Each byte is its own id, 256 is the end of text. Every text round-trips."""
 
     vocab_size = 257
     eos_id = 256
@@ -14,18 +14,18 @@ class ByteTokenizer:
         return list(text.encode())
 
     def decode(self, ids: list[int]) -> str:
-        """The text of the bytes; what is not UTF-8 becomes U+FFFD, the end token nothing."""
+        """The text of the bytes; invalid UTF-8 becomes U+FFFD, the end token nothing."""
         return bytes(i for i in ids if i != self.eos_id).decode(errors="replace")
 
     def byte_lengths(self) -> list[int]:
-        """The bytes of text that each token stands for; of the end token none."""
+        """The bytes of text that each token stands for, 0 for the end token."""
         return [1] * 256 + [0]
 
     def save(self, folder: Path) -> None:
-        """Nothing is learned; an empty file says that this tokenizer was here."""
+        """Write an empty file, since nothing is learned."""
         (folder / "byte").touch()
 
     @classmethod
     def load(cls, folder: Path) -> "ByteTokenizer":
-        """The one there is."""
+        """Make a new one, since nothing is learned."""
         return cls()

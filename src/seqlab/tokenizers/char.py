@@ -1,26 +1,33 @@
-"""One token per character of a text, and an end token."""
+"""One token per character of the texts, and an end token."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 
 class CharTokenizer:
-    """The sorted alphabet of a text, then the end token; a text in that alphabet round-trips."""
+    """The sorted alphabet of the texts, then the end token. A text in that alphabet round-trips.
 
-    def __init__(self, text: str) -> None:
-        self.alphabet = sorted(set(text))
+    It learns from all splits, so that none has a character that it lacks.
+    """
+
+    learns_from: Literal["train", "all"] = "all"
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.alphabet = sorted(set().union(*texts))
         self.ids = {character: i for i, character in enumerate(self.alphabet)}
         self.eos_id = len(self.alphabet)
         self.vocab_size = len(self.alphabet) + 1
 
     def encode(self, text: str) -> list[int]:
-        """One id per character. Raises ValueError for a character that the training text does not have."""
+        """One id per character. Raises ValueError for a character outside the alphabet."""
         try:
             return [self.ids[character] for character in text]
         except KeyError as error:
             raise ValueError(
-                f"The character {error.args[0]!r} is not in this tokenizer's alphabet, "
-                f"the {len(self.alphabet)} characters of the text it learned from; leave it out or take tokenizer=byte."
+                f"The character {error.args[0]!r} is not in this tokenizer's alphabet, the {len(self.alphabet)} characters "
+                "of the texts that it learned from: leave it out, or use tokenizer=byte."
             ) from None
 
     def decode(self, ids: list[int]) -> str:
@@ -28,7 +35,7 @@ class CharTokenizer:
         return "".join(self.alphabet[i] for i in ids if i != self.eos_id)
 
     def byte_lengths(self) -> list[int]:
-        """The bytes of text, in UTF-8, that each token stands for; of the end token none."""
+        """The bytes of UTF-8 that each token stands for, 0 for the end token."""
         return [*(len(character.encode(errors="surrogatepass")) for character in self.alphabet), 0]
 
     def save(self, folder: Path) -> None:
@@ -38,4 +45,4 @@ class CharTokenizer:
     @classmethod
     def load(cls, folder: Path) -> "CharTokenizer":
         """Read the alphabet."""
-        return cls("".join(json.loads((folder / "alphabet.json").read_text())))
+        return cls(json.loads((folder / "alphabet.json").read_text()))

@@ -1,1 +1,1 @@
-"""Training a run: the story, and learning-rate schedules."""
+"""Training: the story of a run, its Trainer, optimizers and learning-rate schedules."""

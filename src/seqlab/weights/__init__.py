@@ -1,1 +1,1 @@
-"""Where weights come from, and how they are restored."""
+"""Weights: where they come from, and how they are put into a model."""

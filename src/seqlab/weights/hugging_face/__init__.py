@@ -1,1 +1,1 @@
-"""Weights in Hugging Face format, one module per family."""
+"""Weights in Hugging Face format. A module is a family, named by the `model_type` of its config.json."""

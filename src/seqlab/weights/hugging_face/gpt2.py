@@ -1,8 +1,6 @@
-"""Weights in other people's formats: folders in Hugging Face's GPT-2 format (config.json, model.safetensors)."""
+"""GPT-2 folders in Hugging Face format: config.json and safetensors files."""
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,10 +16,11 @@ BLOCK_NAMES = {
 }
 OUTER_NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "norm", "lm_head": "head"}
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+TOKENIZER = {"_target_": "seqlab.tokenizers.gpt2.GPT2Tokenizer"}
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
 
-# What may stand in config.json, the default first; another architecture would be read without an error.
+# What config.json may say, the default first; any other value would be read without an error, and wrongly.
 SUPPORTED_VALUES: dict[str, list[Any]] = {
-    "model_type": ["gpt2"],
     "activation_function": list(ACTIVATIONS),
     "layer_norm_epsilon": [1e-5],
     "scale_attn_weights": [True],
@@ -30,19 +29,12 @@ SUPPORTED_VALUES: dict[str, list[Any]] = {
 }
 
 
-def is_hf_folder(folder: Path) -> bool:
-    """Whether the folder holds a model in Hugging Face format."""
-    return (folder / "config.json").is_file()
-
-
-def config_to_node(folder: Path) -> dict[str, Any]:
-    """The config node of the GPT that a folder's config.json describes."""
-    config = json.loads((folder / "config.json").read_text())
+def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
+    """The model node that a config.json describes. Raises UserError for a value that is not supported."""
     for key, values in SUPPORTED_VALUES.items():
         if config.get(key, values[0]) not in values:
             raise UserError(
-                f"{folder}/config.json has {key}={config.get(key)}; init_from reads GPT-2 folders with {key}="
-                f"{' or '.join(map(str, values))}."
+                f"{path} has {key}={config.get(key)}; init_from reads GPT-2 folders with {key}={' or '.join(map(str, values))}."
             )
     return {
         "_target_": "seqlab.models.gpt.GPT",
@@ -62,51 +54,33 @@ def config_to_node(folder: Path) -> dict[str, Any]:
     }
 
 
-def read_state_dict(folder: Path) -> dict[str, Tensor]:
-    """The weights of a GPT-2 folder under the names of `seqlab.models.gpt.GPT`."""
-    from safetensors.torch import load_file
+def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """GPT-2's tensors under the names and in the layout of `seqlab.models.gpt.GPT`.
 
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(
-            f"{folder} has no .safetensors file; save the model with save_pretrained(…) of a current transformers."
-        )
-    theirs: dict[str, Tensor] = {}
-    for file in files:
-        theirs |= load_file(file)
-    return from_hf(theirs)
-
-
-def from_hf(theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """GPT-2 names and layouts to ours: Conv1D weights (in, out) are transposed, q|k|v lie side by side on the output.
-
-    Reads names with and without the prefix `transformer.`, ignores mask buffers, and gives a missing head (tie_embeddings) the
-    token embedding. Raises Mistake for a name that GPT-2 does not have.
+    Conv1D weights (in, out) are transposed, q|k|v lie side by side on the output. Names may have the prefix `transformer.`,
+    mask buffers are ignored, and a missing head (tied) is the token embedding. Raises UserError for an unknown name.
     """
     ours: dict[str, Tensor] = {}
-    for name, tensor in theirs.items():
+    for name, tensor in tensors.items():
         name = name.removeprefix("transformer.")
         if name.endswith((".attn.bias", ".attn.masked_bias")):
             continue
         block = re.fullmatch(r"h\.(\d+)\.(.+)\.(weight|bias)", name)
-        if block is None:
-            part, _, kind = name.rpartition(".")
-            if part not in OUTER_NAMES:
-                raise UserError(
-                    f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
-                )
-            ours[f"{OUTER_NAMES[part]}.{kind}"] = tensor
-            continue
-        prefix, part, kind = f"blocks.{block[1]}.", block[2], block[3]
-        if part != "attn.c_attn" and part not in BLOCK_NAMES:
+        part, kind = (block[2], block[3]) if block else name.rpartition(".")[::2]
+        known = {"attn.c_attn", *BLOCK_NAMES} if block else OUTER_NAMES.keys()
+        if part not in known:
             raise UserError(
                 f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
             )
+        if block is None:
+            ours[f"{OUTER_NAMES[part]}.{kind}"] = tensor
+            continue
+        prefix = f"blocks.{block[1]}."
         if part.startswith(("attn", "mlp")) and kind == "weight":
             tensor = tensor.T.contiguous()  # (out, in)
         if part == "attn.c_attn":
-            for ours_name, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                ours[f"{prefix}attention.{ours_name}.{kind}"] = piece.contiguous()
+            for projection, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                ours[f"{prefix}attention.{projection}.{kind}"] = piece.contiguous()
         else:
             ours[f"{prefix}{BLOCK_NAMES[part]}.{kind}"] = tensor
     ours.setdefault("head.weight", ours["token_embedding.weight"])

@@ -1,0 +1,77 @@
+"""Thin functions over Hydra's compose API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from seqlab.config.groups import CONF
+from seqlab.errors import UserError
+
+
+def compose_config(verb: str, overrides: list[str], folders: list[Path], **options: bool) -> DictConfig:
+    """Compose a verb's config without a Hydra application around it; `folders` are searched as well."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(verb, [*overrides, *searchpath_override(folders)], **options)
+
+
+def compose_groups(overrides: list[str], folders: list[Path]) -> tuple[DictConfig, dict[str, str]]:
+    """A config of `seqlab train`, not resolved, and the option of each group."""
+    config = compose_config("train", overrides, folders, return_hydra_config=True)
+    choices = selected_options(config.hydra)
+    OmegaConf.set_struct(config, False)
+    del config["hydra"]
+    OmegaConf.set_struct(config, True)
+    return config, choices
+
+
+def searchpath_override(folders: list[Path]) -> list[str]:
+    """The override that adds folders of configs, if there are any."""
+    paths = ["'file://" + str(folder.resolve()).replace("'", r"\'") + "'" for folder in folders]
+    return [f"hydra.searchpath=[{','.join(paths)}]"] if paths else []
+
+
+def register_option(group: str, name: str, node: dict[str, Any]) -> None:
+    """Add an option that exists for this command only."""
+    ConfigStore.instance().store(group=group, name=name, node=node)
+
+
+def selected_options(hydra_config: Any) -> dict[str, str]:
+    """The option of each group."""
+    return {group: option for group, option in hydra_config.runtime.choices.items() if "hydra" not in group}
+
+
+def to_plain_dict(config: DictConfig) -> dict[str, Any]:
+    """Resolve everything; make paths absolute, so that a run can be read from anywhere. Raises UserError."""
+    if config.get("paths"):
+        for key, value in config.paths.items():
+            if value:
+                is_one = isinstance(value, str)
+                config.paths[key] = absolute_path(value) if is_one else [absolute_path(path) for path in value]
+    path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None
+    if isinstance(path, str) and Path(path).expanduser().exists():
+        config.data.path = absolute_path(path)
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]  # a dictionary
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is missing: give it with {error.full_key}=….") from error
+
+
+def absolute_path(path: str) -> str:
+    """A path from the root."""
+    return str(Path(path).expanduser().resolve())
+
+
+def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a nested dictionary, inner ones included."""
+    for key, value in node.items():
+        if not str(key).startswith("_"):
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from dotted_keys(value, f"{prefix}{key}.")

@@ -1,0 +1,82 @@
+"""Hydra's errors as sentences, with the nearest options and keys."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from seqlab.cli.hydra_api import compose_config, dotted_keys
+from seqlab.config.groups import group_options
+from seqlab.errors import UserError, did_you_mean
+
+MAX_CHARACTERS = 300  # of a message of Hydra's own
+
+
+@contextmanager
+def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> Iterator[None]:
+    """Raise Hydra's and OmegaConf's errors as UserErrors; restore what Hydra leaves changed."""
+    before, argv = os.environ.get("HYDRA_FULL_ERROR"), sys.argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing them
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(format_hydra_error(error, verb, args, folders)) from error
+    except ValueError as error:
+        if str(error).startswith("Config group override must be"):
+            raise UserError(format_bad_option(args)) from error
+        raise
+    finally:
+        sys.argv = argv
+        GlobalHydra.instance().clear()
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def format_hydra_error(error: Exception, verb: str, args: list[str], folders: list[Path]) -> str:
+    """One sentence for an error of Hydra's."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        return f"There is no {group}={option}.{did_you_mean(option, error.options or group_options().get(group, []))}"
+    unknown = re.search(r"Could not override '([^'@]+)'", text) or re.search(r"full_key: (\S+)", text)
+    if unknown and unknown[1] not in group_options():
+        return f"There is no {unknown[1]} to set.{did_you_mean(unknown[1], list_known_keys(verb, args, folders))}"
+    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
+        remedy = "type -m to train with each of them" if verb == "train" else "give one"
+        return f"{several[1]} has several values: {remedy}."
+    if isinstance(error, OverrideParseException):
+        text = f"{error.override} cannot be read"
+    first = " ".join(line for line in text.splitlines() if line.strip() and "hydra.cc" not in line)
+    return f"{first[:MAX_CHARACTERS]} (quote a value with a comma, a bracket or a quote in it: key='\"a, b\"')."
+
+
+def format_bad_option(args: list[str]) -> str:
+    """One sentence for an option that is not a name, such as null."""
+    overrides = [arg for arg in args if "=" in arg and arg[0] != "-"]
+    for override in OverridesParser.create().parse_overrides(overrides):
+        if override.key_or_group in group_options() and not isinstance(override.value(), str | list):
+            return f"{override.input_line} is not an option.{did_you_mean('', group_options()[override.key_or_group])}"
+    return "An option must be a name."
+
+
+def list_known_keys(verb: str, args: list[str], folders: list[Path]) -> list[str]:
+    """The keys that could have been meant: those composed from the command's options alone, and the groups."""
+    groups = group_options() if verb == "train" else {"device": []}
+    options = [arg for arg in args if arg.split("=")[0] in groups and "," not in arg]
+    try:
+        config = OmegaConf.to_container(compose_config(verb, options, folders), resolve=False)
+    except (HydraException, OmegaConfBaseException):
+        return list(groups)
+    return [*groups, *dotted_keys(config)]

@@ -1,0 +1,56 @@
+"""What `seqlab.compose` and `seqlab.train` do: the verb train without a command line."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from seqlab.cli.compose import add_source_options, compose_job, pop_switches
+from seqlab.cli.overrides import get_config_folders, pop_allow, quote_overrides
+from seqlab.config.nodes import flatten
+from seqlab.errors import UserError
+from seqlab.launch.create import ComposedRun, check_run, create_run
+from seqlab.launch.run import launch_command, needs_subprocesses, run_folder
+from seqlab.serving.engine import LoadedRun, load_run
+
+COMMAND = "seqlab.train(config)"
+
+
+class RunConfig(dict[str, Any]):
+    """A config, as a plain dictionary, that remembers the option of each group and the overrides it came from."""
+
+    def __init__(self, config: dict[str, Any], choices: dict[str, str], overrides: list[str]) -> None:
+        super().__init__(config)
+        self.choices, self.overrides = choices, overrides
+
+
+def compose_run(overrides: list[str], config_dir: str | Path | None = None) -> RunConfig:
+    """Compose a config and check it, as `seqlab train` would. Raises UserError."""
+    overrides = quote_overrides(add_source_options(pop_allow(overrides)))
+    folders = get_config_folders([f"--config-dir={config_dir}"] if config_dir else [])
+    job = compose_job(overrides, folders, COMMAND, cache={})
+    if job.error:
+        raise UserError(job.error)
+    pop_switches(job)
+    check_run(job)
+    return RunConfig(job.config, job.choices, overrides)
+
+
+def train_run(config: dict[str, Any]) -> LoadedRun:
+    """Train in a new run folder. Raises UserError for a config that cannot work; other errors end the run as failed."""
+    choices = config.choices if isinstance(config, RunConfig) else name_targets(config)
+    overrides = config.overrides if isinstance(config, RunConfig) else []
+    run = create_run(ComposedRun(dict(config), choices, overrides, COMMAND))
+    if needs_subprocesses(config):
+        if subprocess.run(launch_command(run), check=False).returncode:
+            raise UserError(f"{run} did not finish: its run.json says why.")
+    else:
+        run_folder(run)
+    return load_run(run)
+
+
+def name_targets(config: dict[str, Any]) -> dict[str, str]:
+    """The lower-case class names of a config whose options are unknown, such as one read from config.yaml."""
+    targets = {
+        key.removesuffix("._target_"): value for key, value in flatten(config).items() if key.endswith("._target_")
+    }
+    return {group: str(target).rsplit(".", 1)[-1].lower() for group, target in targets.items() if "." not in group}

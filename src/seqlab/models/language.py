@@ -1,0 +1,45 @@
+"""What a language model may offer besides `forward`, tokens (B, T) -> logits (B, T, V).
+
+Losses in chunks and packing work for every model with `hidden` and `head`, cached generation for every one with
+`init_cache` besides. A model with `forward` alone trains unpacked and generates uncached, and nothing else changes.
+"""
+
+from typing import Any, Protocol, TypeGuard
+
+from torch import Tensor
+
+
+class Cache(Protocol):
+    """What a model remembers of the tokens it has seen; opaque to callers but for the length of each row."""
+
+    lengths: Tensor  # (B,) int64, on the CPU
+
+
+class HiddenModel(Protocol):
+    """A language model whose last layer can be applied by itself: `forward` is `head(hidden(tokens))`."""
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """tokens (B, T) -> logits (B, T, V)"""
+
+    def hidden(self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: Any = None) -> Tensor:
+        """tokens (B, T), document_ids (B, T) -> (B, T, C)"""
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(…, C) -> logits (…, V)"""
+
+
+class CachedModel(HiddenModel, Protocol):
+    """A language model that need not read again what it has read: `hidden(new_tokens, cache=cache)` extends the cache."""
+
+    def init_cache(self, batch_size: int, max_length: int) -> Any:
+        """An empty cache for so many rows of at most so many tokens."""
+
+
+def offers_hidden(model: Any) -> TypeGuard[HiddenModel]:
+    """True if the model has `hidden` and `head`."""
+    return hasattr(model, "hidden") and hasattr(model, "head")
+
+
+def offers_cache(model: Any) -> TypeGuard[CachedModel]:
+    """True if the model generates with a cache."""
+    return offers_hidden(model) and hasattr(model, "init_cache")

@@ -1,0 +1,171 @@
+"""A run, a checkpoint of it or a Hugging Face folder, loaded once: model, tokenizer and prompt style. Needs no Lightning."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from seqlab.build import build_model
+from seqlab.config.targets import add_cwd_to_path, check_targets, get_class
+from seqlab.device import torch_device
+from seqlab.errors import UserError
+from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
+from seqlab.prompts.styles import Message, PromptStyle, load_prompt_style
+from seqlab.runs.folder import find_run, read_config
+from seqlab.runs.run_info import read_run_info
+from seqlab.seeding import derive_seed
+from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
+from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
+from seqlab.weights.restore import load_model_from_run, load_source
+from seqlab.weights.sources import resolve_init_from, weights_path
+
+Values = Sequence[float] | Tensor | Any  # numbers, nested lists, arrays
+
+
+class LoadedRun:
+    """A trained run, ready to be used. A Hugging Face folder has a config of its model only, and no metrics.
+
+    `metrics` are those of the run's end, `best_metrics` all of them at the best objective. The weights are read when
+    `model` is first used.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        load_model: Callable[[], nn.Module],
+        info: dict[str, Any],
+        tokenizer: Any = None,
+        prompt_style: PromptStyle | None = None,
+    ) -> None:
+        self.folder, self.config, self.load_model = folder, config, load_model
+        self.metrics, self.best_metrics = info["metrics"]["last"], info["metrics"]["best"]
+        self.data_properties = info["data_properties"] or {}
+        self.tokenizer, self.prompt_style = tokenizer, prompt_style
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The model in eval mode. Raises UserError if the run has kept no weights."""
+        return self.load_model().eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def __repr__(self) -> str:
+        return f"<run {self.folder}>"
+
+    def generate(self, prompt: str, **options: Any) -> str:
+        """The text that follows a prompt; the options are those of `stream`."""
+        return "".join(self.stream(prompt, **options))
+
+    def stream(
+        self,
+        prompt: str,
+        input: str = "",
+        max_new_tokens: PositiveInt = 100,
+        temperature: NonNegativeFloat = 0.0,
+        top_k: PositiveInt | None = None,
+        top_p: Probability | None = None,
+        seed: NonNegativeInt = 0,
+    ) -> Iterator[str]:
+        """Yield pieces of the text that follows a prompt, up to the end token.
+
+        A run that was trained on prompts renders it in its own style. Raises UserError for a run that is not a language
+        model, an empty prompt, and one that the tokenizer cannot encode.
+        """
+        ids = self.encode_prompt(prompt, input)
+        generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "sampling"))
+        next_token = partial(sample_token, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        tokens = generate_tokens(self.model, ids, max_new_tokens, self.tokenizer.eos_id, next_token)
+        return decode_stream(tokens, self.tokenizer.decode)
+
+    def encode_prompt(self, prompt: str, input: str = "") -> list[int]:
+        """The ids of a prompt as it is, or as an instruction in the run's prompt style. Raises UserError."""
+        if self.tokenizer is None:
+            raise UserError(
+                f"{self.folder} is not a language model: use a run that was trained on text or instructions."
+            )
+        if input and not self.prompt_style:
+            raise UserError(
+                f"input={input} belongs to an instruction, and this run was not trained on instructions: leave it out."
+            )
+        if not prompt:
+            raise UserError('The prompt is empty: give one with prompt="…".')
+        try:
+            if self.prompt_style:
+                return self.prompt_style.render([Message("user", prompt, input)], self.tokenizer)[0]
+            return self.tokenizer.encode(prompt)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    @torch.inference_mode()
+    def forecast(self, values: Values) -> Tensor:
+        """The values that follow: (T,) -> (H,), (T, C) -> (H, C), (B, T, C) -> (B, H, C)
+
+        Of a series longer than the window that the run was trained on, the last window is used. Raises UserError for a
+        run that is not a forecaster, and a series that is too short.
+        """
+        window = self.data_properties.get("window")
+        if window is None:
+            raise UserError(f"{self.folder} is not a forecaster: use a run that was trained on a series.")
+        series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
+        windows = series.view(1, -1, 1) if series.dim() == 1 else series.unsqueeze(0) if series.dim() == 2 else series
+        if windows.size(1) < window:
+            raise UserError(f"{windows.size(1)} values are fewer than the window of {window} that this run reads.")
+        predictions = self.model(windows[:, -window:])  # (B, H, C)
+        return predictions.flatten() if series.dim() == 1 else predictions[0] if series.dim() == 2 else predictions
+
+
+def load_run(
+    run: str | Path,
+    checkpoint: Literal["best", "last"] = "best",
+    accelerator: str = "auto",
+    dtype: Literal["auto", "float32"] = "auto",
+    runs: str | Path = "runs",
+) -> LoadedRun:
+    """Load a run (its folder, or `last`) or a folder in Hugging Face format.
+
+    `dtype=auto` is bfloat16 for a language model on a GPU, else float32. Raises UserError if there is no such run.
+    """
+    add_cwd_to_path()
+    device = torch_device(accelerator)
+    path = Path(run).expanduser()
+    is_hf = is_hf_folder(path) and not (path / "config.yaml").is_file()
+    folder = path.resolve() if is_hf else find_run(str(run), Path(runs))
+    config = read_hf_nodes(folder) if is_hf else read_config(folder)
+    check_targets(config)
+    tokenizer = load_tokenizer(config, folder)
+    info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}} if is_hf else read_run_info(folder)
+
+    def load_model() -> nn.Module:
+        model = load_hf_model(folder) if is_hf else load_model_from_run(folder, weights_path(folder, checkpoint))
+        is_half = dtype == "auto" and device.type == "cuda" and tokenizer is not None
+        return model.to(device, torch.bfloat16 if is_half else None)
+
+    return LoadedRun(folder, config, load_model, info, tokenizer, load_prompt_style(folder))
+
+
+def load_tokenizer(config: dict[str, Any], folder: Path) -> Any:
+    """The tokenizer that was saved with a run, or that lies in a Hugging Face folder; None if there is none."""
+    if not config["tokenizer"]:
+        return None
+    saved = folder / "tokenizer"
+    return get_class(config, "tokenizer").load(saved if saved.is_dir() else folder)
+
+
+def read_hf_nodes(folder: Path) -> dict[str, Any]:
+    """The model and tokenizer nodes that a Hugging Face folder describes."""
+    return {"model": read_model_node(folder), "tokenizer": read_tokenizer_node(folder)}
+
+
+def load_hf_model(folder: Path) -> nn.Module:
+    """The model of a Hugging Face folder with its weights."""
+    source = resolve_init_from(str(folder), folder)
+    model = build_model(read_model_node(folder), {})
+    load_source(model, source)
+    return model

@@ -1,0 +1,51 @@
+"""Losses: pure functions of a model and a batch, with a value for each target."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from seqlab.batch import IGNORE_INDEX, Batch
+from seqlab.models.language import offers_hidden
+
+
+def token_nll(model: Any, batch: Batch, chunk: int | None = None) -> Tensor:
+    """The negative log-likelihood of each target in nats, 0 for one that is ignored: inputs (B, T) -> (B, T)
+
+    With `chunk`, logits exist for so many positions at a time, and are computed again for the backward pass; a model
+    without `hidden` computes them all at once. Raises ValueError for packed records and a model that cannot tell them apart.
+    """
+    if not offers_hidden(model):
+        if batch.document_ids is not None:
+            raise ValueError(
+                f"{type(model).__name__} has no `hidden`, and packed records need it: use data that do not pack."
+            )
+        return cross_entropy(model(batch.inputs), batch.targets)
+    if chunk is None and batch.document_ids is None:
+        return cross_entropy(model(batch.inputs), batch.targets)
+    hidden = model.hidden(batch.inputs, document_ids=batch.document_ids)  # (B, T, C)
+    if chunk is None:
+        return cross_entropy(model.head(hidden), batch.targets)
+
+    def head_nll(hidden: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(model.head(hidden), targets)
+
+    pieces = zip(hidden.split(chunk, dim=1), batch.targets.split(chunk, dim=1), strict=True)
+    return torch.cat([checkpoint(head_nll, *piece, use_reentrant=False) for piece in pieces], dim=1)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """logits (B, T, V), targets (B, T) -> nats (B, T), 0 where the target is ignored"""
+    nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
+    return nll.view_as(targets)
+
+
+def forecast_errors(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Prediction minus target, 0 for a target that is NaN, and which targets are not: windows (B, T, C) -> 2 x (B, H, C)"""
+    predictions = model(batch.inputs)  # (B, H, C)
+    shapes = f"{tuple(predictions.shape)} is not {tuple(batch.targets.shape)}"
+    assert predictions.shape == batch.targets.shape, shapes
+    is_scored = ~batch.targets.isnan()
+    return torch.where(is_scored, predictions - batch.targets, 0.0), is_scored

@@ -1,0 +1,60 @@
+"""Folders in Hugging Face format: which family they belong to, and what they hold."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from torch import Tensor
+
+from seqlab.errors import UserError
+from seqlab.weights import hugging_face
+
+
+def is_hf_folder(folder: Path) -> bool:
+    """True if the folder holds a model in Hugging Face format."""
+    return (folder / "config.json").is_file()
+
+
+def read_hf_config(folder: Path) -> dict[str, Any]:
+    """config.json as plain data."""
+    return json.loads((folder / "config.json").read_text())
+
+
+def find_family(folder: Path) -> Any:
+    """The module of the folder's family. Raises UserError for a family that there is none for."""
+    families = sorted(module.name for module in iter_modules(hugging_face.__path__))
+    model_type = read_hf_config(folder).get("model_type")
+    if model_type not in families:
+        raise UserError(
+            f"{folder}/config.json has model_type={model_type}; init_from reads {', '.join(families)} folders."
+        )
+    return import_module(f"{hugging_face.__name__}.{model_type}")
+
+
+def read_model_node(folder: Path) -> dict[str, Any]:
+    """The model node that the folder describes."""
+    return find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
+
+
+def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
+    """The tokenizer node for the tokenizer files of the folder; None if it has none."""
+    family = find_family(folder)
+    has_files = all((folder / name).is_file() for name in family.TOKENIZER_FILES)
+    return dict(family.TOKENIZER) if has_files else None
+
+
+def read_state_dict(folder: Path) -> dict[str, Tensor]:
+    """The folder's weights under the names of seqlab's model. Raises UserError if there are none."""
+    from safetensors.torch import load_file
+
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(
+            f"{folder} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
+        )
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= load_file(file)
+    return find_family(folder).from_hf(tensors)

@@ -1,0 +1,122 @@
+"""How weights are put into a model: a source's before training, a run's own after it."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seqlab.adapters.base import Adapter
+from seqlab.build import build_adapter, build_model
+from seqlab.config.targets import check_targets
+from seqlab.errors import UserError
+from seqlab.runs import checkpoints
+from seqlab.runs.folder import read_config
+from seqlab.runs.run_info import read_run_info
+from seqlab.weights.hf_folder import read_state_dict
+from seqlab.weights.sources import WeightsSource, resolve_init_from
+
+Config = dict[str, Any]
+
+
+def load_source(model: nn.Module, source: WeightsSource) -> None:
+    """Load a source's weights into a model of the same architecture; a run with an adapter is merged first."""
+    if source.run:
+        load_weights_strict(model, load_model_from_run(source.run, source.weights).state_dict(), source.path)
+    elif source.weights.is_dir():
+        load_weights_strict(model, read_state_dict(source.weights), source.path)
+    else:
+        load_weights_strict(model, read_model_tensors(source.weights), source.path)
+
+
+def build_initial_model(config: Config, data_properties: dict[str, Any], run: Path) -> nn.Module:
+    """The model before training: initialised from the seed, or with the weights of `init_from`."""
+    model = build_model(config["model"], data_properties, config["seed"])
+    if config["init_from"]:
+        load_source(model, resolve_init_from(config["init_from"], run))
+    return model
+
+
+def load_model_from_run(run: Path, weights: Path) -> nn.Module:
+    """A run's model with these weights of it, its adapter merged."""
+    config, info = read_config(run), read_run_info(run)
+    check_targets(config)
+    model = build_model(config["model"], info["data_properties"] or {})
+    adapter = build_adapter(config)
+    if adapter:
+        if config["init_from"]:
+            load_source(model, resolve_init_from(config["init_from"], run))
+        adapter.apply(model)
+    load_trained_weights(model, weights, adapter)
+    return adapter.merge(model) if adapter else model
+
+
+def load_trained_weights(model: nn.Module, weights: Path, adapter: Adapter | None) -> None:
+    """Load what a run trained into its model as built: all weights, or its adapter's (from a folder or a checkpoint)."""
+    if adapter and weights.is_dir():
+        adapter.load(model, weights)
+        return
+    tensors = read_model_tensors(weights)
+    frozen = model.state_dict() if adapter and tensors.keys() == adapter.trainable_state_dict(model).keys() else {}
+    load_weights_strict(model, frozen | tensors, weights)
+
+
+def check_resumable(config: Config, data_properties: dict[str, Any], checkpoint: Path) -> None:
+    """Refuse a checkpoint whose weights are not those of the config's model. Raises UserError; reads no tensor."""
+    properties = data_properties | {name: config["data"][name] for name in data_properties if name in config["data"]}
+    with torch.device("meta"):
+        model = build_model(config["model"], properties)
+        adapter = build_adapter(config)
+        if adapter:
+            adapter.apply(model)
+    expected = adapter.trainable_state_dict(model) if adapter else model.state_dict()
+    check_shapes(expected, read_model_tensors(checkpoint, mmap=True), checkpoint)
+
+
+def read_model_tensors(checkpoint: Path, mmap: bool = False) -> dict[str, Tensor]:
+    """The model's tensors of a checkpoint under the model's own names."""
+    state = checkpoints.load_checkpoint(checkpoint, mmap).get("state_dict")
+    if not isinstance(state, dict):
+        raise UserError(f"{checkpoint} has no state_dict: it is not a checkpoint of a model; use another one.")
+    return {name.removeprefix("model."): tensor for name, tensor in state.items() if name.startswith("model.")}
+
+
+def load_weights_strict(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """load_state_dict whose error names the first tensor that does not fit. Raises UserError."""
+    check_shapes(model.state_dict(), tensors, path)
+    model.load_state_dict(tensors)
+
+
+def check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
+    """Raises UserError for the first tensor that one side lacks or has in another shape."""
+    for name in [*expected, *found]:
+        ours, theirs = expected.get(name), found.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            shapes = [str(tuple(tensor.shape)) if tensor is not None else "missing" for tensor in (theirs, ours)]
+            raise UserError(
+                f"The weights of {path} are of another architecture: {name} is {shapes[0]} there and {shapes[1]} in this "
+                "model. Leave model= and its sizes out, and they follow the weights."
+            )
+
+
+def build_reference(model: nn.Module, adapter: Adapter | None) -> Callable[[], AbstractContextManager[nn.Module]]:
+    """The model as it is now, for a task that compares with it: `with reference() as model` gives it in eval mode.
+
+    It is a frozen copy, or with an adapter the same weights with the adapter disabled.
+    """
+    frozen = model if adapter else copy.deepcopy(model).requires_grad_(False)
+
+    @contextmanager
+    def reference() -> Iterator[nn.Module]:
+        frozen.to(next(model.parameters()).device)
+        was_training = frozen.training
+        with torch.no_grad(), adapter.disabled(model) if adapter else nullcontext():
+            try:
+                yield frozen.eval()
+            finally:
+                frozen.train(was_training)
+
+    return reference
