@@ -106,7 +106,7 @@ def test_a_process_is_set_up_for_training() -> None:
 
 @pytest.mark.parametrize("devices", [0, -2, "two", 1.5, True, [], ["a"], None])
 def test_what_counts_no_devices_is_refused(devices: object) -> None:
-    with pytest.raises(UserError, match="counts no devices"):
+    with pytest.raises(UserError, match="is not a number of devices"):
         device.resolve_device({"accelerator": "cpu", "precision": "32-true", "devices": devices}, SAFE)
 
 

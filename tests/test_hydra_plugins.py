@@ -65,7 +65,7 @@ def test_ranges_that_a_sampler_draws_from() -> None:
         ["a=tag(log,interval(1e-4,1e-1))", "b=range(8,33,8)", "c=x,y", "d=interval(1,9)", "e=1", "f=choice(2,4)"], None
     )
     assert build_search_space(typed) == {
-        "words": ["e=1"],
+        "overrides": ["e=1"],
         "ranges": {
             "a": {"low": 1e-4, "high": 1e-1, "log": True},
             "b": {"low": 8, "high": 32, "step": 8},

@@ -99,7 +99,7 @@ def test_it_ranks_runs_of_different_models_and_overlays_them(ask: Ask, tmp_path:
     scalars = ask("plugin/scalars/tags")
     assert all({"train/loss", "val/loss", "lr", "grad_norm"} <= set(scalars[run]) for run in runs)
     layout = ask("plugin/custom_scalars/layout")
-    assert layout["category"][0]["chart"][0]["multiline"]["tag"] == ["train/loss", "val/loss"]
+    assert layout["category"][0]["chart"][0]["multiline"]["tag"] == ["train/loss_step", "train/loss", "val/loss"]
     images = ask("plugin/images/tags")
     assert "test/forecast" in images[runs[0]]
     assert "learning_curves" in images["report"]

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"hydra-core": "hydra", "pyyaml": "yaml"}
+MODULES = {"hydra-core": "hydra", "pyyaml": "yaml", "annotated-types": "annotated_types"}
 NEEDED_BY_OTHERS = {"tensorboard"}  # by torch.utils.tensorboard
 
 

@@ -28,7 +28,7 @@ def test_every_value_has_its_source(seqlab, tmp_path) -> None:
     assert said["threads"] == "task/forecasting.yaml; replaces null of train.yaml"
     assert said["objective.metric"].startswith("seqlab, on this machine")
     assert said["callbacks.early_stopping.patience"] == "callbacks/early_stopping.yaml"
-    assert said["tokenizer"] == "the choice none"
+    assert said["tokenizer"] == "the option none"
     assert all(said.values())
     assert not (tmp_path / "runs").exists()
 

@@ -37,7 +37,7 @@ def test_runs_are_listed_filtered_and_sorted(trained: Path, seqlab) -> None:
     [
         (["sort=val/los"], "has val/los"),
         (["modle=gru"], "Did you mean model?"),
-        (["gru"], "is no key=value"),
+        (["gru"], "is not key=value"),
         (["limit=0"], "limit=0"),
     ],
 )
@@ -71,7 +71,7 @@ def test_report_of_a_sweep(trained: Path, seqlab) -> None:
     assert answer.status == 0, answer.err
     assert "best train/loss" in answer.out
     assert (next(trained.glob("*/*/sweep.json")).parent / "results.csv").exists()
-    assert "is no sweep" in seqlab("report", f"run={trained}").err
+    assert "is not a sweep" in seqlab("report", f"run={trained}").err
 
 
 @pytest.mark.parametrize("dirty", [True, False])
@@ -82,4 +82,4 @@ def test_code_that_was_not_committed_may_differ(dirty: bool, seqlab, tmp_path: P
         update_run_info(run, git={"commit": "abc", "dirty": dirty})
     answer = seqlab("diff", f"a={runs[0]}", f"b={runs[1]}")
     assert "The two runs are the same" in answer.out
-    assert ("The code may differ besides" in answer.out) == dirty
+    assert ("The code may differ as well" in answer.out) == dirty

@@ -13,7 +13,7 @@ WRONG = {
     "train modle=gpt": ["modle", "Did you mean model"],
     "train model.hiden_size=3": ["model.hiden_size", "Did you mean model.hidden_size"],
     "train trainer.max_epoch=3": ["trainer.max_epoch", "Did you mean trainer.max_epochs"],
-    "train optimizer.lr=fast": ["optimizer.lr=fast", "no number"],
+    "train optimizer.lr=fast": ["optimizer.lr=fast", "a number of at least 0"],
     "train optimizer.lr=-1": ["optimizer.lr=-1", "at least 0"],
     "train trainer.max_epochs=-3": ["trainer.max_epochs=-3", "at least 1"],
     "train model.hidden_size=0": ["model.hidden_size=0", "at least 1"],
@@ -22,8 +22,8 @@ WRONG = {
     "train data=verdict model=lstm": ["model=lstm and data=verdict do not fit", "data=sine", "model=distilgpt2"],
     "train model=gpt": ["model=gpt and data=sine do not fit", "data=instruction or text or verdict"],
     "train data=verdict task=forecasting": ["do not fit"],
-    "train tokenizer=char": ["tokenizer=char", "leave it out"],
-    "train adapter=lora": ["adapter=lora", "leave it out"],
+    "train tokenizer=char": ["tokenizer=char has no effect", "Leave it out"],
+    "train adapter=lora": ["adapter=lora has no effect", "Leave it out"],
     "train data=verdict tokenizer=none": ["data=verdict needs a tokenizer", "tokenizer=char"],
     "train data=text": ["data.path is missing"],
     "train data=text data.path=nix.txt tokenizer=char": ["nix.txt", "data.path=<file>"],
@@ -63,17 +63,17 @@ WRONG = {
     "train start=maybe": ["start=maybe", "start=false"],
     "reproduce run=nowhere": ["nowhere does not exist"],
     "reproduce": ["run is missing"],
-    "train model=rnn,lstm": ["model=rnn,lstm is several values", "type -m"],
-    "train seed=range(1,4)": ["seed=range(1,4) is several values", "type -m"],
+    "train model=rnn,lstm": ["model=rnn,lstm has several values", "type -m"],
+    "train seed=range(1,4)": ["seed=range(1,4) has several values", "type -m"],
     "train seed=1,": ["seed=1, cannot be read"],
-    "train seed=null": ["seed=None is no number"],
-    "train logger=null": ["logger=null is no choice", "none, tensorboard"],
+    "train seed=null": ["seed=null does not fit"],
+    "train logger=null": ["logger=null is not an option", "none, tensorboard"],
     "train model=[]": ["There is no model in this config"],
     "train objective=null": ["There is no objective in this config"],
-    "train objective.metric=null": ["objective.metric=null says nothing"],
-    "train paths.runs=null": ["paths.runs=null says nothing"],
-    "train ~model": ["~model takes away what every run needs"],
-    "train ~trainer.max_steps": ["~trainer.max_steps takes away"],
+    "train objective.metric=null": ["objective.metric=null has no meaning"],
+    "train paths.runs=null": ["paths.runs=null has no meaning"],
+    "train ~model": ["~model removes what every run needs"],
+    "train ~trainer.max_steps": ["~trainer.max_steps removes"],
     "train ~model._target_": ["model names no class"],
     "train callbacks.early_stopping=true": ["callbacks.early_stopping names no class"],
     "train +objective.mod=max": ["There is no objective.mod", "Did you mean mode"],
@@ -83,8 +83,8 @@ WRONG = {
     "train -m seed=1,2 device=cuda": ["device=cuda", "device=cpu"],
     "train -m seed=1,2 allow=[nosuch.pkg] model=nosuch": ["There is no model=nosuch"],
     "train +callbacks.foo=3": ["callbacks.foo names no class"],
-    "evaluate run=last split=val,test": ["split=val,test is several values", "give one"],
-    "train foo": ["foo is no key=value"],
+    "evaluate run=last split=val,test": ["split=val,test has several values", "give one"],
+    "train foo": ["foo is not key=value"],
     "train init_from=nowhere data=verdict": ["init_from=nowhere"],
     "train resume=nowhere": ["nowhere does not exist"],
     "train resume=last": ["There is no run below"],
@@ -97,7 +97,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("command", WRONG)
-def test_a_mistake_ends_in_one_sentence(command: str, seqlab, story: Path) -> None:
+def test_a_users_error_ends_in_one_sentence(command: str, seqlab, story: Path) -> None:
     answer = seqlab(*command.split())
     assert answer.status == 1
     *_, sentence = answer.err.strip().splitlines()
@@ -122,7 +122,7 @@ RECORD = {"instruction": "Say it.", "input": "", "output": "It."}
         (json.dumps([RECORD] * 20)[:-30], ["is not JSON", "record 20"]),
         (json.dumps([RECORD, {"instruction": "Say it."}]), ["Record 2", "output"]),
         (json.dumps([RECORD, ["no", "object"]]), ["Record 2"]),
-        (json.dumps({"instruction": "Say it."}), ["no list of records"]),
+        (json.dumps({"instruction": "Say it."}), ["is not a list of records"]),
         (json.dumps([RECORD | {"output": " "}]), ["Record 1", "output"]),
     ],
 )

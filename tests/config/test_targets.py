@@ -89,7 +89,7 @@ def test_a_config_may_not_allow_itself_a_package(seqlab, tmp_path: Path) -> None
     (folder / "evil.yaml").write_text("# @package _global_\nallow: [os]\nmodel: {_target_: os.system}\n")
     answer = seqlab("train", "experiment=evil", "--config-dir", str(tmp_path / "mine"))
     assert answer.status == 1
-    assert "may not allow itself" in answer.err
+    assert "may not allow packages itself" in answer.err
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from seqlab.data.instruction import InstructionDataModule, collate, read_examples
+from seqlab.data.instruction import InstructionDataModule, collate_examples, read_examples, to_messages
 from seqlab.errors import UserError
-from seqlab.prompts.styles import alpaca, phi, stanford_alpaca
+from seqlab.prompts.styles import STYLES, Message
 from seqlab.tokenizers.byte import ByteTokenizer
 from seqlab.tokenizers.gpt2 import GPT2Tokenizer
 
@@ -36,6 +36,10 @@ def written(path: Path, records: Any, **changes: Any) -> InstructionDataModule:
     return data
 
 
+def alpaca(instruction: str, input: str = "") -> str:
+    return STYLES["alpaca"].format_prompt([Message("user", instruction, input)])
+
+
 def record(number: int, output: str = "yes") -> dict[str, str]:
     return {"instruction": f"Do {number}", "input": "", "output": output}
 
@@ -47,8 +51,10 @@ def test_splits_in_file_order(shared: Path) -> None:
     assert (len(records), sum(r["input"] != "" for r in records)) == (1100, 325)
     starts = [data.splits[split][0] for split in ("train", "val", "test")]
     assert starts == [data.encode_example(records[number]) for number in (0, 842, 935)]
-    assert data.sample_prompt(None) == alpaca(records[842]["instruction"], records[842]["input"])
-    assert data.dropped == 0
+    text, ids = data.sample_prompt(None)
+    assert text == alpaca(records[842]["instruction"], records[842]["input"])
+    assert gpt2(shared).decode(ids) == text
+    assert data.num_dropped == 0
 
 
 def test_token_lengths_of_all_records(shared: Path) -> None:
@@ -64,29 +70,20 @@ def test_token_lengths_of_other_formats(shared: Path, format: str, number: int, 
     assert len(data.splits["train"][number][0]) - 1 == tokens
 
 
-def test_formats() -> None:
-    assert phi("Add.", "1 2") == "<|user|>\nAdd.\n1 2\n<|assistant|>:\n"
-    assert phi("Add.") == "<|user|>\nAdd.\n<|assistant|>:\n"
-    assert alpaca("Add.", "1 2").endswith("request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n")
-    assert "### Input" not in alpaca("Add.")
-    assert alpaca("Add.") == stanford_alpaca("Add.")
-    assert "paired with an input that provides further context." in stanford_alpaca("Add.", "1 2")
-
-
 def test_supervised_tokens_of_all_records(shared: Path) -> None:
     data = published(shared, val_fraction=0, test_fraction=0)
     batches = list(data.split_dataloader("train"))
-    assert sum(int((targets != -100).sum()) for _, targets in batches) == 14_439
+    assert sum(int((targets != -100).sum()) for _, targets, _ in batches) == 14_439
     assert sum(len(ids) for ids, _ in data.splits["train"]) == 63_125
-    assert sum(int((targets == EOS).sum()) for _, targets in batches) == 1_100  # one end each, though pad == eos
+    assert sum(int((targets == EOS).sum()) for _, targets, _ in batches) == 1_100  # one end each, though pad == eos
     everything = published(shared, val_fraction=0, test_fraction=0, mask_prompt=False)
-    supervised = sum(int((targets != -100).sum()) for _, targets in everything.split_dataloader("train"))
+    supervised = sum(int((targets != -100).sum()) for _, targets, _ in everything.split_dataloader("train"))
     assert supervised == 63_125 - 1_100  # the first token of a record is nobody's target
 
 
 def test_supervised_tokens_of_record_999(shared: Path) -> None:
     data = published(shared, val_fraction=0, test_fraction=0)
-    inputs, targets = data.collate([data.splits["train"][number] for number in (999, 122)])
+    inputs, targets, _ = data.collate([data.splits["train"][number] for number in (999, 122)])
     assert targets[0][targets[0] != -100].tolist() == ANSWER_999
     scored = (targets[0] != -100).nonzero().flatten()
     assert torch.equal(inputs[0, scored[1:]], targets[0, scored[:-1]])
@@ -95,10 +92,13 @@ def test_supervised_tokens_of_record_999(shared: Path) -> None:
 def test_the_prompt_for_inference_is_the_prefix_for_training(shared: Path) -> None:
     data = published(shared, val_fraction=0, test_fraction=0)
     for number, raw in enumerate(read_examples(data.files[0])[:300]):
-        ids, prompt = data.splits["train"][number]
-        assert gpt2(shared).encode(data.render(raw["instruction"], raw["input"])) == ids[:prompt]
+        ids, mask = data.splits["train"][number]
+        prompt = mask.index(True)
+        assert data.prompt_style.render(to_messages(raw)[:1], gpt2(shared)) == (ids[:prompt], mask[:prompt])
+        assert gpt2(shared).encode(alpaca(raw["instruction"], raw["input"])) == ids[:prompt]
         assert gpt2(shared).decode(ids[prompt:-1]) == raw["output"]
-    assert gpt2(shared).encode(data.sample_prompt("Add.")) == gpt2(shared).encode(alpaca("Add."))
+        assert all(mask[prompt:])
+    assert data.sample_prompt("Add.") == (alpaca("Add."), gpt2(shared).encode(alpaca("Add.")))
 
 
 ITEMS = [0, 1, 2, 3, 4, EOS], [5, 6, EOS], [7, 8, 9, EOS]
@@ -115,20 +115,22 @@ INPUTS = [[0, 1, 2, 3, 4], [5, 6, EOS, EOS, EOS], [7, 8, 9, EOS, EOS]]
     ],
 )
 def test_collate(items: Any, prompts: tuple[int, ...] | None, inputs: list, targets: list) -> None:
-    lengths = prompts or [0] * len(items)
-    batch = collate(list(zip(items, lengths, strict=True)), EOS, mask_prompt=prompts is not None)
-    assert [part.tolist() for part in batch] == [inputs, targets]
-    assert all(part.dtype == torch.int64 for part in batch)
+    masks = [
+        [n >= length for n in range(len(ids))] for ids, length in zip(items, prompts or [0] * len(items), strict=True)
+    ]
+    batch = collate_examples(list(zip(items, masks, strict=True)), EOS)
+    assert [batch.inputs.tolist(), batch.targets.tolist(), batch.document_ids] == [inputs, targets, None]
+    assert batch.inputs.dtype == batch.targets.dtype == torch.int64
 
 
 def test_records_longer_than_the_context_are_dropped_and_counted(tmp_path: Path) -> None:
     records = [record(1), record(2, "x" * 500), record(3)]
     exact = len(alpaca("Do 1")) + len("yes")  # the end token is only a target
     data = written(tmp_path / "r.json", records, context_length=exact)
-    assert (len(data.splits["train"]), data.dropped) == (2, 1)
+    assert (len(data.splits["train"]), data.num_dropped) == (2, 1)
     assert all(ids[-1] == 256 for ids, _ in data.splits["train"])  # nothing lost its end
     with pytest.raises(
-        UserError, match=rf"All 3 train records of r.json are longer than .*={exact - 1} tokens: take {exact + 497}"
+        UserError, match=rf"All 3 train records of r.json are longer than .*={exact - 1} tokens: use {exact + 497}"
     ):
         written(tmp_path / "r.json", records, context_length=exact - 1)
 
@@ -140,7 +142,7 @@ def test_records_longer_than_the_context_are_dropped_and_counted(tmp_path: Path)
         ({"instruction": "Do", "output": "  "}, "Record 2 of .* has no text under output"),
         ({"output": "yes"}, "Record 2 of .* has no text under instruction"),
         ({"instruction": "Do", "input": 3, "output": "yes"}, "Record 2 of .* has no text under input"),
-        (["Do", "yes"], "Record 2 of .* is no object"),
+        (["Do", "yes"], "Record 2 of .* is not an object"),
     ],
 )
 def test_a_malformed_record_is_named_by_its_number(tmp_path: Path, bad: Any, message: str) -> None:
@@ -153,7 +155,7 @@ def test_what_is_no_list_of_records_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"r.json is not JSON: .* line 9, .*record 2"):
         written(tmp_path / "r.json", broken)
     for nothing in ("{}", "[]", '"text"'):
-        with pytest.raises(UserError, match="no list of records"):
+        with pytest.raises(UserError, match="is not a list of records"):
             written(tmp_path / "r.json", nothing)
 
 
@@ -166,4 +168,6 @@ def test_records_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 def test_a_missing_input_is_an_empty_one(tmp_path: Path) -> None:
     data = written(tmp_path / "r.json", [{"instruction": "Do 1", "output": "yes"}])
     assert data.splits["train"][0] == data.encode_example(record(1))
-    assert InstructionDataModule.tokenizer_training_texts(path=str(tmp_path / "r.json")) == alpaca("Do 1") + "yes"
+    assert list(InstructionDataModule.tokenizer_training_texts("all", path=str(tmp_path / "r.json"))) == [
+        alpaca("Do 1") + "yes"
+    ]

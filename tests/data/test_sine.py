@@ -20,10 +20,10 @@ def sine(**changes: Any) -> SineDataModule:
 def test_shapes_and_split_as_published() -> None:
     data = sine()
     assert {split: len(pairs) for split, pairs in data.splits.items()} == {"train": 800, "test": 200}
-    [(windows, values)] = data.train_dataloader()
+    [(windows, values, _)] = data.train_dataloader()
     assert (windows.shape, values.shape) == ((800, 20, 1), (800, 1, 1))
     assert windows.dtype == values.dtype == torch.float32
-    [(windows, values)] = data.test_dataloader()
+    [(windows, values, _)] = data.test_dataloader()
     assert (windows.shape, values.shape) == ((200, 20, 1), (200, 1, 1))
     assert data.val_dataloader() == []
     assert (data.channels, data.window, data.horizon) == (1, 20, 1)
@@ -36,7 +36,7 @@ def test_the_noise_is_that_of_numpys_global_seed(seed: int) -> None:
     state = np.random.get_state()[1].copy()
     data = sine(seed=seed)
     assert (np.random.get_state()[1] == state).all()  # the global generator was not touched
-    windows, values = data.splits["train"].inputs, data.splits["train"].targets
+    windows, values = data.splits["train"].windows, data.splits["train"].targets
     for number in (0, 1, 799):
         assert windows[number, :, 0].numpy() == pytest.approx(series[number : number + 20], abs=1e-6)
         assert values[number, 0, 0].item() == pytest.approx(series[number + 20], abs=1e-6)
@@ -47,14 +47,14 @@ def test_the_noise_is_that_of_numpys_global_seed(seed: int) -> None:
 def test_validation_is_cut_from_the_end_of_the_800() -> None:
     whole, cut = sine().splits, sine(val_fraction=0.1).splits
     assert {split: len(pairs) for split, pairs in cut.items()} == {"train": 720, "val": 80, "test": 200}
-    assert torch.equal(cut["train"].inputs, whole["train"].inputs[:720])
-    assert torch.equal(cut["val"].inputs, whole["train"].inputs[720:])
+    assert torch.equal(cut["train"].windows, whole["train"].windows[:720])
+    assert torch.equal(cut["val"].windows, whole["train"].windows[720:])
     assert torch.equal(cut["test"].targets, whole["test"].targets)
 
 
 def test_targets_are_the_values_after_the_window() -> None:
     data = sine(window=5, horizon=3, length=60, test_fraction=0.0)
-    windows, values = data.splits["train"].inputs, data.splits["train"].targets
+    windows, values = data.splits["train"].windows, data.splits["train"].targets
     assert (windows.shape, values.shape) == ((53, 5, 1), (53, 3, 1))
     assert torch.equal(values[:-5, :1], windows[5:, :1])
     assert torch.equal(values[:-1, 1:], values[1:, :-1])
@@ -84,5 +84,5 @@ def test_baselines_of_a_longer_horizon_and_of_no_noise() -> None:
 
 
 def test_a_sine_too_short_for_a_window_is_refused() -> None:
-    with pytest.raises(UserError, match=r"data.length=20 has no training window of 20 values and 1"):
+    with pytest.raises(UserError, match=r"data.length=20 is too short for a training window of 20 values and 1"):
         sine(length=20)

@@ -41,6 +41,10 @@ def verdict(shared: Path, **changes: Any) -> TextDataModule:
     return data
 
 
+def first_tokens(windows: TokenWindowDataset) -> list[int]:
+    return windows.__getitems__([0]).inputs[0, :8].tolist()
+
+
 @pytest.mark.parametrize(("tokens", "count"), [(1, 0), (4, 0), (5, 1), (8, 1), (9, 2), (12, 2), (13, 3)])
 def test_window_counts_of_few_tokens(tokens: int, count: int) -> None:
     assert len(TokenWindowDataset(torch.arange(tokens), length=4, stride=4)) == count
@@ -53,7 +57,7 @@ def test_windows_are_all_those_that_fit_and_their_targets_one_token_later(count:
     starts = [start for start in range(0, count, stride) if start + length + 1 <= count]
     assert len(windows) == len(starts)
     for number, start in enumerate(starts):
-        inputs, targets = windows[number]
+        inputs, targets = (part[0] for part in windows.__getitems__([number])[:2])
         assert inputs.tolist() == list(range(start, start + length))
         assert torch.equal(targets[:-1], inputs[1:])
         assert targets[-1] == start + length
@@ -62,7 +66,7 @@ def test_windows_are_all_those_that_fit_and_their_targets_one_token_later(count:
 
 def test_published_windows_of_the_verdict(shared: Path) -> None:
     data = verdict(shared, context_length=4, batch_size=8, val_fraction=0)
-    inputs, targets = next(iter(data.split_dataloader("train")))
+    inputs, targets, _ = next(iter(data.split_dataloader("train")))
     assert (inputs.tolist(), targets.tolist()) == (INPUTS, TARGETS)
     tokens = data.splits["train"].tokens
     assert len(tokens) == 5_145
@@ -78,14 +82,17 @@ def test_published_split_of_the_verdict(shared: Path) -> None:
     data = verdict(shared, batch_size=2)
     train, val = data.splits["train"], data.splits["val"]
     assert (len(train.tokens), len(val.tokens), len(train), len(val)) == (4_612, 534, 18, 2)
-    assert train[0][0][:8].tolist() == [40, 367, 2885, 1464, 1807, 3619, 402, 271]
-    assert val[0][0][:8].tolist() == [518, 6, 14707, 588, 257, 2156, 286, 4116]
+    assert first_tokens(train) == [40, 367, 2885, 1464, 1807, 3619, 402, 271]
+    assert first_tokens(val) == [518, 6, 14707, 588, 257, 2156, 286, 4116]
     batches = [*data.train_dataloader()], [*data.val_dataloader()]
     assert [len(split) for split in batches] == [9, 1]
     assert all(
-        part.shape == (2, 256) and part.dtype == torch.int64 for split in batches for batch in split for part in batch
+        part.shape == (2, 256) and part.dtype == torch.int64
+        for split in batches
+        for batch in split
+        for part in batch[:2]
     )
-    assert [sum(targets.numel() for _, targets in split) for split in batches] == [4_608, 512]
+    assert [sum(batch.targets.numel() for batch in split) for split in batches] == [4_608, 512]
     assert data.test_dataloader() == []
 
 
@@ -141,6 +148,13 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_sample_begins_with_the_first_words(story: Path) -> None:
     data = TextDataModule(str(story), ByteTokenizer(), context_length=8)
     data.setup()
-    assert data.sample_prompt(None) == "The river ran past"
-    assert data.sample_prompt("Once") == "Once"
-    assert TextDataModule.tokenizer_training_texts(path=str(story)) == story.read_text()
+    assert data.sample_prompt(None) == ("The river ran past", list(b"The river ran past"))
+    assert data.sample_prompt("Once") == ("Once", list(b"Once"))
+
+
+def test_a_tokenizer_learns_from_the_training_split_or_from_all(story: Path) -> None:
+    text = story.read_text()
+    (train,) = TextDataModule.tokenizer_training_texts("train", path=str(story), val_fraction=0.2, test_fraction=0.1)
+    assert text.startswith(train)
+    assert len(train) == int(0.7 * len(text))
+    assert list(TextDataModule.tokenizer_training_texts("all", path=str(story), val_fraction=0.2)) == [text]

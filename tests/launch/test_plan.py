@@ -62,12 +62,12 @@ def test_memory_is_of_the_right_size(seqlab, tiny: list[str]) -> None:
 def test_the_plan_of_a_sweep_finds_the_job_that_cannot_be(seqlab, tmp_path: Path) -> None:
     answer = seqlab("train", "-m", "model=rnn,gru", "model.hidden_size=4,four", "device=cpu", "plan=true")
     assert answer.status == 1
-    assert "001 is refused: model.hidden_size=four is no number" in answer.out
+    assert "001 is refused: model.hidden_size=four does not fit" in answer.out
     assert "2 of 4 jobs can run" in answer.out
     assert re.search(r"000 +rnn +4 ", answer.out)
     answer = seqlab("train", "-m", "seed=1,2", "+callbacks.metrics.loud=1", "device=cpu", "plan=true")
     assert answer.status == 1
-    assert "callbacks.metrics.loud is no keyword of TrainingMetrics" in answer.out
+    assert "callbacks.metrics.loud is not a keyword of TrainingMetrics" in answer.out
     assert not (tmp_path / "runs").exists()
 
 

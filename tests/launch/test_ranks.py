@@ -49,7 +49,7 @@ def only_run(folder: Path, runs: str = "runs") -> Path:
     return run
 
 
-def losses(run: Path, tag: str = "train/loss") -> list[tuple[int, float]]:
+def losses(run: Path, tag: str = "train/loss_step") -> list[tuple[int, float]]:
     """A curve as TensorBoard shows it."""
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
@@ -81,7 +81,7 @@ def test_two_processes_look_and_count_like_one(story: Path, tmp_path: Path) -> N
     assert alone["metrics"]["last"].keys() == together["metrics"]["last"].keys()
     for name, value in alone["metrics"]["last"].items():
         assert together["metrics"]["last"][name] == pytest.approx(value, rel=1e-6, abs=1e-6)
-    for tag in ("train/loss", "val/loss", "grad_norm", "tokens"):
+    for tag in ("train/loss", "train/loss_step", "val/loss", "grad_norm", "tokens"):
         here, there = losses(one, tag), losses(two, tag)
         assert [step for step, _ in here] == [step for step, _ in there]
         assert [v for _, v in there] == pytest.approx([v for _, v in here], rel=2e-6)
@@ -198,7 +198,7 @@ def test_a_signal_stops_all_ranks_after_the_same_step(everyone: bool, story: Pat
         os.kill(child, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with resume=" in err
+    assert "continue with resume=" in err
     assert "Traceback" not in err
     said = record(run)
     assert said["status"] == "interrupted"

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from seqlab.runs.folder import read_run_info, update_run_info
+from seqlab.runs.run_info import read_run_info, update_run_info
 
 
 def runs(folder: Path) -> list[Path]:
@@ -61,7 +61,7 @@ def test_what_is_not_done_or_cannot_be_done_again_is_refused(
     story.unlink()
     answer = seqlab("reproduce", f"run={run}")
     assert answer.status == 1
-    assert "did not come to its end" in answer.err
+    assert "did not finish" in answer.err
     assert seqlab("reproduce", "run=nowhere").status == 1
     shutil.rmtree(run)
     assert json.dumps([str(left) for left in tmp_path.glob("runs/*/*")]) == "[]"

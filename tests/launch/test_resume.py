@@ -15,13 +15,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seqlab.callbacks.checkpoint import Checkpoint
+from seqlab.callbacks.interrupt import Interrupt
 from seqlab.callbacks.metrics import TrainingMetrics
 from seqlab.callbacks.recorder import RunRecorder
 from seqlab.errors import Interrupted
 from seqlab.runs import checkpoints
-from seqlab.runs.folder import update_run_info
-from seqlab.runs.objective import Objective
-from seqlab.runs.run_info import process_identity
+from seqlab.runs.process import process_identity
+from seqlab.runs.run_info import update_run_info
 
 LONG = pytest.mark.long
 
@@ -133,7 +133,7 @@ def test_every_step_of_an_epoch_and_its_boundary_can_be_resumed(
 ) -> None:
     kept = Kept(seqlab, tmp_path, TASKS[task].split(), monkeypatch)
     assert kept.steps == 2 * STEPS[task]
-    assert [step for step, _ in kept.end[2]["train/loss"]] == list(range(1, kept.steps + 1))
+    assert [step for step, _ in kept.end[2]["train/loss_step"]] == list(range(1, kept.steps + 1))
     for step in range(1, STEPS[task] + 2):
         kept.assert_resumes_after(step)
 
@@ -220,7 +220,7 @@ def test_validating_and_sampling_more_often_changes_nothing(seqlab, story: Path,
         answer = seqlab(*words, *more, f"paths.runs={name}")
         assert answer.status == 0, answer.err
         (run,) = tmp_path.glob(f"{name}/*/*")
-        losses.append(curves(run)["train/loss"])
+        losses.append(curves(run)["train/loss_step"])
         ends.append(weights(run / "checkpoints" / "last.ckpt"))
     assert losses[0] == losses[1] == losses[2]
     for end in ends[1:]:
@@ -246,19 +246,22 @@ def test_what_cannot_be_gone_on_with_is_refused_and_left_as_it_was(seqlab, finis
         ("model=gpt2",): "model=gpt2 cannot be changed",
         (): "is finished: it has made 3 steps",
         ("trainer.max_epoch=3",): "Did you mean trainer.max_epochs",
-        ("trainer.max_steps=4", "optimizer.lr=-1"): "out of range",
-        ("trainer.max_steps=4", "model.n_embd=32"): "model.n_embd=32 cannot be changed in a run that has begun with 16",
+        ("trainer.max_steps=4", "optimizer.lr=-1"): "does not fit",
+        (
+            "trainer.max_steps=4",
+            "model.n_embd=32",
+        ): "model.n_embd=32 cannot be changed in a run that was started with 16",
         ("trainer.max_steps=4", "data.context_length=24"): "data.context_length=24 cannot be changed",
-        ("trainer.max_steps=4", "data.batch_size=12"): "the samples it has seen, or its weights, hang on it",
+        ("trainer.max_steps=4", "data.batch_size=12"): "the samples it has seen, or its weights, depend on it",
         ("trainer.max_steps=4", "seed=3"): "seed=3 cannot be changed",
         ("trainer.max_steps=4", "init_from=nowhere"): "init_from=nowhere cannot be changed",
         ("trainer.max_steps=4", "data.path=other.txt"): "other.txt, which this run was trained on, is not there",
-        ("trainer.max_steps=4", "trainer.devices=two"): "trainer.devices=two counts no devices",
+        ("trainer.max_steps=4", "trainer.devices=two"): "trainer.devices=two is not a number of devices",
         ("trainer.max_steps=4", "trainer.accelerator=tpu"): "this machine has no such device",
         ("trainer.max_steps=4", "optimizer.lr=0.1,0.2"): "is a list of values to sweep over",
-        ("trainer.max_steps=4", "-m"): "not with -m",
+        ("trainer.max_steps=4", "-m"): "without -m",
         ("trainer.max_steps=3",): "is finished: it has made 3 steps",
-        ("trainer.max_epochs=0",): "out of range",
+        ("trainer.max_epochs=0",): "does not fit",
     }.items():
         answer = seqlab("train", "resume=last", *words)
         assert answer.status == 1
@@ -324,7 +327,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_one_curve(
             seqlab("train", *TASKS["pretraining"].split(), "trainer.max_epochs=1", "trainer.log_every_n_steps=1")
     answer = seqlab("train", "resume=last")
     assert answer.status == 0, answer.err
-    assert [step for step, _ in curves(only_run(tmp_path))["train/loss"]] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in curves(only_run(tmp_path))["train/loss_step"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_best_weights_are_those_that_the_record_names(seqlab, story: Path, tmp_path: Path) -> None:
@@ -359,7 +362,7 @@ def test_a_run_that_is_being_trained_is_not_resumed(seqlab, finished: Path) -> N
     answer = seqlab("train", "resume=last", "trainer.max_steps=5")
     assert answer.status == 1
     assert f"is being trained by process {os.getppid()}" in answer.err
-    for dead in ({"boot_id": "before the power cut"}, {"pid": 2**22 + 1}, {"begun": 1}):
+    for dead in ({"pid": 2**22 + 1}, {"started": 1}):
         update_run_info(finished, status="running", process=process_identity(os.getppid()) | dead)
         steps = record(finished)["steps"] + 1
         assert seqlab("train", "resume=last", f"trainer.max_steps={steps}").status == 0
@@ -441,7 +444,7 @@ def test_the_one_before_does_not_take_the_place_of_a_whole_one(seqlab, interrupt
     before = contents(interrupted)
     answer = seqlab("train", f"resume={interrupted / 'checkpoints' / 'previous.ckpt'}")
     assert answer.status == 1
-    assert f"go on from it with resume={interrupted}" in answer.err
+    assert f"continue from it with resume={interrupted}" in answer.err
     assert contents(interrupted) == before
 
 
@@ -479,7 +482,7 @@ def test_a_signal_saves_and_the_run_resumes(number: int, story: Path, seqlab, tm
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with resume=" in err
+    assert "continue with resume=" in err
     assert "Traceback" not in err
     run = only_run(tmp_path)
     said = record(run)
@@ -490,7 +493,24 @@ def test_a_signal_saves_and_the_run_resumes(number: int, story: Path, seqlab, tm
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(tmp_path, Objective("val/loss", "min"))
-    checkpoint.ask_to_stop(signal.SIGINT, None)
+    interrupt = Interrupt(tmp_path)
+    interrupt.handle_signal(signal.SIGINT, None)
     with pytest.raises(Interrupted, match="Stopped at once"):
-        checkpoint.ask_to_stop(signal.SIGINT, None)
+        interrupt.handle_signal(signal.SIGINT, None)
+
+
+def test_without_checkpoints_a_signal_still_ends_the_run_after_its_step(
+    seqlab, story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = TrainingMetrics.on_train_batch_end
+
+    def press_ctrl_c(self, trainer, *rest) -> None:
+        log(self, trainer, *rest)
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingMetrics, "on_train_batch_end", press_ctrl_c)
+    answer = seqlab("train", *TASKS["pretraining"].split(), "callbacks.checkpoint=null")
+    assert answer.status == 130
+    assert "Stopped at step 4; nothing was saved" in answer.err
+    assert (record(only_run(tmp_path))["status"], record(only_run(tmp_path))["steps"]) == ("interrupted", 4)

@@ -105,7 +105,7 @@ def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not() -> None:
 @pytest.mark.parametrize("pieces", [[1] * 12, [5, 1, 6], [12]])
 def test_cached_logits_equal_uncached_ones(variant: dict[str, Any], pieces: list[int]) -> None:
     model, inputs = tiny(**variant), tokens(2, 12)
-    cache: list = []
+    cache = model.init_cache(2, 12)
     cached = torch.cat([model.head(model.hidden(piece, cache=cache)) for piece in inputs.split(pieces, 1)], 1)
     torch.testing.assert_close(cached, model(inputs), rtol=0, atol=1e-5)
 
@@ -132,8 +132,8 @@ def test_positions_restart_with_each_packed_record() -> None:
 def test_more_tokens_than_the_context_are_refused() -> None:
     with pytest.raises(ValueError, match="13 tokens are more than the context of 12"):
         tiny()(tokens(1, 13))
-    cache: list = []
     model = tiny()
+    cache = model.init_cache(1, 12)
     model.hidden(tokens(1, 12), cache=cache)
     with pytest.raises(ValueError, match="13 tokens"):
         model.hidden(tokens(1, 1), cache=cache)

@@ -27,7 +27,7 @@ def test_shapes(model: type[RecurrentForecaster], channels: int, horizon: int, l
 def test_the_last_state_of_the_library_layer_goes_into_the_head(model: type[RecurrentForecaster]) -> None:
     torch.manual_seed(0)
     forecaster, windows = model(channels=2, horizon=3, hidden_size=4), torch.randn(5, 7, 2)
-    final = forecaster.recurrence(windows)[1]
+    final = forecaster.rnn(windows)[1]
     hidden = (final[0] if isinstance(final, tuple) else final)[-1]  # (B, hidden)
     torch.testing.assert_close(forecaster(windows), forecaster.head(hidden).view(5, 3, 2))
 

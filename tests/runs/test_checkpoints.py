@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,9 @@ def test_an_exception_while_writing_leaves_the_old_file_whole(tmp_path: Path) ->
     path = tmp_path / "file"
     path.write_text("old")
 
-    def fail(partial: Path) -> None:
+    with suppress(KeyboardInterrupt), write_atomically(path) as partial:
         partial.write_text("ha")
         raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -45,12 +43,13 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path: Path) -> None:
     path.write_text("old")
     code = (
         "import os, pathlib, sys; from seqlab.files import write_atomically\n"
-        "half = lambda partial: (partial.write_text('ha'), os.kill(os.getpid(), 9))\n"
-        "write_atomically(pathlib.Path(sys.argv[1]), half)"
+        "with write_atomically(pathlib.Path(sys.argv[1])) as partial:\n"
+        "    partial.write_text('ha'); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -9
     assert path.read_text() == "old"
-    write_atomically(path, lambda partial: partial.write_text("new"))
+    with write_atomically(path) as partial:
+        partial.write_text("new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -88,7 +87,7 @@ def test_tensors_and_plain_python_come_back(tmp_path: Path, mmap: bool) -> None:
 def test_a_crafted_pickle_is_refused_and_not_run(tmp_path: Path, save: Any, mmap: bool) -> None:
     path, proof = tmp_path / "last.ckpt", tmp_path / "proof"
     save({"state_dict": {}, "evil": Crafted(f"touch {proof}")}, path)
-    with pytest.raises(UserError, match=r"last.ckpt is not a checkpoint .*nothing of it was run"):
+    with pytest.raises(UserError, match=r"last.ckpt is not a checkpoint .*nothing of it was executed"):
         load_checkpoint(path, mmap=mmap)
     assert not proof.exists()
 
@@ -114,9 +113,9 @@ def test_a_full_disk_is_an_os_error_and_leaves_the_old_checkpoint(tmp_path: Path
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, {"step": 1})
     code = (
-        "import pathlib, resource, signal, sys, torch; from seqlab.runs.checkpoints import save\n"
+        "import pathlib, resource, signal, sys, torch; from seqlab.runs.checkpoints import save_checkpoint\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-        "try: save(pathlib.Path(sys.argv[1]), {'step': 2, 'weights': torch.zeros(100_000)})\n"
+        "try: save_checkpoint(pathlib.Path(sys.argv[1]), {'step': 2, 'weights': torch.zeros(100_000)})\n"
         "except OSError as error: print('errno', error.errno)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)

@@ -9,13 +9,13 @@ import pytest
 
 from seqlab.errors import UserError
 from seqlab.files import write_json
-from seqlab.runs import folder, ranks
+from seqlab.runs import folder, ranks, run_info
 
 
 def started(path: Path, when: str | None) -> Path:
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("seed: 1\n")
-    write_json(path / "run.json", {"started": when})
+    write_json(path / "run.json", {"format": run_info.FORMAT, "started": when})
     return path
 
 
@@ -79,7 +79,7 @@ def test_a_run_can_be_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.Mo
     run = started(tmp_path / "day" / "run", "2025")
     monkeypatch.chdir(tmp_path)
     assert folder.find_run("day/run", tmp_path) == folder.find_run(str(run), tmp_path / "elsewhere") == run.resolve()
-    with pytest.raises(UserError, match="day is no run folder"):
+    with pytest.raises(UserError, match="day is not a run folder"):
         folder.find_run("day", tmp_path)
     with pytest.raises(UserError, match="nowhere does not exist"):
         folder.find_run("nowhere", tmp_path)
@@ -101,11 +101,11 @@ def test_nothing_another_rank_writes_brings_a_removed_folder_back(
     run, rmtree = folder.make_unique(tmp_path / "day", "a"), shutil.rmtree
 
     def while_another_rank_writes(path: Path, **options: bool) -> None:
-        ranks.report_error(run, 1, "Mistake: the loss became nan")
+        ranks.report_error(run, 1, "UserError: the loss became nan")
         with pytest.raises(FileNotFoundError):
-            folder.update_run_info(run, everyone=True, status="failed")
+            run_info.update_run_info(run, any_rank=True, status="failed")
         rmtree(path, **options)
-        ranks.report_error(run, 1, "Mistake: the loss became nan")
+        ranks.report_error(run, 1, "UserError: the loss became nan")
 
     monkeypatch.setattr(shutil, "rmtree", while_another_rank_writes)
     folder.remove_run(run)
@@ -118,8 +118,26 @@ def test_config_and_record_come_back(tmp_path: Path) -> None:
     read = folder.read_config(tmp_path)
     assert read == config
     assert list(read) == ["model", "a"]
-    write_json(tmp_path / "run.json", {"status": "pending"})
-    assert folder.update_run_info(tmp_path, status="running", seed=1) == {"status": "running", "seed": 1}
-    folder.update_run_info(tmp_path, status="done")
-    assert folder.read_run_info(tmp_path) == {"status": "done", "seed": 1}
+    write_json(tmp_path / "run.json", run_info.new_run_info(command="seqlab train"))
+    assert run_info.update_run_info(tmp_path, status="running", seed=1)["seed"] == 1
+    run_info.update_run_info(tmp_path, status="done")
+    info = run_info.read_run_info(tmp_path)
+    assert list(info) == run_info.KEYS
+    assert {key: value for key, value in info.items() if value not in (None, {"last": {}, "best": {}})} == {
+        "format": run_info.FORMAT,
+        "status": "done",
+        "command": "seqlab train",
+        "seed": 1,
+    }
     assert {file.name for file in tmp_path.iterdir()} == {"config.yaml", "run.json"}
+
+
+def test_a_run_of_another_format_is_refused_by_version_and_is_not_the_last(tmp_path: Path) -> None:
+    old = started(tmp_path / "day" / "old", "2026-02")
+    write_json(old / "run.json", {"started": "2026-02", "versions": {"seqlab": "0.0.9"}})
+    with pytest.raises(
+        UserError, match=r"old was written by seqlab 0.0.9 in run format 1, and this seqlab reads format 2"
+    ):
+        run_info.read_run_info(old)
+    new = started(tmp_path / "day" / "new", "2026-01")
+    assert folder.find_run("last", tmp_path) == new.resolve()

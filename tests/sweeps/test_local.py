@@ -12,8 +12,6 @@ from seqlab.sweeps.local import LocalLauncher, count_slots
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.process import nth_visible_gpu
 
-SETTINGS = {"jobs": None, "timeout_minutes": None}
-
 
 class Started:
     """A job that was started, and with what."""
@@ -43,13 +41,13 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(local, "JobProcess", Started)
         monkeypatch.setattr(local, "start_fork_server", lambda: None)
         sweep = Sweep(tmp_path, "", [], "", {}, {}, "")
-        launcher = LocalLauncher(SETTINGS | settings, [of])
+        launcher = LocalLauncher([of], **settings)
 
         def next_job(number: int) -> Any:
             job = Job(number, f"{number:03d}", [])
             (tmp_path / job.name).mkdir(exist_ok=True)
             (tmp_path / job.name / "config.yaml").write_text(yaml.safe_dump(of))
-            return launcher.start(sweep, job)
+            return launcher.start_job(sweep, job)
 
         return launcher, [next_job(number) for number in range(count)] + [next_job]
 

@@ -24,7 +24,7 @@ WORDS = ["-m", *RANGES, "trainer.max_epochs=5", "device=cpu", "hydra.launcher.jo
 def drawn(sweep: Path) -> list[list[str]]:
     """What each job drew."""
     jobs = manifest.read_sweep(sweep).jobs
-    return [[word for word in job.words if not word.startswith("paths.runs=")] for job in jobs]
+    return [[word for word in job.overrides if not word.startswith("paths.runs=")] for job in jobs]
 
 
 def trials(sweep: Path) -> list[optuna.trial.FrozenTrial]:
@@ -130,7 +130,7 @@ def test_blocks_have_one_objective(seqlab, tmp_path: Path) -> None:
     assert answer.status == 1
     assert "several objectives" in answer.err
     answer = seqlab("train", "-m", blocks.replace("0.1,opt", "7,opt"), "sweep.sampler=random", "device=cpu")
-    assert "data.val_fraction=7 is out of range" in answer.err
+    assert "data.val_fraction=7 does not fit" in answer.err
     assert not list(tmp_path.glob("runs/*/*"))
 
 

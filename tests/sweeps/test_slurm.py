@@ -112,13 +112,13 @@ def test_gpus_that_the_submitting_machine_lacks_are_asked_for(
 
 def test_source_that_is_edited_is_refused_on_a_cluster_too(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, "", [], "", {}, {"/nowhere.py": "0"}, "")
-    with pytest.raises(UserError, match="was edited since the sweep began"):
-        SlurmLauncher({"jobs": None}, 1).start(sweep, Job(0, "000", []))
+    with pytest.raises(UserError, match="was edited since the sweep started"):
+        SlurmLauncher(1).start_job(sweep, Job(0, "000", []))
 
 
 def test_without_slurm_the_cluster_is_not_there(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     answer = seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "hydra/launcher=slurm")
     assert answer.status == 1
-    assert "The cluster (slurm) took no job" in answer.out
+    assert "The cluster (slurm) refused the job" in answer.out
     assert statuses(only_sweep(tmp_path)) == ["failed"] * 2

@@ -121,27 +121,33 @@ def test_a_job_that_cannot_be_composed_costs_only_itself(seqlab, tmp_path: Path)
         (["sweep=zoo"], "There is no sweep=zoo"),
         (["seed=1,2", "hydra.launcher.job=2"], "There is no hydra.launcher.job"),
         (["seed=1,2", "hydra.launcher.jobs=two"], "hydra.launcher.jobs"),
-        (["seed=1,2", "hydra.launcher.jobs=0"], "hydra.launcher.jobs=0 is out of range: give 1 or more"),
-        (["seed=1,2", "hydra.launcher.timeout_minutes=-1"], "give more than 0"),
+        (
+            ["seed=1,2", "hydra.launcher.jobs=0"],
+            "hydra.launcher.jobs=0 does not fit: it must be a whole number of at least 1",
+        ),
+        (
+            ["seed=1,2", "hydra.launcher.timeout_minutes=-1"],
+            "hydra.launcher.timeout_minutes=-1.0 does not fit: it must be a number above 0",
+        ),
         (
             ["seed=1,2", "objective.metric=val/los"],
-            "objective.metric=val/los is measured by nothing here. Did you mean val/loss",
+            "objective.metric=val/los is not measured by this task. Did you mean val/loss",
         ),
-        (["seed=1,2", "objective.mode=highest"], "objective.mode=highest is unknown: take min or max"),
+        (["seed=1,2", "objective.mode=highest"], "objective.mode=highest is unknown: use min or max"),
         (["seed=1,2", "+sweep.seed=3"], "There is no sweep.seed. Did you mean seeds"),
         (["sweep.seeds=2,3"], "cannot be swept over itself"),
         (["start=true,false"], "cannot be swept over itself"),
-        (["sweep.blocks=[rnn]"], "is no list of blocks"),
+        (["sweep.blocks=[rnn]"], "is not a list of blocks"),
         (["sweep.blocks=[{sweep.seeds:3}]"], "has no place in a block"),
         (["sweep.sampler=tpe", "model.hidden_size=range(4,4)"], "is an empty range"),
         (["sweep.sampler=tpe", "optimizer.lr=interval(1e-4,1e400)"], "has no end: give two numbers"),
         (["seed=1,2", "explain=true"], "explain=true explains one config"),
         (["optimizer.lr=interval(0.1,1)"], "has no end of values"),
-        (["sweep.sampler=grid", "optimizer.lr=interval(0.1,1)"], "sweep.sampler=grid is unknown: take random or tpe"),
+        (["sweep.sampler=grid", "optimizer.lr=interval(0.1,1)"], "sweep.sampler=grid is unknown: use random or tpe"),
         (["sweep.sampler=tpe"], "nothing to draw"),
         (
             ["sweep.sampler=tpe", "sweep.trials=0", "optimizer.lr=interval(0.1,1)"],
-            "sweep.trials=0 is no number of trials",
+            "sweep.trials=0 is not a number of trials",
         ),
         (["sweep.sampler=tpe", "optimizer.lr=interval(1,0.1)"], "optimizer.lr cannot be drawn"),
     ],
@@ -159,7 +165,7 @@ def test_what_is_no_sweep_is_not_resumed(seqlab, tmp_path: Path) -> None:
     assert "does not exist" in seqlab("train", "sweep.resume=nowhere").err
     assert seqlab("train", "trainer.max_epochs=1", "device=cpu").status == 0
     (run,) = tmp_path.glob("runs/*/*")
-    assert "is no sweep" in seqlab("train", f"sweep.resume={run}").err
+    assert "is not a sweep" in seqlab("train", f"sweep.resume={run}").err
     assert "type -m" in seqlab("train", "sweep.seeds=3").err
 
 
@@ -167,7 +173,7 @@ def test_a_resumed_sweep_restates_nothing(seqlab, tmp_path: Path) -> None:
     assert seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "start=false").status == 0
     answer = seqlab("train", "sweep.resume=last", "seed=3")
     assert answer.status == 1
-    assert "seed=3 has no place here" in answer.err
+    assert "seed=3 has no effect here" in answer.err
     assert states(only_sweep(tmp_path)) == ["pending"] * 2
     assert seqlab("train", "sweep.resume=last", "hydra.launcher.jobs=1").status == 0
     assert states(only_sweep(tmp_path)) == ["done"] * 2
@@ -201,7 +207,7 @@ def test_a_config_that_changed_is_refused_with_a_diff(seqlab, tmp_path: Path) ->
 def test_frozen_configs_run_without_the_yamls_they_came_from(seqlab, tmp_path: Path) -> None:
     written_with(seqlab, tmp_path / "mine = ours")
     shutil.rmtree(tmp_path / "mine = ours")
-    assert "is no folder" in seqlab("train", "sweep.resume=last").err
+    assert "is not a folder" in seqlab("train", "sweep.resume=last").err
     assert seqlab("train", "sweep.resume=last", "sweep.use_saved_configs=true").status == 0
     assert states(only_sweep(tmp_path)) == ["done"] * 2
 
@@ -211,16 +217,16 @@ def test_data_that_changed_are_not_gone_on_with(seqlab, tiny: list[str], story: 
     assert seqlab("train", "-m", *words, "model.n_embd=16,15").status == 1  # two heads cannot share 15
     text = story.read_text()
     story.write_text(text.upper())
-    assert "is not what this sweep was begun with" in seqlab("train", "sweep.resume=last").err
+    assert "has changed since this sweep was started" in seqlab("train", "sweep.resume=last").err
     story.unlink()
-    assert "is not there" in seqlab("train", "sweep.resume=last").err
+    assert "is missing" in seqlab("train", "sweep.resume=last").err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["hydra.launcher.jobs=two"], "hydra.launcher.jobs=two is out of range"),
-        (["hydra.launcher.timeout_minutes=soon"], "is out of range"),
+        (["hydra.launcher.jobs=two"], "hydra.launcher.jobs=two does not fit"),
+        (["hydra.launcher.timeout_minutes=soon"], "does not fit"),
         (["sweep.use_saved_configs=maybe"], "is neither true nor false"),
         (["paths.runs=a=b"], "There is no sweep below a=b"),
     ],
@@ -290,7 +296,7 @@ def test_jobs_of_several_processes_refuse_source_that_was_edited(trouble: Path, 
     out, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 1, out
     assert statuses(only_sweep(tmp_path)) == ["done", "failed"]
-    assert "trouble.py was edited since the sweep began" in records(only_sweep(tmp_path))[1]["error"]
+    assert "trouble.py was edited since the sweep started" in records(only_sweep(tmp_path))[1]["error"]
 
 
 def wait_for(look, seconds: float = 300) -> None:
@@ -316,7 +322,7 @@ def test_ctrl_c_lets_the_running_jobs_save(tmp_path: Path, seqlab) -> None:
     assert "Traceback" not in out
     folder = only_sweep(tmp_path)
     assert sorted(statuses(folder)) == ["interrupted"] * 2 + ["pending"] * 2
-    assert re.search(r"0 done, 2 interrupted, 2 not begun; go on with sweep\.resume=", out)
+    assert re.search(r"0 done, 2 interrupted, 2 not started; continue with sweep\.resume=", out)
     assert len(list(folder.glob("*/checkpoints/last.ckpt"))) == 2
 
 

@@ -16,7 +16,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from seqlab.data.base import DataModule
-from seqlab.data.instruction import collate
+from seqlab.data.instruction import collate_examples
 from seqlab.tasks.language import LanguageModeling
 from seqlab.training.optim import constant_schedule
 
@@ -41,7 +41,9 @@ class Ragged(DataModule):
 
     def collate(self, items: list[Record]) -> tuple[Tensor, Tensor]:
         """-> inputs (B, T), targets (B, T)"""
-        inputs, targets = collate(items, 0, True)
+        inputs, targets, _ = collate_examples(
+            [(ids, [n >= prompt for n in range(len(ids))]) for ids, prompt in items], 0
+        )
         extra = LONGEST - inputs.size(1) if self.pad else 0
         return nn.functional.pad(inputs, (0, extra)), nn.functional.pad(targets, (0, extra), value=-100)
 

@@ -9,11 +9,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ragged import LONGEST, VOCABULARY, Bigram, Record, gradients
+from ragged import LONGEST, VOCABULARY, Bigram, Ragged, Record, gradients
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqlab.data.instruction import collate_examples
 from seqlab.data.sampler import epoch_permutation
 
 
@@ -35,7 +34,7 @@ def of_each(records: list[Record]) -> list[list[Tensor]]:
     model = Bigram()
     found = []
     for record in records:
-        inputs, targets = collate_examples([record], 0, True)
+        inputs, targets = Ragged([record], 1, pad=False, bucketed=False).collate([record])
         if (targets != -100).any():
             model.zero_grad()
             F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten()).backward()

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from seqlab.tasks.base import WeightedMean
+from seqlab.batch import Batch
 from seqlab.tasks.forecasting import Forecasting
 from seqlab.tasks.language import LanguageModeling
+from seqlab.tasks.means import WeightedMean
 
 
 class Fixed(torch.nn.Module):
@@ -29,7 +30,7 @@ def task(kind: type, outputs: torch.Tensor):
     return kind(Fixed(outputs), optimizer=torch.optim.SGD, schedule=None)
 
 
-def mean_over(task, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+def mean_over(task, batches: list[Batch]) -> torch.Tensor:
     """The running mean of the loss over batches."""
     mean = WeightedMean()
     for batch in batches:
@@ -47,9 +48,9 @@ def test_perplexity_is_the_exponential_of_the_token_mean() -> None:
     logits[0, :, 0] = 2
     targets = torch.tensor([[0, 0, 0], [1, -100, -100]])
     language = task(LanguageModeling, logits)
-    loss = mean_over(language, [(rows(0, 1, width=3), targets)])
+    loss = mean_over(language, [Batch(rows(0, 1, width=3), targets)])
     assert loss.item() == pytest.approx(0.6021384, abs=1e-6)
-    alone = [mean_over(language, [(rows(row, width=3), targets[row : row + 1])]).item() for row in (0, 1)]
+    alone = [mean_over(language, [Batch(rows(row, width=3), targets[row : row + 1])]).item() for row in (0, 1)]
     assert sum(alone) / 2 == pytest.approx(0.8635, abs=1e-4)  # which is not what we give
     assert language.derive_metrics({"loss": loss})["perplexity"].item() == pytest.approx(1.8260194, abs=1e-5)
 
@@ -63,7 +64,7 @@ def test_bits_per_byte_are_all_bits_over_all_bytes_of_text() -> None:
     language.byte_lengths = torch.tensor([1, 2, 4, 0])  # the last one ends a text
     mean = WeightedMean()
     for row, targets in enumerate(([0, 1, 2], [2, 3, -100])):
-        mean.update(*language.compute_sums((rows(row, width=3), torch.tensor([targets])))["bits_per_byte"])
+        mean.update(*language.compute_sums(Batch(rows(row, width=3), torch.tensor([targets])))["bits_per_byte"])
     assert mean.compute().item() == pytest.approx(5 * 2 / (1 + 2 + 4 + 4))
 
 
@@ -71,7 +72,7 @@ def test_ragged_batches_have_one_mean() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(5, 8, 11), torch.randint(0, 11, (5, 8))
     language = task(LanguageModeling, logits)
-    batches = [(rows(*numbers, width=8), targets[list(numbers)]) for numbers in [(0, 1), (2, 3), (4,)]]
+    batches = [Batch(rows(*numbers, width=8), targets[list(numbers)]) for numbers in [(0, 1), (2, 3), (4,)]]
     assert mean_over(language, batches).item() == pytest.approx(2.931841, abs=1e-6)
     means = [mean_over(language, [batch]).item() for batch in batches]
     assert sum(means) / 3 == pytest.approx(2.983667, abs=1e-6)  # which is not what we give
@@ -81,20 +82,20 @@ def test_ragged_batches_have_one_mean() -> None:
 def test_ignored_targets_do_not_count(targets: list[int], loss: float) -> None:
     logits = torch.tensor([[[-1.0, 1.0], [-0.5, 1.5], [-0.5, 1.5]]])[:, : len(targets)]
     language = task(LanguageModeling, logits)
-    got = mean_over(language, [(rows(0, width=len(targets)), torch.tensor([targets]))])
+    got = mean_over(language, [Batch(rows(0, width=len(targets)), torch.tensor([targets]))])
     assert got.item() == pytest.approx(loss, abs=1e-6)
 
 
 def test_a_batch_without_targets_contributes_nothing() -> None:
     language = task(LanguageModeling, torch.randn(1, 2, 3, requires_grad=True))
-    total, count = language.compute_sums((rows(0, width=2), torch.full((1, 2), -100)))["loss"]
+    total, count = language.compute_sums(Batch(rows(0, width=2), torch.full((1, 2), -100)))["loss"]
     assert (total.item(), count.item()) == (0.0, 0)
     total.backward()  # has a graph
 
 
 def test_a_value_that_is_nan_is_not_scored() -> None:
     forecasting = task(Forecasting, torch.tensor([[[1.0], [3.0]]]))
-    sums = forecasting.compute_sums((rows(0, width=1), torch.tensor([[[0.0], [float("nan")]]])))
+    sums = forecasting.compute_sums(Batch(rows(0, width=1), torch.tensor([[[0.0], [float("nan")]]])))
     assert {name: (total.item(), count.item()) for name, (total, count) in sums.items()} == dict.fromkeys(
         ("loss", "mse", "mae"), (1.0, 1)
     )
@@ -102,7 +103,7 @@ def test_a_value_that_is_nan_is_not_scored() -> None:
 
 def test_shapes_never_broadcast() -> None:
     with pytest.raises(AssertionError):
-        task(Forecasting, torch.zeros(4, 1, 1)).compute_sums((rows(0, 1, 2, 3, width=1), torch.zeros(4, 1)))
+        task(Forecasting, torch.zeros(4, 1, 1)).compute_sums(Batch(rows(0, 1, 2, 3, width=1), torch.zeros(4, 1)))
 
 
 SOURCES = {

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seqlab.errors import UserError
 from seqlab.models.gpt import GPT
+from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_state_dict
 from seqlab.weights.hugging_face import gpt2
 
 transformers = pytest.importorskip("transformers")
@@ -29,10 +30,10 @@ def oracle(folder: Path, **changes: Any) -> torch.nn.Module:
 
 
 def port(folder: Path) -> GPT:
-    node = gpt2.config_to_node(folder)
+    node = read_model_node(folder)
     assert node.pop("_target_") == "seqlab.models.gpt.GPT"
     model = GPT(**node).eval()
-    model.load_state_dict(gpt2.read_state_dict(folder))
+    model.load_state_dict(read_state_dict(folder))
     return model
 
 
@@ -113,8 +114,8 @@ def test_other_models_are_refused(tmp_path: Path, change: dict[str, Any]) -> Non
     oracle(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(UserError, match="GPT-2"):
-        gpt2.config_to_node(tmp_path)
+    with pytest.raises(UserError, match="init_from reads (gpt2|GPT-2) folders"):
+        read_model_node(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +132,8 @@ def test_what_our_gpt_does_not_compute_is_refused_not_ignored(tmp_path: Path, ch
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     oracle(tmp_path)
-    assert gpt2.is_hf_folder(tmp_path)
+    assert is_hf_folder(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"no \.safetensors file"):
-        gpt2.read_state_dict(tmp_path)
-    assert not gpt2.is_hf_folder(tmp_path / "elsewhere")
+        read_state_dict(tmp_path)
+    assert not is_hf_folder(tmp_path / "elsewhere")

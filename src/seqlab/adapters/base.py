@@ -19,7 +19,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def apply(self, model: nn.Module) -> nn.Module:
-        """Freeze the model and add trainable weights to it; in place. Raises ValueError if it does not fit."""
+        """Freeze the model and add trainable weights to it; in place. Raises UserError if it does not fit."""
 
     @abstractmethod
     def merge(self, model: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.adapters.base import Adapter
+from seqlab.errors import UserError
 from seqlab.files import write_json
 from seqlab.types import Fraction, PositiveFloat, PositiveInt
 
@@ -57,19 +58,19 @@ class LoRA(Adapter):
     def apply(self, model: nn.Module) -> nn.Module:
         """Freeze the model and add the matrices; in place.
 
-        Raises ValueError for a target that names no linear layer, or one that shares its weight with another layer.
+        Raises UserError for a target that names no linear layer, or one that shares its weight with another layer.
         """
         linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
         known = sorted({leaf_name(name) for name in linear})
         for target in self.targets:
             if target not in known:
-                raise ValueError(f"targets={target} names no linear layer; this model has {', '.join(known)}.")
+                raise UserError(f"adapter.targets={target} names no linear layer; this model has {', '.join(known)}.")
         chosen = {name: module for name, module in linear.items() if leaf_name(name) in self.targets}
         weights = [id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False)]
         for name, module in chosen.items():
             if weights.count(id(module.weight)) > 1:
-                raise ValueError(
-                    f"targets={leaf_name(name)} shares its weight with another layer: leave it out, or untie the two."
+                raise UserError(
+                    f"adapter.targets={leaf_name(name)} shares its weight with another layer: leave it out, or untie the two."
                 )
         model.requires_grad_(False)
         for name, module in chosen.items():

@@ -1,7 +1,7 @@
 """Instruction records, rendered as prompt and answer."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ class InstructionDataModule(DataModule):
         val_fraction: Fraction = 0.1,
         test_fraction: Fraction = 0.15,
         num_workers: NonNegativeInt = 0,
-        folders: Iterable[str] = (),
+        folders: Sequence[str] = (),
         url: str | None = None,
         sha256: str | None = None,
     ) -> None:

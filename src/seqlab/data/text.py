@@ -1,6 +1,6 @@
 """One text file, cut into windows of tokens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class TextDataModule(DataModule):
         val_fraction: Fraction = 0.1,
         test_fraction: Fraction = 0.0,
         num_workers: NonNegativeInt = 0,
-        folders: Iterable[str] = (),
+        folders: Sequence[str] = (),
         url: str | None = None,
         sha256: str | None = None,
     ) -> None:

@@ -28,7 +28,9 @@ class KeyValueCache:
     def __init__(
         self, like: Tensor, n_layer: int, batch_size: int, n_head: int, max_length: int, head_size: int
     ) -> None:
-        self.keys, self.values = like.new_zeros(2, n_layer, batch_size, n_head, max_length, head_size)
+        shape = (batch_size, n_head, max_length, head_size)
+        self.keys = [like.new_zeros(shape) for _ in range(n_layer)]
+        self.values = [like.new_zeros(shape) for _ in range(n_layer)]
         self.lengths = torch.zeros(batch_size, dtype=torch.int64)  # (B,)
 
     def positions(self, T: int) -> Tensor:
@@ -39,9 +41,11 @@ class KeyValueCache:
         """Write k, v (B, H, T, C / H) at positions (B, T); -> all keys and values (B, H, S, C / H)"""
         rows = torch.arange(k.size(0), device=k.device).unsqueeze(1)  # (B, 1)
         for memory, new in ((self.keys[layer], k), (self.values[layer], v)):
-            memory[rows, :, positions] = new.transpose(1, 2).to(memory.dtype)  # indexed as (B, T, H, C / H)
+            memory[rows, :, positions] = (
+                new.detach().transpose(1, 2).to(memory.dtype)
+            )  # (B, T, H, C / H), for inference
         S = int(self.lengths.max()) + k.size(2)
-        return self.keys[layer, :, :, :S], self.values[layer, :, :, :S]
+        return self.keys[layer][:, :, :S], self.values[layer][:, :, :S]
 
 
 class Attention(nn.Module):

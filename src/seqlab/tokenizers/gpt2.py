@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,9 +41,8 @@ VOCABULARY = PublishedFile(
 class GPT2Tokenizer:
     """50,257 tokens with `<|endoftext|>`. Every text round-trips."""
 
-    def __init__(self, folders: Iterable[str] = ()) -> None:
+    def __init__(self, folders: Sequence[str] = ()) -> None:
         """Find the published files as data files are found; `folders` are those of `paths.data`."""
-        folders = list(folders)
         self.open(
             *(
                 find_file(file.path, folders, file.url, file.sha256, remedy="tokenizer=byte or tokenizer=char")
