@@ -18,18 +18,15 @@ from typing import Any
 
 import torch
 from benchmarks.alternate import alternate, machine
+from benchmarks.seqlab_run import create, trainer_of
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from seqlab import build, device
-from seqlab.callbacks.recorder import RunRecorder
 from seqlab.cli.compose import compose
-from seqlab.launch.create import create_run
 from seqlab.launch.run import configure_logging
-from seqlab.runs.folder import read_config
-from seqlab.runs.objective import Objective
 
 SKIPPED = 20
 HIDDEN = ["logger=none", "callbacks.progress=null", "callbacks.metrics=null"]
@@ -55,7 +52,7 @@ class Plain(LightningModule):
 
     def training_step(self, batch: list, batch_idx: int) -> torch.Tensor:
         """The mean cross-entropy, logged."""
-        inputs, targets = batch
+        inputs, targets, _ = batch
         loss = F.cross_entropy(self.model(inputs).flatten(0, 1), targets.flatten())
         self.log("train/loss", loss, prog_bar=True)
         return loss
@@ -92,11 +89,9 @@ def plain(words: list[str], shown: bool) -> float:
 
 def seqlab(words: list[str], shown: bool) -> float:
     """A run of seqlab's."""
-    run, clock = create_run(compose("train", words if shown else [*words, *HIDDEN]).jobs[0]), Clock()
-    config = read_config(run)
+    clock, (run, config) = Clock(), create(words if shown else [*words, *HIDDEN])
     data, model = made(config)
-    trainer = build.build_trainer(config, run, [RunRecorder(run, Objective("train/loss", "min")), clock], [])
-    trainer.fit(build.build_task(config, model), datamodule=data)
+    trainer_of(run, config, clock).fit(build.build_task(config, model), datamodule=data)
     return clock.milliseconds
 
 

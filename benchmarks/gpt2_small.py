@@ -13,19 +13,15 @@ from pathlib import Path
 
 import torch
 from benchmarks.alternate import alternate, machine
+from benchmarks.seqlab_run import create, trainer_of
 from lightning.pytorch import Callback
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 
 from seqlab import build, device
-from seqlab.callbacks.recorder import RunRecorder
-from seqlab.cli.compose import compose
 from seqlab.data.base import DataModule
-from seqlab.launch.create import create_run
 from seqlab.launch.run import configure_logging
 from seqlab.models.gpt import GPT
-from seqlab.runs.folder import read_config
-from seqlab.runs.objective import Objective
 
 VOCABULARY, CONTEXT, BATCH = 50257, 256, 2
 
@@ -36,7 +32,7 @@ class Noise(DataModule):
     data_properties = ("vocab_size", "context_length")
     vocab_size, context_length = VOCABULARY, CONTEXT
 
-    def read(self) -> dict:
+    def read_splits(self) -> dict:
         """One epoch is longer than any benchmark."""
         tokens = torch.randint(VOCABULARY, (400, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
         return {"train": [(row[:-1], row[1:]) for row in tokens]}
@@ -60,7 +56,7 @@ def bare(model: GPT, steps: int) -> float:
     """Seconds a step of a plain PyTorch loop."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, weight_decay=0.1, fused=True)
     model.train()
-    for number, (inputs, targets) in enumerate(fresh().train_dataloader()):
+    for number, (inputs, targets, _) in enumerate(fresh().train_dataloader()):
         loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -78,11 +74,8 @@ def seqlab(model: GPT, steps: int) -> float:
     """Seconds a step of a run of ours."""
     words = "data=text data.path=text.txt tokenizer=byte model=gpt device=cpu trainer.log_every_n_steps=1".split()
     words += ["callbacks.samples=null", "callbacks.checkpoint=null", f"trainer.max_steps={steps + 1}"]
-    run = create_run(compose("train", words).jobs[0])
-    config = read_config(run)
-    clock, record = Clock(), RunRecorder(run, Objective("train/loss", "min"))
-    trainer = build.build_trainer(config, run, [record, clock], [])
-    trainer.fit(build.build_task(config, model), datamodule=fresh())
+    clock, (run, config) = Clock(), create(words)
+    trainer_of(run, config, clock).fit(build.build_task(config, model), datamodule=fresh())
     return clock.seconds
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from seqlab.runs import checkpoints
-from seqlab.runs.folder import read_run_info
+from seqlab.runs.run_info import read_run_info
 
 WORDS = (
     "train model=gpt_mini model.dropout=0.1 data=text data.path=text.txt data.context_length=64 tokenizer=char device=cpu "

@@ -13,19 +13,16 @@ import warnings
 
 import torch
 from benchmarks.alternate import alternate, machine
+from benchmarks.seqlab_run import create, trainer_of
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from seqlab import build
-from seqlab.callbacks.recorder import RunRecorder
 from seqlab.cli.compose import compose
-from seqlab.launch.create import create_run
 from seqlab.launch.run import configure_logging
 from seqlab.models import rnn
-from seqlab.runs.folder import read_config
-from seqlab.runs.objective import Objective
 
 
 class Plain(LightningModule):
@@ -64,7 +61,7 @@ def main() -> None:
         def plain(kind: type = kind) -> float:
             config = compose("train", ["device=cpu"]).jobs[0].config
             samples = build.build_data(config, None).splits["train"]
-            loader = DataLoader(TensorDataset(samples.inputs, samples.targets), 800, shuffle=True)
+            loader = DataLoader(TensorDataset(samples.windows, samples.targets), 800, shuffle=True)
             trainer = Trainer(
                 max_epochs=100,
                 accelerator="cpu",
@@ -78,11 +75,10 @@ def main() -> None:
             return time.perf_counter() - start
 
         def seqlab(name: str = name) -> float:
-            run = create_run(compose("train", ["device=cpu", f"model={name}", "callbacks.checkpoint=null"]).jobs[0])
-            config = read_config(run)
+            run, config = create(["device=cpu", f"model={name}", "callbacks.checkpoint=null"])
             data = build.build_data(config, None)
             task = build.build_task(config, build.build_model(config["model"], build.get_data_properties(data)))
-            trainer = build.build_trainer(config, run, [RunRecorder(run, Objective("train/loss", "min"))], [])
+            trainer = trainer_of(run, config)
             start = time.perf_counter()
             trainer.fit(task, datamodule=data)
             return time.perf_counter() - start

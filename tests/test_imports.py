@@ -85,7 +85,9 @@ def test_lightnings_private_parts_are_touched_in_one_module() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
                 owner = ast.unparse(node.value)
-                assert owner in ("torch", "os", "self", "batch") or owner.endswith("_storage()"), f"{file}: {owner}.{node.attr}"
+                assert owner in ("torch", "os", "self", "batch") or owner.endswith("_storage()"), (
+                    f"{file}: {owner}.{node.attr}"
+                )
 
 
 def modules_after(code: str, *names: str) -> list[str]:

@@ -19,7 +19,7 @@ LAST = {
 
 
 def test_none_is_left_out() -> None:
-    files = {file.stem for file in (ROOT / "benchmarks").glob("*.py")} - {"alternate"}
+    files = {file.stem for file in (ROOT / "benchmarks").glob("*.py")} - {"alternate", "seqlab_run"}
     assert files == {words.split()[0] for words in LAST}
 
 

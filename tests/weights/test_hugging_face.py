@@ -114,7 +114,7 @@ def test_other_models_are_refused(tmp_path: Path, change: dict[str, Any]) -> Non
     oracle(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(UserError, match="init_from reads (gpt2|GPT-2) folders"):
+    with pytest.raises(UserError, match=r"init_from reads (gpt2|GPT-2) folders"):
         read_model_node(tmp_path)
 
 

@@ -1,0 +1,138 @@
+"""Every command in README and docs/ is executed as it stands there, with the files that the page gives before it.
+
+A page is read from top to bottom. A code block after a line such as `mine/model/bigram.yaml`: is a file; commands of a block
+of sh run in a folder of the page's own, long ones cut short with debug=fast.
+"""
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"(?:^`(?P<file>[\w./-]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+)
+HEADING = re.compile(r"^## (.*)$", re.MULTILINE)
+SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]
+
+
+class Section(NamedTuple):
+    """A section of a page: its files and its commands, in order."""
+
+    page: str
+    title: str
+    steps: list[tuple[str, str]]  # (name of a file, content) or ("", command)
+
+
+def read_sections(page: Path) -> Iterator[Section]:
+    """The sections of a page that have commands of seqlab's."""
+    text = page.read_text()
+    bounds = [0, *(match.start() for match in HEADING.finditer(text)), len(text)]
+    for start, end in pairwise(bounds):
+        section = text[start:end]
+        steps: list[tuple[str, str]] = []
+        for block in BLOCK.finditer(section):
+            if block["file"]:
+                steps.append((block["file"], block["text"]))
+            elif block["language"] in ("sh", "bash"):
+                lines = [line.split("  #")[0].strip() for line in block["text"].splitlines()]
+                steps += [("", line) for line in lines if re.match(r"(python train\.py|seqlab)\b", line)]
+        if any(not name for name, _ in steps):
+            title = HEADING.match(section)
+            yield Section(page.name, title[1] if title else "start", steps)
+
+
+SECTIONS = [section for page in PAGES for section in read_sections(page)]
+
+
+def marked(section: Section) -> object:
+    """A section as a test; jobs by submitit start a Python each, and many of them take long."""
+    name = f"{section.page}-{section.title}"
+    is_long = any("hydra/launcher=slurm" in text for _, text in section.steps)
+    return pytest.param(section, id=name, marks=pytest.mark.long if is_long else ())
+
+
+def test_every_page_has_commands_or_is_reference() -> None:
+    assert len(SECTIONS) > 15
+    assert sum(len(section.steps) for section in SECTIONS) > 60
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("section", map(marked, SECTIONS))
+def test_the_commands_work(section: Section, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SEQLAB_DATA", str(shared))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "notes.txt").write_text("One note a day keeps the deadline away; two make it a habit.\n" * 100)
+    for name, text in section.steps:
+        monkeypatch.delenv("SEQLAB_ALLOW", raising=False)
+        if name:
+            write_file(tmp_path / name, text, monkeypatch)
+            continue
+        args = shorten(to_args(text))
+        for command in needed_before(args):
+            assert seqlab(*command).status == 0
+        if "device=ddp" in args and "start=false" not in args:  # becomes the process that Lightning repeats
+            words = [sys.executable, "-m", "seqlab", *args]
+            done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            continue
+        answer = seqlab(*args)
+        assert answer.status == 0, f"{text}\n{answer.out}{answer.err}"
+
+
+def write_file(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a file of a page; a module of the same name is forgotten."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    if path.suffix == ".py":
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
+        importlib.invalidate_caches()
+        for cached in (path.parent / "__pycache__").glob("*"):
+            cached.unlink()
+
+
+def to_args(line: str) -> list[str]:
+    """`python train.py …` and `seqlab …` are the same command; `<run>` is any run."""
+    words = shlex.split(line)
+    args = ["train", *words[2:]] if words[0] == "python" else words[1:]
+    return [re.sub(r"<[\w ]+>", "last", arg) for arg in args]
+
+
+def shorten(args: list[str]) -> list[str]:
+    """The same command with less to train, on the CPU."""
+    for pattern, fewer in ((r"^(seed=\d+,\d+).*", r"\1"), (r"^sweep\.seeds=.*", "sweep.seeds=2")):
+        args = [re.sub(pattern, fewer, arg) for arg in args]
+    if "hydra/launcher=slurm" in args:
+        args = [*args, "hydra.launcher.cluster=local"]
+    if args[0] != "train" or "--help" in args or "--cfg" in args or any("resume=" in arg for arg in args):
+        return args
+    if not any(arg.startswith("device=") for arg in args):
+        args = [*args, "device=cpu"]
+    if not any(arg.startswith("debug=") for arg in args):
+        args = [*args, "debug=fast"]
+    is_large = any(arg in ("data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args
+    own_model = any(arg.startswith("model=") and not arg.startswith("model=gpt") for arg in args)
+    if is_large and not own_model and not any("init_from" in arg for arg in args):
+        args = [*args, *SMALL]
+    return args
+
+
+def needed_before(args: list[str]) -> list[list[str]]:
+    """The commands that make what a command refers to as `last`, if there is nothing yet."""
+    if args[0] == "report" or "sweep.resume=last" in args:
+        has_sweep = bool(list(Path("runs").glob("*/*/sweep.json")))
+        return [] if has_sweep else [["train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu"]]
+    refers = args[0] in ("runs", "diff") or any(re.match(r"(run|init_from|resume|a|b)=last$", arg) for arg in args)
+    if not refers or list(Path("runs").glob("*/*/run.json")):
+        return []
+    text = ["data=verdict", "model=gpt_mini", *SMALL, "tokenizer=byte", "data.context_length=200"]
+    return [["train", *text, "debug=fast", "device=cpu", "trainer.max_steps=1"]]
