@@ -1,14 +1,18 @@
 """Every yaml under conf/ composes, every target takes its keys, every model and data either train or are refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from commands import NOTES, needed_before, shorten, to_args
 from seqlab import build
 from seqlab.cli.hydra_api import compose_config, to_plain_dict
 from seqlab.config import targets, validate
 from seqlab.config.groups import CONF, group_options, header_comment
+from seqlab.device import available_accelerators
 from seqlab.launch.create import ComposedRun, resolve_auto
 
 FILES = sorted(file.relative_to(CONF) for file in CONF.rglob("*.yaml"))
@@ -50,6 +54,33 @@ def test_every_yaml_says_what_it_is_for(file: Path) -> None:
     assert all("@package" not in line for line in lines[1:]), "@package must be the first line"
     assert any(header_comment(CONF / file))
     yaml.safe_load((CONF / file).read_text())
+
+
+COMMANDS = {command: file for file in FILES if (command := header_comment(CONF / file)[1])}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_command_in_a_yamls_comment_works(command: str, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SEQLAB_DATA", str(shared))
+    (tmp_path / "notes.txt").write_text(NOTES)
+    args = shorten(to_args(command))
+    for before in needed_before(args):
+        assert seqlab(*before).status == 0
+    if args[0] == "diff":
+        args = [arg.replace("a=last", f"a={max(Path('runs').glob('*/*'))}") for arg in args]
+    if "device=ddp" in args:  # becomes the process that Lightning repeats
+        subprocess.run([sys.executable, "-m", "seqlab", *args], cwd=tmp_path, capture_output=True, check=True)
+        return
+    answer = seqlab(*args)
+    if any(f"device={name}" in args and name not in available_accelerators() for name in ("cuda", "mps")):
+        assert "this machine has no such device" in answer.err
+    else:
+        assert answer.status == 0, answer.err
+
+
+def test_every_yaml_but_those_that_choose_nothing_has_a_command() -> None:
+    without = {str(file) for file in FILES if not header_comment(CONF / file)[1]}
+    assert without == {f"{group}/none.yaml" for group in ("adapter", "debug", "experiment", "tokenizer")}
 
 
 @pytest.mark.parametrize("choice", group_options()["model"])

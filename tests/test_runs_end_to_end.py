@@ -213,7 +213,7 @@ def test_epochs_that_are_cut_short_are_all_validated(seqlab, tiny: list[str], tm
 
 def test_early_stopping_in_mid_epoch_has_a_training_loss(seqlab, story: Path, tmp_path: Path) -> None:
     words = "data=text data.path=story.txt tokenizer=char data.context_length=16 model=gpt_mini model.n_embd=16".split()
-    stopping = "callbacks=early_stopping callbacks.early_stopping.patience=1 trainer.val_check_interval=3 optimizer.lr=5".split()
+    stopping = "callbacks.early_stopping.patience=1 trainer.val_check_interval=3 optimizer.lr=5".split()
     answer = seqlab("train", *words, *stopping, "data.batch_size=12", "trainer.accumulate_grad_batches=2", "device=cpu")
     assert answer.status == 0, answer.err
     assert "train/loss" in record(only_run(tmp_path))["metrics"]["last"]

@@ -18,7 +18,9 @@ def origins(out: str) -> dict[str, str]:
 
 
 def test_every_value_has_its_source(seqlab, tmp_path) -> None:
-    answer = seqlab("train", "experiment=sine", "optimizer.lr=0.003", "callbacks=early_stopping", "explain=true")
+    answer = seqlab(
+        "train", "experiment=sine", "optimizer.lr=0.003", "callbacks.early_stopping.patience=2", "explain=true"
+    )
     assert answer.status == 0, answer.err
     config, said = yaml.safe_load(answer.out), origins(answer.out)
     assert config["optimizer"]["lr"] == 0.003
@@ -27,7 +29,7 @@ def test_every_value_has_its_source(seqlab, tmp_path) -> None:
     assert said["trainer.accelerator"] == "device/cpu.yaml"
     assert said["threads"] == "task/forecasting.yaml; replaces null of train.yaml"
     assert said["objective.metric"].startswith("seqlab, on this machine")
-    assert said["callbacks.early_stopping.patience"] == "callbacks/early_stopping.yaml"
+    assert said["callbacks.early_stopping.patience"] == "command line; replaces null of callbacks/default.yaml"
     assert said["tokenizer"] == "the option none"
     assert all(said.values())
     assert not (tmp_path / "runs").exists()

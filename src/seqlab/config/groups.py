@@ -25,10 +25,10 @@ def group_options() -> dict[str, list[str]]:
 
 
 def header_comment(file: Path) -> tuple[str, str]:
-    """The description and the command in a yaml's first comment, `# description: command`."""
+    """The description and the command in a yaml's first comment, `# description: seqlab …`; either may be missing."""
     first = next(line for line in file.read_text().splitlines() if line.startswith("# ") and "@package" not in line)
-    text, _, command = first[2:].rpartition(": ") if ": " in first else (first[2:], "", "")
-    return text, command
+    description, _, command = first[2:].partition("seqlab ")
+    return description.rstrip(": "), f"seqlab {command}" if command else ""
 
 
 def read_option(group: str, option: str) -> dict[str, Any]:

@@ -97,9 +97,6 @@ def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
     """Replace every `auto`: the objective, the device, the precision. Returns the line that says which device."""
     if config["objective"]["metric"] == "auto":
         config["objective"]["metric"] = "val/loss" if has_validation(config) else "train/loss"
-    early_stopping = config["callbacks"].get("early_stopping")
-    if isinstance(early_stopping, dict) and early_stopping.get("monitor") == "auto":
-        early_stopping["monitor"] = config["objective"]["metric"]
     return resolve_device(config["trainer"], get_class(config, "task").safe_precisions, remote)
 
 

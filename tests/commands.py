@@ -1,0 +1,46 @@
+"""Commands as documentation gives them, made short enough for a test."""
+
+import re
+import shlex
+from pathlib import Path
+
+NOTES = "One note a day keeps the deadline away; two make it a habit.\n" * 400  # notes.txt
+SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]
+
+
+def to_args(line: str) -> list[str]:
+    """`python train.py …` and `seqlab …` are the same command; `<run>` is any run."""
+    words = shlex.split(line)
+    args = ["train", *words[2:]] if words[0] == "python" else words[1:]
+    return [re.sub(r"<[\w ]+>", "last", arg) for arg in args]
+
+
+def shorten(args: list[str]) -> list[str]:
+    """The same command with less to train, on the CPU."""
+    for pattern, fewer in ((r"^(seed=\d+,\d+).*", r"\1"), (r"^sweep\.seeds=.*", "sweep.seeds=2")):
+        args = [re.sub(pattern, fewer, arg) for arg in args]
+    if "hydra/launcher=slurm" in args:
+        args = [*args, "hydra.launcher.cluster=local"]
+    if args[0] != "train" or "--help" in args or "--cfg" in args or any("resume=" in arg for arg in args):
+        return args
+    if not any(arg.startswith("device=") for arg in args):
+        args = [*args, "device=cpu"]
+    if not any(arg.startswith(("debug=", "trainer.max_steps=")) for arg in args):
+        args = [*args, "debug=fast"]
+    is_large = any(arg in ("data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args
+    own_model = any(arg.startswith("model=") and not arg.startswith("model=gpt") for arg in args)
+    if is_large and not own_model and not any("init_from" in arg for arg in args):
+        args = [*args, *SMALL]
+    return args
+
+
+def needed_before(args: list[str]) -> list[list[str]]:
+    """The commands that make what a command refers to as `last`, if there is nothing yet."""
+    if args[0] == "report" or "sweep.resume=last" in args:
+        has_sweep = bool(list(Path("runs").glob("*/*/sweep.json")))
+        return [] if has_sweep else [["train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu"]]
+    refers = args[0] in ("runs", "diff") or any(re.match(r"(run|init_from|resume|a|b)=last$", arg) for arg in args)
+    if not refers or list(Path("runs").glob("*/*/run.json")):
+        return []
+    text = ["data=verdict", "model=gpt_mini", *SMALL, "tokenizer=byte", "data.context_length=200"]
+    return [["train", *text, "debug=fast", "device=cpu", "trainer.max_steps=1"]]
