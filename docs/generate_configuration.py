@@ -38,7 +38,8 @@ def describe_keys(node: dict[str, Any], group: str, comments: dict[str, str]) ->
     has_types = any(key in known for key, _ in rows)
     lines = ["| key | value | may be | |", "|---|---|---|---|"] if has_types else ["| key | value | |", "|---|---|---|"]
     for key, value in rows:
-        hint = f" {format_type(hints[key])} |" if key in hints else " |" if has_types else ""
+        known_type = key in hints and hints[key] is not Any
+        hint = f" {format_type(hints[key])} |" if known_type else " |" if has_types else ""
         text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
         lines.append(f"| `{key}` | `{text}` |{hint} {comments.get(key, '')} |")
     return lines if rows else []

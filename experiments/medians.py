@@ -14,9 +14,9 @@ def main(sweep: str, *metrics: str) -> None:
     """A row per model: parameters, then median [min, max] of each metric."""
     runs = defaultdict(list)
     for file in sorted(Path(sweep).glob("*/run.json")):
-        record = json.loads(file.read_text())
-        if record["status"] == "done":
-            runs[record["choices"]["model"], record["parameters"]["total"]].append(record["metrics"]["last"])
+        info = json.loads(file.read_text())
+        if info["status"] == "done":
+            runs[info["choices"]["model"], info["parameters"]["total"]].append(info["metrics"]["last"])
     print("| model | parameters | seeds | " + " | ".join(f"{metric}, median [min, max]" for metric in metrics) + " |")
     print("|---|---|---|" + "---|" * len(metrics))
     for (model, parameters), seeds in runs.items():

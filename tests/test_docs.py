@@ -1,24 +1,28 @@
-"""Every command in README and docs/ is executed as it stands there, with the files that the page gives before it.
+"""Every command in README and docs/ is executed as it stands there, with the files that the page gives before it; what the
+pages say of the code is compared with it.
 
 A page is read from top to bottom. A code block after a line such as `mine/model/bigram.yaml`: is a file; commands of a block
 of sh run in a folder of the page's own, long ones cut short with debug=fast.
 """
 
-import importlib
+import importlib.util
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 
+import seqlab as package
 from commands import NOTES, needed_before, shorten, to_args
+from seqlab.runs.run_info import KEYS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
     r"(?:^`(?P<file>[\w./-]+)`:\n\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -98,3 +102,55 @@ def write_file(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         importlib.invalidate_caches()
         for cached in (path.parent / "__pycache__").glob("*"):
             cached.unlink()
+
+
+def test_the_blocks_of_the_notebook_page_run_one_after_the_other(tmp_path: Path, monkeypatch) -> None:
+    blocks = [block["text"] for block in BLOCK.finditer((ROOT / "docs" / "notebook.md").read_text())]
+    assert len(blocks) > 6
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "notebook.md", "exec"), namespace)
+    assert namespace["logits"].shape == (1, 8, namespace["run"].tokenizer.vocab_size)
+    assert len(package.runs()) == 2
+
+
+def load_script(file: Path) -> ModuleType:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_the_configuration_is_what_its_command_writes() -> None:
+    page = load_script(ROOT / "docs" / "generate_configuration.py")
+    assert (ROOT / "docs" / "configuration.md").read_text() == page.generate(), page.__doc__
+
+
+def test_every_key_of_run_json_is_described_once() -> None:
+    section = (ROOT / "docs" / "run-folder.md").read_text().split("## run.json")[1].split("## ")[0]
+    described = [name for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(described) == sorted(KEYS)
+
+
+def test_the_tree_of_the_architecture_names_every_room() -> None:
+    tree = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    rooms = [file.parent for file in (ROOT / "src" / "seqlab").glob("*/__init__.py")]
+    modules = [path for path in (ROOT / "src" / "seqlab").glob("*.py") if not path.name.startswith("__")]
+    for path in [*rooms, *modules]:
+        assert (f"{path.name}/" if path.is_dir() else path.name) in tree
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings], target

@@ -42,4 +42,4 @@ def test_every_package_folder_is_packaged() -> None:
 def test_files_stay_short() -> None:
     long = {str(file): n for file in (ROOT / "src").rglob("*.py") if (n := len(file.read_text().splitlines())) > 300}
     assert not long
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 300

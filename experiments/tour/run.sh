@@ -33,7 +33,7 @@ seqlab train model=gpt_mini model.n_layer=3 model.n_embd=64 model.dropout=0 \
 heading "3. What the base writes: it knows the words of the story"
 seqlab generate run=last device=cpu paths.runs="$RUNS" max_new_tokens=110 prompt="The keeper"
 
-heading "4. Before tuning: the base goes on with an instruction as if it were the story"
+heading "4. Before tuning: the base continues an instruction as if it were the story"
 before "Name the first word." "clock night"
 
 heading "5. Instruction tuning: LoRA on every linear layer of the frozen base"

@@ -105,7 +105,7 @@ def format_type(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))
     if origin is not None:
-        return "a list"
+        return "a dictionary" if origin is dict else "a list"
     return TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 
