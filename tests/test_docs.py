@@ -132,7 +132,9 @@ def test_the_page_of_the_configuration_is_what_its_command_writes() -> None:
 
 def test_every_key_of_run_json_is_described_once() -> None:
     section = (ROOT / "docs" / "run-folder.md").read_text().split("## run.json")[1].split("## ")[0]
-    described = [name for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    described = [
+        name for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    ]
     assert sorted(described) == sorted(KEYS)
 
 

@@ -27,7 +27,7 @@ Record = tuple[list[int], int]  # ids, and how many of them are the prompt's
 class Ragged(DataModule):
     """Records of different lengths; `pad` makes all batches as long as the longest possible one."""
 
-    def __init__(self, records: list[Record], batch_size: int, pad: bool, bucketed: bool) -> None:
+    def __init__(self, records: list[Record], batch_size: int, pad: bool = False, bucketed: bool = False) -> None:
         super().__init__(batch_size)
         self.records, self.pad, self.bucketed = records, pad, bucketed
 
@@ -88,27 +88,27 @@ def gradients(
     **trainer: Any,
 ) -> list[list[Tensor]]:
     """The gradients of each step of one epoch, tensor by tensor."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
     torch.manual_seed(0)
     seen: list[list[Tensor]] = []
     model = Bigram().double() if double else Bigram()
     task = LanguageModeling(model, partial(Recorder, seen=seen), constant_schedule)
-    data = Ragged(records, batch_size, pad, bucketed)
-    data.setup()
-    Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        accumulate_grad_batches=windows,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **trainer,
-    ).fit(task, datamodule=data)
+    fit(task, Ragged(records, batch_size, pad, bucketed), accumulate_grad_batches=windows, **trainer)
     return seen
+
+
+def fit(task: LanguageModeling, data: Ragged, **trainer: Any) -> Trainer:
+    """Train for an epoch, and say nothing."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    data.setup()
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    options: dict[str, Any] = (
+        {"max_epochs": 1, "accelerator": "cpu", "use_distributed_sampler": False} | quiet | trainer
+    )
+    made = Trainer(**options)
+    made.fit(task, datamodule=data)
+    return made
 
 
 if __name__ == "__main__":
