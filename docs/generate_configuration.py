@@ -16,10 +16,13 @@ INTRODUCTION = """# Configuration
 <!-- Written by: python docs/generate_configuration.py -->
 
 `seqlab train` composes `conf/train.yaml` with one option of each group. `group=option` chooses, `group.key=value` sets a value,
-`+group.key=value` adds a key that a yaml leaves to its default, `-m group=a,b` sweeps. The defaults are composed in the order of this
-page, so what stands later sets values over what stands before, and the command line wins. `seqlab train … explain=true` shows which
-yaml set each value, `seqlab train --help` lists the options.
+`+group.key=value` adds a key that a yaml leaves to its default, `-m group=a,b` sweeps. The defaults are composed in the order of
+this page, so what stands later sets values over what stands before, and the command line wins. `seqlab train … explain=true` shows
+which yaml set each value, `seqlab train --help` lists the options.
 """
+DEVICE_TEXT = (
+    "The keys of a device are those of `trainer`: `accelerator`, `devices`, `num_nodes`, `strategy`, `precision`."
+)
 SWEEP_TEXT = "The keys of a sweep, given with `-m`; a sweep has no target."
 
 
@@ -55,7 +58,9 @@ def describe_group(group: str) -> list[str]:
     tables: dict[str, tuple[int, list[str]]] = {}  # by target: how many keys have a comment, the table of that option
     for option in group_options()[group]:
         node, comments = read_option(group, option), key_comments(CONF / group / f"{option}.yaml")
-        nodes = {group: node} if "_target_" in node else {f"{group}.{k}": v for k, v in node.items() if isinstance(v, dict)}
+        nodes = (
+            {group: node} if "_target_" in node else {f"{group}.{k}": v for k, v in node.items() if isinstance(v, dict)}
+        )
         for path, part in nodes.items():
             keys = describe_keys(part, group, comments) if "_target_" in part else []
             count = len(comments.keys() & part.keys())
@@ -65,7 +70,7 @@ def describe_group(group: str) -> list[str]:
     for _, table in tables.values():
         lines += table
     if group == "device":
-        lines += ["The keys of a device are those of `trainer`: `accelerator`, `devices`, `num_nodes`, `strategy`, `precision`.", ""]
+        lines += [DEVICE_TEXT, ""]
     if group == "sweep":
         comments = key_comments(CONF / "sweep" / "none.yaml")
         lines += [SWEEP_TEXT, "", *describe_keys(read_option("sweep", "none"), "sweep", comments), ""]

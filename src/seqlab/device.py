@@ -38,7 +38,8 @@ def gpu_count() -> int:
 
 
 def torch_device(name: str) -> torch.device:
-    """The torch device for an accelerator's name, `auto` included."""
+    """The torch device for an accelerator's name, `auto` included. Raises UserError for one that is not there."""
+    check_accelerator(name, remote=False)
     return torch.device(best_accelerator() if name == "auto" else {"gpu": "cuda"}.get(name, name))
 
 
@@ -93,6 +94,8 @@ def resolve_device(trainer: dict[str, Any], safe_precisions: tuple[str, ...], re
         trainer["accelerator"] = "cpu" if is_ddp and best_accelerator() == "mps" else best_accelerator()
     if trainer["devices"] in ("auto", -1):
         trainer["devices"] = (gpu_count() if trainer["accelerator"] == "cuda" else 0) or (2 if is_ddp else 1)
+    if num_local_processes(trainer) > 1 and not hasattr(os, "fork"):
+        raise UserError("Windows cannot run several processes as one run: leave device=ddp out, or use WSL.")
     if num_local_processes(trainer) > 1 and isinstance(trainer.get("val_check_interval"), str | dict):
         raise UserError(
             f"trainer.val_check_interval={trainer['val_check_interval']} is a time, and the clocks of "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.runs.folder import update_run_info
+from seqlab.runs.run_info import update_run_info
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import sys
 
 from seqlab.cli.compose import compose_one
-from seqlab.config.signatures import check_arguments
-from seqlab.serving.engine import LoadedRun, load_run
+from seqlab.serving.engine import load_run
 
 LOAD_OPTIONS = ("checkpoint", "dtype")
 STREAM_OPTIONS = ("input", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
@@ -16,8 +15,6 @@ def main(args: list[str]) -> int:
     if not config:
         return 0
     load_options, stream_options = ({key: config[key] for key in keys} for keys in (LOAD_OPTIONS, STREAM_OPTIONS))
-    check_arguments(load_options, load_run, "", injected=("run",))
-    check_arguments(stream_options, LoadedRun.stream, "", injected=("self", "prompt"))
     prompt = sys.stdin.read() if config["prompt"] == "-" else str(config["prompt"])
     run = load_run(
         str(config["run"]), accelerator=config["trainer"]["accelerator"], runs=config["paths"]["runs"], **load_options

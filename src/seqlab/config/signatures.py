@@ -5,7 +5,7 @@ import json
 import types
 import typing
 from collections.abc import Callable, Collection
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def check_arguments(
             raise UserError(f"{path or target.__name__} needs {keyword}: set {prefix}{keyword}=….")
 
 
+def checked_keywords(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: a keyword of a call that the function does not take, or whose value does not fit, is a UserError."""
+
+    @wraps(function)
+    def checked(*args: Any, **keywords: Any) -> Any:
+        check_arguments(keywords, function, "", injected=required_parameters(function))
+        return function(*args, **keywords)
+
+    return checked
+
+
 def check_value(path: str, value: Any, hint: Any) -> None:
     """Raises UserError for a value that does not fit its type or lies outside its range."""
     if not matches_type(value, hint):
@@ -79,7 +90,9 @@ def matches_type(value: Any, hint: Any) -> bool:
     if adapter is None or (isinstance(value, dict) and "_target_" in value):
         return True
     try:
-        adapter.validate_json(json.dumps(value), strict=True)  # strict, but as in JSON a list may become a tuple
+        adapter.validate_json(
+            json.dumps(value, default=str), strict=True
+        )  # strict, but as in JSON a list may become a tuple
     except ValidationError:
         return False
     return True

@@ -39,7 +39,7 @@ class ListedRun:
     def to_dict(self) -> dict[str, Any]:
         """What is known of it, in one flat dictionary: choices, metrics as `val/loss` and `best/val/loss`, config keys."""
         info, metrics = self.info, self.info["metrics"]
-        keys = ("status", "name", "seed", "steps", "tokens", "started", "ended", "error", "command")
+        keys = ("status", "seed", "steps", "tokens", "started", "ended", "error", "command")
         known = {"run": str(self.folder)} | {key: info.get(key) for key in keys} | {"seconds": run_seconds(info)}
         known |= (info["choices"] or {}) | flatten({"parameters": info["parameters"] or {}}, separator="/")
         best = {f"best/{name}": value for name, value in metrics["best"].items()}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.build import build_model
+from seqlab.config.signatures import checked_keywords
 from seqlab.config.targets import add_cwd_to_path, check_targets, get_class
 from seqlab.device import torch_device
 from seqlab.errors import UserError
@@ -63,6 +64,7 @@ class LoadedRun:
         """The text that follows a prompt; the options are those of `stream`."""
         return "".join(self.stream(prompt, **options))
 
+    @checked_keywords
     def stream(
         self,
         prompt: str,
@@ -103,7 +105,7 @@ class LoadedRun:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forecast(self, values: Values) -> Tensor:
         """The values that follow: (T,) -> (H,), (T, C) -> (H, C), (B, T, C) -> (B, H, C)
 
@@ -121,6 +123,7 @@ class LoadedRun:
         return predictions.flatten() if series.dim() == 1 else predictions[0] if series.dim() == 2 else predictions
 
 
+@checked_keywords
 def load_run(
     run: str | Path,
     checkpoint: Literal["best", "last"] = "best",

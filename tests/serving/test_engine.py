@@ -1,0 +1,122 @@
+"""A run that is loaded: the model that was trained, texts and forecasts, and what is refused."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from seqlab.errors import UserError
+from seqlab.serving.engine import LoadedRun, load_run
+
+TRAIN_SINE = ["train", "model=gru", "data.window=8", "data.horizon=3", "trainer.max_epochs=2", "device=cpu"]
+
+
+@pytest.fixture
+def forecaster(seqlab: Callable) -> LoadedRun:
+    """A recurrent network that forecasts three values."""
+    assert seqlab(*TRAIN_SINE).status == 0
+    return load_run("last")
+
+
+@pytest.fixture
+def writer(seqlab: Callable, tiny: list[str]) -> LoadedRun:
+    """A GPT that was trained on a story."""
+    assert seqlab(*tiny, "trainer.val_check_interval=1").status == 0
+    return load_run("last")
+
+
+def test_metrics_config_and_weights_are_the_runs(writer: LoadedRun) -> None:
+    info = json.loads((writer.folder / "run.json").read_text())
+    assert writer.metrics == info["metrics"]["last"]
+    assert writer.best_metrics == info["metrics"]["best"]
+    assert writer.config["model"]["n_embd"] == 16
+    assert not writer.model.training
+    for name in ("best", "last"):
+        saved = torch.load(writer.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+        loaded = load_run(writer.folder, checkpoint=name).model.state_dict()  # type: ignore[arg-type]
+        assert all(torch.equal(tensor, saved[f"model.{key}"]) for key, tensor in loaded.items())
+
+
+def test_texts_are_those_of_the_command(writer: LoadedRun, seqlab: Callable) -> None:
+    options = {"max_new_tokens": 12, "temperature": 0.8, "top_k": 5, "seed": 3}
+    text = writer.generate("The river", **options)
+    assert len(text) == 12
+    assert "".join(writer.stream("The river", **options)) == text
+    words = [f"{key}={value}" for key, value in options.items()]
+    assert seqlab("generate", "run=last", "prompt=The river", "device=cpu", *words).out == f"The river{text}\n"
+
+
+@pytest.mark.parametrize("shape", [(8,), (20,), (8, 1), (20, 1), (4, 8, 1)])
+def test_forecasts_have_the_shape_of_what_was_given(shape: tuple[int, ...], forecaster: LoadedRun) -> None:
+    values = torch.randn(shape)
+    forecast = forecaster.forecast(values)
+    assert forecast.shape == {1: (3,), 2: (3, 1), 3: (4, 3, 1)}[len(shape)]
+    windows = values.view(1, -1, 1) if len(shape) < 3 else values
+    torch.testing.assert_close(forecast.flatten(), forecaster.model(windows[:, -8:]).flatten())
+    torch.testing.assert_close(forecaster.forecast(values.tolist()), forecast)
+
+
+def test_a_model_that_has_forecast_can_still_be_trained(forecaster: LoadedRun) -> None:
+    forecaster.forecast([0.0] * 8)
+    forecaster.model(torch.zeros(1, 8, 1)).sum().backward()
+    assert all(parameter.grad is not None for parameter in forecaster.model.parameters())
+
+
+def test_what_a_run_cannot_do_is_said(forecaster: LoadedRun, seqlab: Callable, tiny: list[str]) -> None:
+    with pytest.raises(UserError, match="is not a language model"):
+        forecaster.generate("The river")
+    with pytest.raises(UserError, match="7 values are fewer than the window of 8"):
+        forecaster.forecast([0.0] * 7)
+    assert seqlab(*tiny).status == 0
+    writer = load_run("last")
+    for prompt, extra, message in (("", "", "is empty"), ("The", "river", "belongs to an instruction"), ("Ω", "", "Ω")):
+        with pytest.raises(UserError, match=message):
+            writer.generate(prompt, input=extra)
+    for option, message in (
+        ({"temperature": -1}, "temperature=-1 does"),
+        ({"top_q": 1}, "Did you mean top"),
+    ):
+        with pytest.raises(UserError, match=message):
+            writer.generate("The", **option)
+    with pytest.raises(UserError, match="is not a forecaster"):
+        writer.forecast([0.0] * 8)
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, seqlab: Callable) -> None:
+    assert seqlab("--help").status == 0  # the folder of the test
+    for run, message in (
+        (tmp_path / "nowhere", "does not exist"),
+        (tmp_path, "is not a run folder"),
+        ("last", "There is no run"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_run(run)
+    for options, message in (
+        ({"accelerator": "tpu"}, "no such device"),
+        ({"checkpoint": "bset"}, "must be best or last"),
+        ({"device": "cpu"}, "device is not a keyword"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_run(tmp_path, **options)
+
+
+def test_weights_that_were_not_kept_are_missed_when_they_are_used(seqlab: Callable, tiny: list[str]) -> None:
+    assert seqlab(*tiny, "callbacks.checkpoint.keep=none").status == 0
+    run = load_run("last")
+    assert run.metrics["train/loss"] > 0
+    with pytest.raises(UserError, match="no weights"):
+        _ = run.model
+
+
+def test_a_hugging_face_folder_is_loaded_too(tmp_path: Path, shared: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=16, vocab_size=50257)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    model.save_pretrained(tmp_path / "hf")
+    run = load_run(tmp_path / "hf")
+    tokens = torch.arange(5).unsqueeze(0)
+    torch.testing.assert_close(run.model(tokens), model(tokens).logits, atol=1e-5, rtol=1e-4)
+    assert run.metrics == {}
+    assert run.tokenizer is None
