@@ -17,8 +17,8 @@ INTRODUCTION = """# Configuration
 
 `seqlab train` composes `conf/train.yaml` with one option of each group. `group=option` chooses, `group.key=value` sets a value,
 `+group.key=value` adds a key that a yaml leaves to its default, `-m group=a,b` sweeps. The defaults are composed in the order of
-this page, so what stands later sets values over what stands before, and the command line wins. `seqlab train … explain=true` shows
-which yaml set each value, `seqlab train --help` lists the options.
+this page, so what stands later sets values over what stands before, and the command line wins. `seqlab train … explain=true`
+shows which yaml set each value, `seqlab train --help` lists the options.
 """
 DEVICE_TEXT = (
     "The keys of a device are those of `trainer`: `accelerator`, `devices`, `num_nodes`, `strategy`, `precision`."

@@ -82,7 +82,7 @@ def test_an_accelerator_that_is_not_there_is_refused(name: str) -> None:
 def test_accelerators_and_their_torch_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.torch_device("auto") == torch.device("cpu")
     if not torch.cuda.is_available():
-        with pytest.raises(UserError, match="device=gpu.*device=cpu or auto"):
+        with pytest.raises(UserError, match=r"device=gpu.*device=cpu or auto"):
             device.torch_device("gpu")
     monkeypatch.setattr(device, "available_accelerators", lambda: ["cpu", "cuda", "gpu"])
     assert device.torch_device("gpu") == torch.device("cuda")
