@@ -214,12 +214,13 @@ def test_an_adapter_of_ones_own_is_saved_resumed_evaluated_and_merged(seqlab, wr
         assert torch.equal(model(tokens), before)
 
 
-@pytest.mark.parametrize("adapter", [[], ["adapter=lora"]])
+@pytest.mark.parametrize("adapter", [[], ["adapter=lora"], ["adapter=bitfit"]])
 def test_a_task_with_a_reference_compares_with_the_model_before_training(
     adapter: list[str], seqlab, write, tmp_path: Path
 ) -> None:
+    write(example("An adapter"), "adapter", "bitfit", {"_target_": "mylab.BitFit"})
     write(
-        example("A loss that compares"),
+        example("An adapter") + example("A loss that compares"),
         "task",
         "anchored",
         {"defaults": ["pretraining", "_self_"], "task": {"_target_": "mylab.Anchored", "beta": 0.5}},

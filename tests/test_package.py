@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -43,3 +44,11 @@ def test_files_stay_short() -> None:
     long = {str(file): n for file in (ROOT / "src").rglob("*.py") if (n := len(file.read_text().splitlines())) > 300}
     assert not long
     assert len((ROOT / "README.md").read_text().splitlines()) <= 300
+
+
+def test_licence_and_citation_say_what_the_package_says() -> None:
+    from seqlab import __version__
+
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (__version__, PROJECT["license"])

@@ -1,4 +1,4 @@
-"""Work goes on where nobody reads what it prints."""
+"""Work continues where nobody reads what it prints."""
 
 import io
 import os

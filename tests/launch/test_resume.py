@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere goes on to the same end, bit for bit; what cannot be gone on with is refused."""
+"""A run that was stopped anywhere ends bit for bit as if it had not been; what cannot be resumed is refused."""
 
 import json
 import os

@@ -110,6 +110,18 @@ def test_cached_logits_equal_uncached_ones(variant: dict[str, Any], pieces: list
     torch.testing.assert_close(cached, model(inputs), rtol=0, atol=1e-5)
 
 
+def test_rows_of_a_cache_may_have_read_differently_much() -> None:
+    model, inputs = tiny(), tokens(2, 12)
+    cache = model.init_cache(2, 12)
+    model.hidden(inputs[:, :5], cache=cache)
+    cache.lengths = torch.tensor([5, 3])  # the second row's last two were filler
+    new = torch.stack([inputs[0, 5:8], inputs[1, 3:6]])
+    logits = model.head(model.hidden(new, cache=cache))
+    assert cache.lengths.tolist() == [8, 6]
+    for row, length in enumerate([8, 6]):
+        torch.testing.assert_close(logits[row], model(inputs[row : row + 1, :length])[0, -3:], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_packed_records_get_the_logits_of_each_alone(variant: dict[str, Any]) -> None:
     model, inputs = tiny(**variant), tokens(2, 12)

@@ -1,4 +1,4 @@
-"""Searches: what is drawn, what is told, what goes on after a kill."""
+"""Searches: what is drawn, what is told, what continues after a kill."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Real sweeps in real folders: what fails, what goes on, what is refused."""
+"""Real sweeps in real folders: what fails, what continues, what is refused."""
 
 import json
 import os

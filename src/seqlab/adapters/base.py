@@ -27,7 +27,11 @@ class Adapter(ABC):
 
     @abstractmethod
     def disabled(self, model: nn.Module) -> AbstractContextManager[None]:
-        """A context in which the model computes as it did before `apply`."""
+        """A context in which the model computes as it did before `apply`.
+
+        A reference is computed in it, perhaps between a forward and its backward: nothing that autograd has saved may be
+        written to.
+        """
 
     def trainable_state_dict(self, model: nn.Module) -> dict[str, Tensor]:
         """The adapter's tensors by their names in the model that carries it."""

@@ -17,7 +17,7 @@ class RankAgreement:
         self.since = time.monotonic()
 
     def ask(self, trainer: Trainer, want: bool) -> bool:
-        """True if any rank wants it; false between two exchanges, so go on wanting it."""
+        """True if any rank wants it; false between two exchanges, so keep asking."""
         if trainer.world_size == 1:
             return want
         if trainer.global_step < self.next_step:

@@ -10,7 +10,7 @@ from seqlab.types import NonNegativeFloat
 
 
 class ForecastPlot(Callback):
-    """Draws the next value over the validation split as training goes on, and over the test split after the test.
+    """Draws the next value over the validation split during training, and over the test split after the test.
 
     A figure takes a tenth of a second, so they are at least `every_seconds` apart; the last validation is always drawn.
     """

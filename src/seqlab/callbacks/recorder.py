@@ -1,4 +1,4 @@
-"""run.json and metrics.jsonl, written as the run goes on."""
+"""run.json and metrics.jsonl, written during the run."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Samples of what a language model writes as training goes on."""
+"""Samples of what a language model writes during training."""
 
 import time
 from functools import partial

@@ -78,7 +78,7 @@ class ComposeCollector:
 def compose(verb: str, args: list[str], run_now: Callable[[ComposedRun], Any] | None = None) -> ComposeCollector:
     """Compose what a command asks for: one config, a sweep, or nothing if Hydra only prints something (`--cfg job`)."""
     args = quote_overrides(pop_allow(args))
-    check_arguments(verb, args)
+    check_command_line(verb, args)
     folders = get_config_folders(args)
     flags, overrides = split_flags(args)
     collector = ComposeCollector(overrides, command_line(), run_now)
@@ -91,7 +91,7 @@ def compose(verb: str, args: list[str], run_now: Callable[[ComposedRun], Any] | 
     return collector
 
 
-def check_arguments(verb: str, args: list[str]) -> None:
+def check_command_line(verb: str, args: list[str]) -> None:
     """Refuse arguments that are neither flags nor key=value, and those that remove what a run needs. Raises UserError."""
     for arg, before in zip(args, ["", *args], strict=False):
         if "=" not in arg and not arg.startswith(("-", "~")) and not before.startswith("-"):

@@ -55,7 +55,7 @@ def prepare_resume(args: list[str]) -> Path:
             )
     validate_config(updated, info["choices"])
     resolve_device(updated["trainer"], get_class(updated, "task").safe_precisions)
-    check_data_files(run, info["data"] or {}, overrides)
+    check_run_data(run, info["data"] or {}, overrides)
     check_checkpoint(run, updated, info, use_previous)
     if use_previous:
         checkpoints.restore_previous(run)
@@ -89,7 +89,7 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], use_previ
             )
 
 
-def check_data_files(run: Path, files: dict[str, str], overrides: list[str]) -> None:
+def check_run_data(run: Path, files: dict[str, str], overrides: list[str]) -> None:
     """The data must be what they were, wherever they are now. Raises UserError."""
     moved = get_override(overrides, "data.path")
     for path, digest in files.items():

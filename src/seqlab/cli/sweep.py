@@ -80,7 +80,7 @@ def start_search(collector: ComposeCollector, options: list[str]) -> int:
     return print_result(run_search(sweep, lambda jobs: drop_switches(compose(jobs)), samples))
 
 
-def resume_sweep(args: list[str]) -> int:
+def continue_sweep(args: list[str]) -> int:
     """Resume a sweep, of which nothing is restated; return the exit status. Raises UserError for other arguments."""
     args = [arg for arg in args if not is_multirun([arg])]
     for arg in args:

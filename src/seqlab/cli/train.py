@@ -58,12 +58,12 @@ def main_sweep(args: list[str]) -> int:
         raise UserError(
             "Sweeps need a system that can fork, and Windows cannot: train the runs one by one, or use WSL."
         )
-    from seqlab.cli.sweep import resume_sweep, run_job_now, run_sweep
+    from seqlab.cli.sweep import continue_sweep, run_job_now, run_sweep
     from seqlab.sweeps.process import start_fork_server
 
     if get_override(args, "sweep.resume"):
         start_fork_server()  # it imports what jobs need meanwhile
-        return resume_sweep(args)
+        return continue_sweep(args)
     if "plan=true" not in args:
         start_fork_server()
     collector = compose("train", add_source_options(args), run_job_now)

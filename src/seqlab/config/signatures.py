@@ -69,11 +69,11 @@ def checked_keywords(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: a keyword of a call that the function does not take, or whose value does not fit, is a UserError."""
 
     @wraps(function)
-    def checked(*args: Any, **keywords: Any) -> Any:
+    def call(*args: Any, **keywords: Any) -> Any:
         check_arguments(keywords, function, "", injected=required_parameters(function))
         return function(*args, **keywords)
 
-    return checked
+    return call
 
 
 def check_value(path: str, value: Any, hint: Any) -> None:

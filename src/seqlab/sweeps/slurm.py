@@ -88,7 +88,7 @@ class SlurmLauncher:
             executor = submitit.AutoExecutor(folder=sweep.folder / LOG_FOLDER, cluster=self.cluster)
             executor.update_parameters(**{key: value for key, value in parameters.items() if value is not None})
             (run / STOP_FILE).unlink(missing_ok=True)
-            submitted = executor.submit(run_job, run, self.cpus_per_task)
+            submitted = executor.submit(run_on_node, run, self.cpus_per_task)
         except (RuntimeError, ValueError, OSError, submitit.core.utils.FailedJobError) as error:
             raise UserError(f"The cluster ({self.cluster}) refused the job: {str(error).splitlines()[0]}") from error
         job.submitted = str(submitted.job_id)
@@ -111,7 +111,7 @@ def is_active(sweep: Sweep, job: Job) -> bool:
     return not submitit.SlurmJob(folder=sweep.folder / LOG_FOLDER, job_id=job.submitted).done(force_check=True)
 
 
-def run_job(run: Path, threads: int) -> int:
+def run_on_node(run: Path, threads: int) -> int:
     """On the node: run a folder; let it save if a file asks for it, or Slurm's signal before the time limit. Exit status."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
