@@ -122,7 +122,9 @@ RECORD = {"instruction": "Say it.", "input": "", "output": "It."}
         (json.dumps([RECORD] * 20)[:-30], ["is not JSON", "record 20"]),
         (json.dumps([RECORD, {"instruction": "Say it."}]), ["Record 2", "output"]),
         (json.dumps([RECORD, ["no", "object"]]), ["Record 2"]),
-        (json.dumps({"instruction": "Say it."}), ["is not a list of records"]),
+        (json.dumps({"instruction": "Say it."}), ["Record 1", "output"]),
+        (json.dumps(RECORD) + "\n{", ["is not JSON", "line 2"]),
+        (json.dumps([RECORD, RECORD | {"output": "half \ud83d"}]), ["Record 2", "half a character", "output"]),
         (json.dumps([RECORD | {"output": " "}]), ["Record 1", "output"]),
     ],
 )

@@ -154,9 +154,22 @@ def test_what_is_no_list_of_records_is_refused(tmp_path: Path) -> None:
     broken = json.dumps([record(1), record(2), record(3)], indent=1).replace('"Do 2",', '"Do 2"')
     with pytest.raises(UserError, match=r"r.json is not JSON: .* line 9, .*record 2"):
         written(tmp_path / "r.json", broken)
-    for nothing in ("{}", "[]", '"text"'):
-        with pytest.raises(UserError, match="is not a list of records"):
+    for nothing, message in (
+        ("{}", "Record 1"),
+        ("[]", "has no records"),
+        ('"text"', "Record 1 of .* is not an object"),
+    ):
+        with pytest.raises(UserError, match=message):
             written(tmp_path / "r.json", nothing)
+
+
+def test_json_lines_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    lines = "".join(json.dumps(record(number), ensure_ascii=False) + "\n\n" for number in range(8))
+    written(tmp_path / "list.json", [record(number) for number in range(8)])
+    (tmp_path / "lines.jsonl").write_text(lines.replace("Do 3", "Do\u20283"), encoding="utf-8-sig")
+    expected = read_examples(tmp_path / "list.json")
+    expected[3] = expected[3] | {"instruction": "Do\u20283"}
+    assert read_examples(tmp_path / "lines.jsonl") == expected
 
 
 def test_records_that_are_not_utf8_are_refused(tmp_path: Path) -> None:

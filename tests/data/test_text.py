@@ -158,3 +158,8 @@ def test_a_tokenizer_learns_from_the_training_split_or_from_all(story: Path) -> 
     assert text.startswith(train)
     assert len(train) == int(0.7 * len(text))
     assert list(TextDataModule.tokenizer_training_texts("all", path=str(story), val_fraction=0.2)) == [text]
+
+
+def test_a_byte_order_mark_is_not_a_character(tmp_path: Path) -> None:
+    (tmp_path / "bom.txt").write_text("one two", encoding="utf-8-sig")
+    assert read_text(tmp_path / "bom.txt") == "one two"

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
+from seqlab.callbacks.reporting import warn_on_error
 from seqlab.types import NonNegativeFloat
 
 
@@ -39,6 +40,7 @@ class ForecastPlot(Callback):
         self.draw_split(trainer, pl_module, "val")
         self.drawn_at, self.drawn_step = time.monotonic(), trainer.global_step
 
+    @warn_on_error
     def draw_split(self, trainer: Any, pl_module: Any, split: str) -> None:
         """One panel: truth and forecast of the first of the horizon's values, channel 0."""
         loggers = [logger for logger in trainer.loggers if hasattr(logger.experiment, "add_figure")]

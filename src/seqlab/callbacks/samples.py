@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
+from seqlab.callbacks.reporting import warn_on_error
 from seqlab.generation.generate import generate_tokens, sample_token
 from seqlab.seeding import derive_seed
 from seqlab.types import NonNegativeFloat, PositiveInt
@@ -51,6 +52,7 @@ class SampleText(Callback):
         if time.monotonic() - self.sampled_at >= self.every_seconds:
             self.sample(trainer, pl_module)
 
+    @warn_on_error
     def sample(self, trainer: Any, pl_module: Any) -> None:
         """Write one continuation. Its random stream is its own, so that training does not change."""
         if not trainer.is_global_zero:

@@ -9,6 +9,7 @@ from seqlab.cli.compose import compose_data, compose_one
 from seqlab.cli.overrides import get_config_folders, get_override, get_runs_folder, pop_allow, quote_overrides
 from seqlab.cli.resume import update_config
 from seqlab.evaluation.splits import evaluate_run
+from seqlab.launch.create import forget_download
 from seqlab.launch.run import configure_logging
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
@@ -26,6 +27,7 @@ def main(args: list[str]) -> int:
     data_name = get_override(about_data, "data")
     if data_name:
         data = compose_data(quote_overrides(about_data), get_config_folders(args))
+        forget_download(data, about_data)
     else:
         updated = update_config(read_config(run), about_data, choices)
         data_name, data = choices["data"], updated["data"]

@@ -152,22 +152,41 @@ def split_examples(
 
 
 def read_examples(path: Path) -> list[dict[str, str]]:
-    """The records of a JSON file, each with `instruction`, `input` and `output`.
+    """The records of a JSON list or of JSON Lines, each with `instruction`, `input` and `output`.
 
     Raises UserError naming file, record number (from 1) and reason.
     """
     text = read_text(path)
+    examples = parse_json(text, path) if text.lstrip().startswith("[") else parse_json_lines(text, path)
+    if not examples:
+        raise UserError(f'{path} has no records; write [{{"instruction": …, "input": …, "output": …}}, …].')
+    return [check_example(example, number, path) for number, example in enumerate(examples, 1)]
+
+
+def parse_json(text: str, path: Path) -> list[Any]:
+    """The values of a JSON list. Raises UserError naming line, column and record."""
     try:
-        examples = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         number = text.count('"instruction"', 0, error.pos)
         raise UserError(
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}, in or after record {number}; "
             "fix it there."
         ) from error
-    if not isinstance(examples, list) or not examples:
-        raise UserError(f'{path} is not a list of records; write [{{"instruction": …, "input": …, "output": …}}, …].')
-    return [check_example(example, number, path) for number, example in enumerate(examples, 1)]
+
+
+def parse_json_lines(text: str, path: Path) -> list[Any]:
+    """A value for each line that is not blank. Raises UserError naming the line."""
+    values = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            values += [json.loads(line)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path} is not JSON: {error.msg} in line {number}, column {error.colno}; write a list of records, "
+                "[{…}, …], or a record a line, and fix it there."
+            ) from error
+    return values
 
 
 def check_example(example: Any, number: int, path: Path) -> dict[str, str]:
@@ -180,4 +199,6 @@ def check_example(example: Any, number: int, path: Path) -> dict[str, str]:
     for key in ("instruction", "input", "output"):
         if not isinstance(example.get(key), str) or (key != "input" and not example[key].strip()):
             raise UserError(f"Record {number} of {path} has no text under {key}: add it, or remove the record.")
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in example[key]):  # JSON may write one, UTF-8 may not
+            raise UserError(f"Record {number} of {path} has half a character (a lone surrogate) under {key}: fix it.")
     return {key: example[key] for key in ("instruction", "input", "output")}

@@ -115,9 +115,9 @@ def find_source(config: dict[str, Any]) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises UserError if it is not UTF-8, or empty."""
+    """The text of a UTF-8 file, without a byte-order mark. Raises UserError if it is not UTF-8, or empty."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}): convert it, for instance "

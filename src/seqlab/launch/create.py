@@ -49,12 +49,20 @@ def check_run(job: ComposedRun) -> tuple[WeightsSource | None, str | None]:
     """
     config = job.config
     check_required_groups(config)
+    forget_download(config["data"], job.overrides)
     check_targets(config)
     source = resolve_init_from(config["init_from"], Path(config["paths"]["runs"])) if config["init_from"] else None
     if source:
         inherit_from_source(source, job)
     validate_config(config, job.choices)
     return source, resolve_auto(config, job.remote)
+
+
+def forget_download(data: dict[str, Any], overrides: list[str]) -> None:
+    """Forget the address and checksum of the yaml's own file, in place, if another path was typed."""
+    typed = {override.lstrip("+").split("=")[0] for override in overrides}
+    if "data.path" in typed:
+        data |= {key: None for key in ("url", "sha256") if key in data and f"data.{key}" not in typed}
 
 
 def inherit_from_source(source: WeightsSource, job: ComposedRun) -> None:

@@ -35,7 +35,7 @@ def reproduce_run(run: Path, runs_folder: Path) -> bool:
     different = list(find_differences(flatten(info["metrics"], separator=" "), metrics))
     console = Console(highlight=False, soft_wrap=True)
     was_resumed = any(info.get("resumed") or [])
-    if was_resumed:
+    if was_resumed and different:
         console.print(f"because of? it was resumed with {info['resumed']}, and ran now in one piece", markup=False)
     for name, before, now in different:
         by = f"  ({now - before:+.3g})" if isinstance(before, float) and isinstance(now, float) else ""

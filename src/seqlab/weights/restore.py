@@ -44,7 +44,9 @@ def load_model_from_run(run: Path, weights: Path) -> nn.Module:
     """A run's model with these weights of it, its adapter merged."""
     config, info = read_config(run), read_run_info(run)
     check_targets(config)
-    model = build_model(config["model"], info["data_properties"] or {})
+    model = build_model(
+        config["model"], info["data_properties"] or {}, config["seed"]
+    )  # a frozen part may be the seed's
     adapter = build_adapter(config)
     if adapter:
         if config["init_from"]:

@@ -1,0 +1,42 @@
+"""Which files a command reads: what the user names is never replaced by something else."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+SMALL = ["tokenizer=byte", "model=gpt_mini", "model.n_layer=1", "model.n_head=2", "model.n_embd=16", "device=cpu"]
+
+
+@pytest.mark.parametrize("data", ["instruction", "verdict"])
+def test_a_misspelt_path_downloads_nothing(data: str, seqlab, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    monkeypatch.setenv("SEQLAB_CACHE", str(tmp_path / "cache"))
+    answer = seqlab("train", f"data={data}", "data.path=my-own-recrods.json", *SMALL)
+    assert answer.status == 1
+    assert "There is no file my-own-recrods.json" in answer.err
+    assert "cannot be reached" not in answer.err  # as a download would be, here
+    own = seqlab("train", f"data={data}", f"paths.data=[{tmp_path}]", *SMALL)
+    assert "cannot be reached" in own.err
+
+
+def test_evaluate_downloads_nothing_for_a_misspelt_path(seqlab, story: Path, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SEQLAB_DATA", raising=False)
+    monkeypatch.setenv("SEQLAB_CACHE", str(tmp_path / "cache"))
+    small = [*SMALL, "trainer.max_steps=1", "data.context_length=16"]
+    assert seqlab("train", "data=text", "data.path=story.txt", *small).status == 0
+    answer = seqlab("evaluate", "run=last", "data=verdict", "data.path=typo.txt", "split=val")
+    assert answer.status == 1
+    assert "There is no file typo.txt" in answer.err
+    assert "cannot be reached" not in answer.err
+
+
+def test_a_frozen_base_that_was_drawn_from_a_seed_is_drawn_from_it_again(seqlab, story: Path, tmp_path: Path) -> None:
+    words = ["data=text", "data.path=story.txt", *SMALL, "data.context_length=16", "adapter=lora", "seed=3"]
+    assert seqlab("train", *words, "trainer.max_epochs=1").status == 0
+    assert seqlab("evaluate", "run=last", "split=val").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    measured = json.loads((run / "evaluations" / "text-val-best.json").read_text())["metrics"]["val/loss"]
+    assert measured == pytest.approx(
+        json.loads((run / "run.json").read_text())["metrics"]["best"]["val/loss"], rel=1e-5
+    )
