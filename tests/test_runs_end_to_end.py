@@ -39,7 +39,8 @@ def test_a_sine_run_leaves_what_the_design_says(seqlab, tmp_path: Path) -> None:
     said = record(run)
     assert list(said) == KEYS
     assert (said["status"], said["steps"], said["parameters"]) == ("done", 3, {"total": 4513, "trainable": 4513})
-    assert {"train/loss", "val/loss", "test/mse", "test/mse_oracle"} <= set(said["metrics"]["last"])
+    assert {"train/loss", "val/loss"} <= set(said["metrics"]["last"])
+    assert {"val/loss", "test/mse", "test/mse_oracle"} <= set(said["metrics"]["best"])  # the best weights are tested
     assert said["metrics"]["best"]["val/loss"] <= said["metrics"]["last"]["val/loss"]
     assert said["checkpoints"] == {"best": "checkpoints/best.ckpt", "last": "checkpoints/last.ckpt"}
     config = yaml.safe_load((run / "config.yaml").read_text())

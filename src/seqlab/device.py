@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from seqlab.files import cache_folder, lock_file, write_json
 from seqlab.types import PositiveInt
 
 MIN_BF16_SPEEDUP = 1.5  # bfloat16 must be this many times as fast as fp32
+FP16_PRECISIONS = ("16", "16-mixed", "16-true")  # Lightning trains in bfloat16 in their place on a CPU
 DEFAULT_PRECISION = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # of device=<accelerator> and device=ddp
 
 
@@ -106,6 +108,8 @@ def resolve_device(trainer: dict[str, Any], safe_precisions: tuple[str, ...], re
             trainer["precision"] = DEFAULT_PRECISION[trainer["accelerator"]]
         else:
             trainer["precision"], reason = choose_precision(trainer["accelerator"], safe_precisions)
+    if trainer["accelerator"] == "cpu" and str(trainer["precision"]) in FP16_PRECISIONS and not remote:
+        raise UserError(f"trainer.precision={trainer['precision']} needs a GPU: use bf16-mixed or 32-true on a CPU.")
     if not is_auto:
         return None
     if is_ddp:
@@ -143,12 +147,19 @@ def bf16_speedup(accelerator: str) -> float:
     """The speed of matrix products in bfloat16 relative to fp32, measured once per machine and kept in the cache."""
     file = cache_folder() / "precision.json"
     machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}"
-    with lock_file(file):
-        known = json.loads(file.read_text()) if file.exists() else {}
+    known: dict[str, float] = {}
+    with suppress(OSError), lock_file(file):  # where the cache cannot be written, it is measured each time
+        with suppress(OSError, ValueError):
+            known = json.loads(file.read_text())
         if machine not in known:
-            known[machine] = time_matmul(accelerator, torch.float32) / time_matmul(accelerator, torch.bfloat16)
+            known[machine] = time_speedup(accelerator)
             write_json(file, known)
-    return known[machine]
+    return known[machine] if machine in known else time_speedup(accelerator)
+
+
+def time_speedup(accelerator: str) -> float:
+    """The speed of a product in bfloat16 relative to fp32."""
+    return time_matmul(accelerator, torch.float32) / time_matmul(accelerator, torch.bfloat16)
 
 
 def time_matmul(accelerator: str, dtype: torch.dtype, budget: float = 0.03) -> float:

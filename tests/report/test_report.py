@@ -23,8 +23,10 @@ def run(sweep: Path, number: int, overrides: list[str], losses: list[float], sta
     words = dict(word.split("=") for word in overrides)
     config = {"optimizer": {"lr": float(words.get("optimizer.lr", 0.1))}, "seed": int(words.get("seed", 0))}
     write_config(folder, config)
+    log = metrics_log.MetricsLog(folder)
+    log.rewind(0)
     for step, loss in enumerate(losses, 1):
-        metrics_log.append_metrics(folder, step, {"val/loss": loss, "train/loss": loss / 2})
+        log.add(step, {"val/loss": loss, "train/loss": loss / 2})
     metrics = {"last": {"val/loss": losses[-1], "test/loss": losses[-1] + 1}, "best": {"val/loss": min(losses)}}
     times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:10+00:00"}
     record = new_run_info(
@@ -88,15 +90,3 @@ def test_only_what_differs_and_tells_jobs_apart_is_a_column() -> None:
 def test_a_folder_without_runs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no run in"):
         write_report(tmp_path)
-
-
-def test_a_curve_that_was_gone_on_with_is_one_curve(tmp_path: Path) -> None:
-    for step, loss in ((1, 3.0), (2, 2.0), (3, 9.0), (2, 2.5), (3, 1.5)):
-        metrics_log.append_metrics(tmp_path, step, {"val/loss": loss})
-    with open(tmp_path / metrics_log.FILE_NAME, "a") as file:
-        file.write('{"step": 4, "val')  # killed while writing
-    assert metrics_log.read_metrics(tmp_path) == [
-        {"step": 1, "val/loss": 3.0},
-        {"step": 2, "val/loss": 2.5},
-        {"step": 3, "val/loss": 1.5},
-    ]

@@ -3,17 +3,23 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ragged import LONGEST, VOCABULARY, Bigram, Ragged, Record, gradients
+from lightning.pytorch.plugins.precision import MixedPrecision
+from ragged import LONGEST, VOCABULARY, Bigram, Ragged, Record, fit, gradients
 from torch import Tensor
 from torch.nn import functional as F
 
 from seqlab.data.sampler import epoch_permutation
+from seqlab.tasks.language import LanguageModeling
+from seqlab.training.optim import constant_schedule
 
 
 @st.composite
@@ -115,3 +121,34 @@ def test_the_leftover_window_weighs_what_its_tokens_weigh() -> None:
 def test_a_step_without_a_supervised_token_has_no_gradient() -> None:
     (step,) = gradients([([1, 2, 3], 3 + 1), ([4, 5], 2 + 1)], 2)
     assert all(not gradient.any() for gradient in step)
+
+
+class HalfPrecision(MixedPrecision):
+    """fp16 with a gradient scaler on a CPU, where Lightning takes bfloat16 instead. Computes in fp32."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=scale))
+
+    def autocast_context_manager(self) -> Any:
+        return nullcontext()
+
+
+def weights_after(records: list[Record], fused: bool, scale: float | None, **trainer: Any) -> tuple[Tensor, float]:
+    """All weights after an epoch of AdamW, and the norm of the last gradient."""
+    torch.manual_seed(0)
+    task = LanguageModeling(Bigram(), partial(torch.optim.AdamW, lr=0.1, fused=fused), constant_schedule)
+    plugins = [HalfPrecision(scale)] if scale else []
+    fit(task, Ragged(records, batch_size=2), log_every_n_steps=1, plugins=plugins, **trainer)
+    return torch.cat([p.detach().flatten() for p in task.model.parameters()]), float(task.grad_norm)
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+@pytest.mark.parametrize("clip", [None, 0.01])
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_scale_of_fp16_changes_nothing(fused: bool, clip: float | None, windows: int) -> None:
+    records = [([1, 2, 3, 4, 5, 6][: 2 + n % 5], 1) for n in range(8)]
+    trainer = {"gradient_clip_val": clip, "accumulate_grad_batches": windows}
+    expected, norm = weights_after(records, fused=False, scale=None, **trainer)
+    weights, scaled_norm = weights_after(records, fused, scale=1024.0, **trainer)
+    torch.testing.assert_close(weights, expected, rtol=0, atol=1e-5)
+    assert scaled_norm == pytest.approx(norm, rel=1e-4)

@@ -36,7 +36,7 @@ class OneRank:
 
 def test_the_gradient_of_the_zero_is_the_count_and_the_loss_stays() -> None:
     counter, weight = TokenCount(torch.float32), nn.Parameter(torch.tensor([3.0]))
-    losses = [(weight * 2).sum() + counter(torch.tensor(5)), (weight * 4).sum() + counter(torch.tensor(0))]
+    losses = [counter((weight * 2).sum(), torch.tensor(5)), counter((weight * 4).sum(), torch.tensor(0))]
     assert [loss.item() for loss in losses] == [6, 12]
     for loss in losses:
         (loss / 2).backward()  # as Lightning divides by the batches accumulated
@@ -48,7 +48,7 @@ def test_the_gradient_of_the_zero_is_the_count_and_the_loss_stays() -> None:
 
 def test_a_step_without_tokens_keeps_its_zero_gradient() -> None:
     counter, gradient = TokenCount(torch.float32), torch.zeros(2)
-    counter(torch.tensor(0)).backward()
+    counter(torch.tensor(0.0), torch.tensor(0)).backward()
     counter.normalize([gradient])
     assert gradient.tolist() == [0, 0]
 
@@ -57,6 +57,12 @@ def test_the_count_is_no_part_of_the_weights() -> None:
     module = nn.ModuleDict({"count": TokenCount(torch.float32), "layer": nn.Linear(2, 1)})
     assert set(module.state_dict()) == {"layer.weight", "layer.bias"}
     module.load_state_dict(nn.ModuleDict({"layer": nn.Linear(2, 1)}).state_dict())
+
+
+def test_the_count_stays_in_single_precision_in_a_model_that_does_not() -> None:
+    counter = nn.ModuleDict({"count": TokenCount(torch.bfloat16, divisor=64)}).to(torch.bfloat16)["count"]
+    counter(torch.tensor(1.0, dtype=torch.bfloat16), torch.tensor(3639)).backward()
+    assert counter.zero.grad.item() == 3639 / 64
 
 
 def test_counts_are_those_of_all_steps_whenever_they_are_read() -> None:

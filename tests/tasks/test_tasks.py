@@ -136,7 +136,8 @@ def test_weights_and_metrics_are_the_same_however_batches_are_cut(
         assert answer.status == 0, answer.err
         (run,) = tmp_path.glob(f"{runs}/*/*")
         weights.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
-        metrics.append(json.loads((run / "run.json").read_text())["metrics"]["last"])
+        said = json.loads((run / "run.json").read_text())["metrics"]
+        metrics.append(said["last"] | {name: value for name, value in said["best"].items() if "test/" in name})
     assert {"train/loss", "val/loss", "test/loss"} <= set(metrics[0])
     for others, said in zip(weights[1:], metrics[1:], strict=True):
         assert said == pytest.approx(metrics[0], rel=2e-6)

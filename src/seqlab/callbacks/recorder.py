@@ -1,6 +1,7 @@
 """run.json and metrics.jsonl, written during the run."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 
 from seqlab.callbacks.checkpoint import read_best
 from seqlab.runs.checkpoints import BEST, LAST
-from seqlab.runs.metrics_log import append_metrics
+from seqlab.runs.metrics_log import MetricsLog
 from seqlab.runs.objective import Objective
 from seqlab.runs.run_info import update_run_info
 
@@ -25,38 +26,51 @@ class RunRecorder(Callback):
         self.run, self.objective = run, objective
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
+        self.step, self.measured = -1, dict[str, float]()  # at this step
+        self.metrics_log = MetricsLog(run)
+        self.tests_best = False  # the test is of the best weights, not of the last ones
         self.written_at = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Forget metrics that an interrupted run measured after its checkpoint."""
+        if trainer.is_global_zero:
+            self.metrics_log.rewind(trainer.global_step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Collect what was validated."""
-        self.collect_metrics(trainer, pl_module)
+        self.collect_metrics(trainer, pl_module, lambda name: name.startswith("val/"))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Collect the epoch's loss, which belongs to the same step as the validation before it."""
-        self.collect_metrics(trainer, pl_module)
+        """Collect the epoch's loss."""
+        self.collect_metrics(trainer, pl_module, is_of_training)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Collect the loss of an epoch that early stopping cut short."""
-        self.collect_metrics(trainer, pl_module)
+        self.collect_metrics(trainer, pl_module, is_of_training)
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Add the test metrics."""
-        self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        """Add the test metrics to those of the weights that were tested."""
+        tested = self.best if self.tests_best else self.last
+        tested |= {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("test/")}
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Write how far the run came."""
         if trainer.global_step:
             self.write(trainer, pl_module)
 
-    def collect_metrics(self, trainer: Trainer, pl_module: Any) -> None:
-        """Read the metrics as they are now."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    def collect_metrics(self, trainer: Trainer, pl_module: Any, is_new: Callable[[str], bool]) -> None:
+        """Read the metrics that were measured at this step; Lightning keeps the others as they were."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if is_new(name)}
+        if self.step != trainer.global_step:
+            self.step, self.measured = trainer.global_step, {}
+        self.measured |= metrics
         self.last |= metrics
-        self.objective.update(metrics, trainer.global_step)
-        if trainer.is_global_zero:
-            append_metrics(self.run, trainer.global_step, metrics)
-        if self.objective.best_step == trainer.global_step:
-            self.best = dict(self.last)  # Lightning's own dictionary lacks the last epoch's loss after a resume
+        if self.objective.update(metrics, self.step):
+            self.best = dict(self.measured)
+        elif self.objective.best_step == self.step:
+            self.best |= metrics
+        if trainer.is_global_zero and metrics:
+            self.metrics_log.add(self.step, metrics)
         if time.monotonic() - self.written_at > SECONDS_BETWEEN_WRITES:
             self.write(trainer, pl_module)
 
@@ -109,3 +123,8 @@ class RunRecorder(Callback):
         if saved and saved[0] != self.objective.best_step and self.objective.metric in saved[1]:
             self.objective.best_step, self.best = saved
             self.objective.best = self.best[self.objective.metric]
+
+
+def is_of_training(name: str) -> bool:
+    """True for a metric that is neither of the validation nor of the test split."""
+    return not name.startswith(("val/", "test/"))

@@ -31,8 +31,8 @@ def print_summary(run: Path, runs: str, last: dict[str, float], best: dict[str, 
     table.add_column("metric")
     table.add_column("last", justify="right")
     table.add_column("at the best objective", justify="right")
-    for name in sorted(last):
-        table.add_row(name, f"{last[name]:.5g}", f"{best[name]:.5g}" if name in best else "")
+    for name in sorted(last | best):
+        table.add_row(name, *(f"{metrics[name]:.5g}" if name in metrics else "" for metrics in (last, best)))
     console.print(table)
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
     console.print(f"look        tensorboard --logdir {relative_to_cwd(Path(runs))}", markup=False)

@@ -23,11 +23,11 @@ def write_report(folder: Path) -> Report:
 def write_csv(report: Report, file: Path) -> None:
     """results.csv: a line for each run, with all its metrics."""
     keys = [*report.varied, *report.seeds]
-    metrics = sorted({name for row in report.rows for name in row.last})
+    metrics = sorted({name for row in report.rows for name in row.metrics})
     with open(file, "w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["run", "status", *keys, f"best {report.metric}", "step", "seconds", *metrics, "error"])
         for row in report.rows:
             values = [row.values[key] for key in keys]
-            last = [row.last.get(metric, "") for metric in metrics]
-            writer.writerow([row.name, row.status, *values, row.best, row.step, row.seconds, *last, row.error])
+            measured = [row.metrics.get(metric, "") for metric in metrics]
+            writer.writerow([row.name, row.status, *values, row.best, row.step, row.seconds, *measured, row.error])

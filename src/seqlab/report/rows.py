@@ -29,7 +29,7 @@ class Row:
     best: float | None  # of the objective
     step: int | None  # of the best
     seconds: float | None
-    last: dict[str, float]
+    metrics: dict[str, float]  # the last ones; of the test those of the weights that were tested
     error: str | None
 
 
@@ -48,7 +48,7 @@ class Report:
 
     def test_metric(self) -> str | None:
         """The test metric that is shown."""
-        return next((name for name in TEST_METRICS if any(name in row.last for row in self.rows)), None)
+        return next((name for name in TEST_METRICS if any(name in row.metrics for row in self.rows)), None)
 
     def ranked_groups(self) -> list[tuple[dict[str, Any], list[Row]]]:
         """The finished runs, those that differ only in seeds together, ranked by the mean of the objective."""
@@ -122,7 +122,7 @@ def read_row(run: Path, info: dict[str, Any], keys: list[str]) -> Row:
         best=best,
         step=next((point["step"] for point in points if point.get(metric) == best), None),
         seconds=run_seconds(info),
-        last=info["metrics"]["last"],
+        metrics=info["metrics"]["last"] | {k: v for k, v in info["metrics"]["best"].items() if k.startswith("test/")},
         error=info["error"],
     )
 

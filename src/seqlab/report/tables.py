@@ -21,7 +21,7 @@ def build_table(report: Report) -> tuple[list[str], list[list[str]]]:
                 *([str(len(rows))] if has_seeds else []),
                 mean_std([row.best for row in rows if row.best is not None]) + metric_suffix(report, rows),
                 f"{statistics.fmean(steps):.0f}" if steps else "",
-                *([mean_std([row.last[test] for row in rows if test in row.last])] if test else []),
+                *([mean_std([row.metrics[test] for row in rows if test in row.metrics])] if test else []),
                 mean_std([round(row.seconds, 1) for row in rows if row.seconds is not None]),
             ]
         )

@@ -1,4 +1,4 @@
-"""metrics.jsonl: the metrics of a run by step, one line for each time that they were measured."""
+"""metrics.jsonl: the metrics of a run, one line for each step at which some were measured."""
 
 import json
 from pathlib import Path
@@ -7,22 +7,41 @@ from typing import Any
 FILE_NAME = "metrics.jsonl"
 
 
-def append_metrics(run: Path, step: int, metrics: dict[str, float]) -> None:
-    """Add the metrics of a step. What a resumed run measures again replaces what stands there."""
-    with open(run / FILE_NAME, "a") as file:
-        file.write(json.dumps({"step": step} | metrics) + "\n")
+class MetricsLog:
+    """Writes the metrics of a run, from `rewind` on, which a resumed run calls with the step that it continues from."""
+
+    def __init__(self, run: Path) -> None:
+        self.file = run / FILE_NAME
+        self.last: dict[str, Any] = {"step": None}  # the last line
+        self.start = 0  # where it begins
+
+    def rewind(self, step: int) -> None:
+        """Forget what was measured after a step, and will be measured again."""
+        points = read_metrics(self.file.parent)
+        self.file.write_text("")
+        for point in points:
+            if point["step"] <= step:
+                self.add(point.pop("step"), point)
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        """Add the metrics of a step, to its line if it is the last one."""
+        if self.last["step"] != step:
+            self.last = {"step": step}
+            self.start = self.file.stat().st_size
+        self.last |= metrics
+        with open(self.file, "r+") as file:
+            file.seek(self.start)
+            file.write(json.dumps(self.last) + "\n")
+            file.truncate()
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The metrics by step; a line that a kill left unfinished is skipped."""
+    """The metrics by step; a line that is being written, or that a kill left unfinished, is skipped."""
     file = run / FILE_NAME
-    by_step: dict[int, dict[str, Any]] = {}
+    points = []
     for line in file.read_text().splitlines() if file.exists() else []:
         try:
-            point = json.loads(line)
+            points.append(json.loads(line))
         except json.JSONDecodeError:
             continue
-        while by_step and next(reversed(by_step)) > point["step"]:
-            by_step.popitem()
-        by_step.setdefault(point["step"], {}).update(point)
-    return list(by_step.values())
+    return points

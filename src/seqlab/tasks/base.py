@@ -45,8 +45,8 @@ class Task(LightningModule):
         self.counts = TrainingCounts()
         self.token_count: TokenCount | None = None  # of an optimizer step that sees more than one batch
         self.micro_batches = 0
-        self.step_lr = math.nan  # of the last step that was logged, as the next
-        self.grad_norm: float | Tensor = math.nan
+        self.step_lr = math.nan  # learning rate of the last step that was logged
+        self.grad_norm: float | Tensor = math.nan  # of the last step that was logged or clipped
 
     def compute_sums(self, batch: Batch) -> Sums:
         """Total and count of each metric on a batch; `loss` is what is minimised."""
@@ -60,36 +60,41 @@ class Task(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Prepare to count tokens where an optimizer step sees several batches."""
-        if stage == "fit" and self.normalize_after_accumulation:
-            self.token_count = TokenCount(next(self.model.parameters()).dtype)
+        if stage == "fit" and self.step_has_several_batches:
+            tokens = self.data.batch_size * getattr(self.data, "context_length", 1)
+            self.token_count = TokenCount(next(self.model.parameters()).dtype, divisor=2 ** int(math.log2(tokens)))
 
     @property
-    def normalize_after_accumulation(self) -> bool:
-        """True if a step sees several batches, whose tokens are known only when all are through."""
+    def step_has_several_batches(self) -> bool:
+        """True if the tokens of an optimizer step are known only when several batches, or several ranks, are through."""
         return self.trainer.accumulate_grad_batches > 1 or self.trainer.world_size > 1
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss summed over tokens; divided by them already if this batch is a whole optimizer step."""
+        """The loss as a mean over tokens if this batch is a whole optimizer step, else as a sum that carries their number."""
         seed_generators(derive_seed(self.seed, "dropout", self.micro_batches, self.global_rank), self.device)
         total, count = self.compute_sums(batch)["loss"]
         self.counts.add_batch(total, count)
         self.micro_batches += 1
         self.data.advance()
-        return total / count.clamp(min=1) if self.token_count is None else total + self.token_count(count)
+        return total / count.clamp(min=1) if self.token_count is None else self.token_count(total, count)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Divide the gradients by the tokens of the step's batches on all ranks, before they are clipped."""
+        """Close the step: check its loss; divide the gradients by the tokens of several batches; sum up what is logged."""
         step, lr = self.global_step + 1, optimizer.param_groups[0]["lr"]
         self.counts.end_step(step, lr)
         if self.is_logged(step) or self.device.type == "cpu":  # elsewhere a look waits for the device
             self.counts.check_finite()
         if self.token_count is not None:
-            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-            self.token_count.normalize(self.gradients(), scaler.get_scale() if scaler else 1.0)
+            self.token_count.normalize(self.gradients(), self.scaler.get_scale() if self.scaler else 1.0)
         if self.is_logged(step):
             self.counts.reduce_step(self.trainer.strategy)
             self.counts.reduce(self.trainer.strategy)
             self.step_lr = lr
+
+    @property
+    def scaler(self) -> Any:
+        """The gradient scaler of fp16, or None."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def gradients(self) -> list[Tensor]:
         """The gradients of what is trained."""
@@ -98,11 +103,19 @@ class Task(LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by the total norm if asked to; measure the norm if it will be logged."""
+        """Clip by the total norm if asked to; measure the norm if it will be logged.
+
+        A fused optimizer divides the gradients by the scale of fp16 itself, later: their norm is still that many times larger.
+        """
+        is_logged = self.is_logged(self.global_step + 1)
+        if not gradient_clip_val and not is_logged:
+            return
+        is_scaled = self.scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False)
+        scale = self.scaler.get_scale() if is_scaled else 1.0
         if gradient_clip_val:
-            self.grad_norm = clip_grad_norm_(self.model.parameters(), gradient_clip_val)
-        elif self.is_logged(self.global_step + 1):
-            self.grad_norm = get_total_norm(self.gradients())
+            self.grad_norm = clip_grad_norm_(self.model.parameters(), gradient_clip_val * scale) / scale
+        else:
+            self.grad_norm = get_total_norm(self.gradients()) / scale
 
     def is_logged(self, step: int) -> bool:
         """True if the scalars of this optimizer step (from 1) are logged: the first, and every n-th."""

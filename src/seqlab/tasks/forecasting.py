@@ -2,7 +2,7 @@
 
 from seqlab.batch import Batch
 from seqlab.tasks.base import Sums, Task
-from seqlab.tasks.losses import forecast_errors
+from seqlab.tasks.losses import forecast_errors, sum_precisely
 
 
 class Forecasting(Task):
@@ -14,5 +14,5 @@ class Forecasting(Task):
     def compute_sums(self, batch: Batch) -> Sums:
         """Squared and absolute errors."""
         errors, is_scored = forecast_errors(self.model, batch)  # 2 x (B, H, C)
-        squared, count = errors.square().sum(), is_scored.sum()
-        return {"loss": (squared, count), "mse": (squared, count), "mae": (errors.abs().sum(), count)}
+        squared, absolute, count = sum_precisely(errors.square()), sum_precisely(errors.abs()), is_scored.sum()
+        return {"loss": (squared, count), "mse": (squared, count), "mae": (absolute, count)}

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.tasks.base import Sums, Task
-from seqlab.tasks.losses import token_nll
+from seqlab.tasks.losses import sum_precisely, token_nll
 from seqlab.types import PositiveInt
 
 
@@ -47,7 +47,7 @@ class LanguageModeling(Task):
 
     def compute_sums(self, batch: Batch) -> Sums:
         """The negative log-likelihood of the targets; in evaluation also in bits, over the bytes of their text."""
-        nll = token_nll(self.model, batch, self.loss_chunk).sum()
+        nll = sum_precisely(token_nll(self.model, batch, self.loss_chunk))
         is_scored = batch.targets != IGNORE_INDEX  # (B, T)
         sums = {"loss": (nll, is_scored.sum())}
         if self.byte_lengths is not None and not self.training:

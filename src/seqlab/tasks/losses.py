@@ -42,6 +42,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return nll.view_as(targets)
 
 
+def sum_precisely(values: Tensor) -> Tensor:
+    """The sum () of values of any shape, in at least single precision: in bfloat16 it would have three digits."""
+    return values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
+
+
 def forecast_errors(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Prediction minus target, 0 for a target that is NaN, and which targets are not: windows (B, T, C) -> 2 x (B, H, C)"""
     predictions = model(batch.inputs)  # (B, H, C)

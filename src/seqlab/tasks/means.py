@@ -38,22 +38,35 @@ class TokenCount(nn.Module):
     `loss + zero * count` is the loss, and the gradient of `zero` is the count. So whatever happens to the gradients on their
     way (Lightning divides by the batches accumulated, DDP averages over ranks) happens to the count as well, and gradients
     divided by it are those of the mean over all supervised tokens: no collective of its own, no wait for the device.
+
+    Both are divided by `divisor`, a power of two and so without rounding, since fp16 has no room for the gradients of a sum.
     """
 
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, divisor: int = 1) -> None:
         super().__init__()
-        self.zero = nn.Parameter(torch.zeros((), dtype=torch.promote_types(dtype, torch.float32)))
+        self.dtype, self.divisor = torch.promote_types(dtype, torch.float32), divisor
+        self.zero = nn.Parameter(torch.zeros((), dtype=self.dtype))
 
-    def forward(self, count: Tensor) -> Tensor:
-        """Add this to the summed loss: count () -> 0 ()"""
-        return self.zero * count
+    def forward(self, total: Tensor, count: Tensor) -> Tensor:
+        """The loss to minimise: total (), count () -> ()"""
+        return (total + self.zero * count) / self.divisor
 
     def normalize(self, gradients: list[Tensor], scale: float = 1.0) -> None:
-        """Divide gradients of the summed loss by the tokens, in place; `scale` is a gradient scaler's, which knows no zero."""
+        """Divide gradients of the summed loss by the tokens, in place.
+
+        `scale` is the factor of fp16's gradient scaler, which divides the gradients of the optimizer's parameters by it, or
+        lets the optimizer do so, and `zero` is not one of them.
+        """
         assert self.zero.grad is not None, "forward and backward come first"
         count = self.zero.grad / scale
         torch._foreach_div_(gradients, torch.where(count > 0, count, 1.0))
         self.zero.grad = None
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "TokenCount":
+        """Move, but stay in full precision: bfloat16 cannot count beyond 256."""
+        super()._apply(*args, **kwargs)
+        self.zero.data = self.zero.data.to(self.dtype)
+        return self
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
         """Nothing: it stays zero."""

@@ -71,6 +71,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     if "test" in data.splits and trainer.limit_test_batches:
         if best := best_weights_path(run):
             load_trained_weights(model, best, adapter)
+            recorder.tests_best = objective.best_step is not None and objective.metric.startswith("val/")
         trainer.test(task, datamodule=data, verbose=False)
     recorder.finish(trainer, task)
     print_summary(run, config["paths"]["runs"], recorder.last, recorder.best)
