@@ -44,7 +44,7 @@ RETIRED_NAMES = {
     *("plain_name", "short", "flat", "held", "surroundings", "whereabouts", "alive", "begun", "refuse_alive", "close"),
     *("newest", "go_back", "is_whole", "sums", "measure", "measures", "derived", "derives", "requires", "running"),
     *("window", "step_rate", "divides_later", "show", "consumed", "consume", "of_epoch", "as_it_is", "stands_in"),
-    *("place", "rewind", "training_text", "read_records", "documents", "tied", "initialisation", "replace", "notes"),
+    *("place", "training_text", "read_records", "documents", "tied", "initialisation", "replace", "notes"),
     *("initialise_as_published", "shape", "choose", "pick", "continuation", "rendered", "best_there", "tidy", "look"),
     *("catch_up", "announce", "conclude", "through_the_door", "how", "hopeless", "kept", "gone", "pass_on", "is_there"),
     *("look_again", "begin", "fill", "checked", "refreeze", "differing", "spread", "against", "others", "sentence"),
@@ -56,9 +56,11 @@ RETIRED_PHRASES = [
 
 
 def definitions(file: Path) -> list[str]:
-    """The functions, methods and classes of a file."""
-    nodes = ast.walk(ast.parse(file.read_text()))
-    return [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    """The functions, methods, classes and constants of a file."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assigned = [target for node in nodes if isinstance(node, ast.Assign) for target in node.targets]
+    return names + [name.id for name in assigned if isinstance(name, ast.Name) and name.id.isupper()]
 
 
 def public_functions(file: Path) -> list[str]:

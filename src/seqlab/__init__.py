@@ -32,7 +32,9 @@ def train(config: dict[str, Any]) -> LoadedRun:
 
 
 def load(run: str | Path, **options: Any) -> LoadedRun:
-    """Load a run (its folder, or `last`) or a Hugging Face folder. Options: checkpoint, accelerator, dtype, runs."""
+    """Load a run (its folder, or `last`) or a Hugging Face folder.
+
+    Options: checkpoint, accelerator, dtype, runs, allow."""
     return import_module("seqlab.serving.engine").load_run(run, **options)
 
 

@@ -47,7 +47,16 @@ def name_group(error: Exception, group: str) -> UserError:
 
 def build_partial(node: Config) -> Any:
     """A callable that is completed later: an optimizer, a schedule."""
-    return instantiate({**node, "_partial_": True, "_convert_": "all"})
+    return instantiate({**escape_interpolations(node), "_partial_": True, "_convert_": "all"})
+
+
+def escape_interpolations(node: Any) -> Any:
+    """A node, which is resolved already, so that OmegaConf takes a `${` in its texts as it is."""
+    if isinstance(node, dict):
+        return {key: escape_interpolations(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [escape_interpolations(value) for value in node]
+    return node.replace("${", "\\${") if isinstance(node, str) else node
 
 
 def build_schedule(node: Config) -> Any:

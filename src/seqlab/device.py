@@ -88,6 +88,10 @@ def resolve_device(trainer: dict[str, Any], safe_precisions: tuple[str, ...], re
     requested = trainer["accelerator"]
     check_accelerator(requested, remote)
     check_devices(trainer["devices"])
+    if requested == "cpu" and isinstance(trainer["devices"], list):
+        raise UserError(
+            f"trainer.devices={trainer['devices']} names GPUs by number, and a CPU has none: give a number of processes."
+        )
     is_auto = "auto" in (requested, trainer["precision"])
     is_ddp, reason = trainer.get("strategy") == "ddp", ""
     if requested == "gpu":

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -98,6 +99,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     folder must exist: that of a run that was removed does not come back.
     """
     partial = path.with_name(f"{path.name}.part")
+    remove_partial(partial)  # that a kill has left
     try:
         yield partial
         if partial.is_file():
@@ -105,18 +107,21 @@ def write_atomically(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
         partial.replace(path)
     finally:
-        if partial.is_dir():
-            for child in partial.iterdir():
-                child.unlink()
-            partial.rmdir()
-        else:
-            partial.unlink(missing_ok=True)
+        remove_partial(partial)
 
 
-def write_json(path: Path, value: Any, indent: int = 2) -> None:
+def remove_partial(partial: Path) -> None:
+    """Remove what was not finished."""
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
     """Write plain data as JSON, atomically."""
     with write_atomically(path) as partial:
-        partial.write_text(json.dumps(value, indent=indent) + "\n")
+        partial.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -125,6 +130,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): restore it, or remove its folder.") from error
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """Read the tensors of a file by their names. Raises UserError for a damaged file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}): restore it.") from error
 
 
 def sync_folder(folder: Path) -> None:

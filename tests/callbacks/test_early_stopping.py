@@ -17,13 +17,18 @@ def stops_at(losses: list[float], patience: int | None, metric: str = "val/loss"
     callback = EarlyStopping(objective, patience)
     for step, loss in enumerate(losses):
         trainer: Any = SimpleNamespace(
-            global_step=step, state=SimpleNamespace(fn="fit"), should_stop=False, print=lambda text: None
+            global_step=step,
+            state=SimpleNamespace(fn="fit"),
+            should_stop=False,
+            print=lambda text: None,
+            callback_metrics={metric: loss},
         )
         objective.update({metric: loss}, step)
         (callback.on_validation_end if metric == "val/loss" else callback.on_train_epoch_end)(trainer, None)
         if trainer.should_stop:
             return step
         if step == resume_after:
+            objective.update({metric: min(losses) - 1}, len(losses))  # of weights saved after the checkpoint
             state, callback = callback.state_dict(), EarlyStopping(objective, patience)
             callback.load_state_dict(json.loads(json.dumps(state)))
     return None

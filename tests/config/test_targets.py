@@ -21,6 +21,11 @@ FORBIDDEN = [
     "subprocess.Popen",
     "torch.load",
     "mylab.Anything",
+    "lightning.pytorch.LightningModule.load_from_checkpoint",
+    "lightning.pytorch.core.saving._load_from_checkpoint",
+    "torch.optim.swa_utils.update_bn",
+    "torch.nn.utils.clip_grad_norm_",
+    "torch.nn.modules.module._load_from_state_dict",
 ]
 
 
@@ -98,16 +103,32 @@ def test_a_config_may_not_allow_itself_a_package(seqlab, tmp_path: Path) -> None
         "# @package _global_\nhydra: {callbacks: {evil: {_target_: os.system, command: touch ran}}}\n",
         "# @package hydra.callbacks\nevil: {_target_: os.system, command: touch ran}\n",
         "# @package _global_\ndefaults: [{override /hydra/launcher: evil}]\n",
+        "# @package _global_\n# @package hydra.callbacks\nevil: {_target_: pathlib.Path.touch, self: ran}\n",
     ],
 )
-def test_a_yaml_may_not_touch_hydra(text: str, seqlab, tmp_path: Path) -> None:
-    folder = tmp_path / "mine" / "experiment"
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_yaml_may_not_touch_hydra(linked: bool, text: str, seqlab, tmp_path: Path) -> None:
+    folder = tmp_path / ("elsewhere" if linked else "mine") / "experiment"
     folder.mkdir(parents=True)
     (folder / "evil.yaml").write_text(text)
+    if linked:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "experiment").symlink_to(folder)
     answer = seqlab("train", "experiment=evil", "--config-dir", str(tmp_path / "mine"))
     assert answer.status == 1
-    assert "hydra" in answer.err
+    assert "touches Hydra's own configuration" in answer.err
     assert not Path("ran").exists()
+
+
+def test_a_trainer_may_not_load_a_file(seqlab, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "trainer").mkdir(parents=True)
+    load = "{_target_: lightning.pytorch.LightningModule.load_from_checkpoint, checkpoint_path: x, weights_only: false}"
+    (tmp_path / "mine" / "trainer" / "quick.yaml").write_text(f"defaults: [default, _self_]\nprofiler: {load}\n")
+    answer = seqlab("train", "trainer=quick", "--config-dir", str(tmp_path / "mine"))
+    assert answer.status == 1
+    assert (
+        "trainer.profiler names lightning.pytorch.LightningModule.load_from_checkpoint, which is outside" in answer.err
+    )
 
 
 REPLACING = [

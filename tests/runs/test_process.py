@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from conftest import in_group
@@ -30,6 +31,7 @@ def test_a_process_is_known_by_when_it_started(other: subprocess.Popen) -> None:
     identity = process_identity(other.pid)
     assert is_running({"process": identity})
     assert not is_running({"process": identity | {"started": identity["started"] - 60}})  # its pid was used again
+    assert not is_running({"process": identity | {"boot": "another"}})
     other.kill()
     deadline = time.monotonic() + 10
     while is_running({"process": identity}) and time.monotonic() < deadline:
@@ -37,6 +39,14 @@ def test_a_process_is_known_by_when_it_started(other: subprocess.Popen) -> None:
     assert not is_running({"process": identity})  # a zombie is not running
     other.wait()
     assert not process_exists(other.pid)
+
+
+def test_a_clock_that_is_set_changes_nothing(other: subprocess.Popen, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity, now = process_identity(other.pid), psutil.boot_time()
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil, "boot_time", lambda: now + 3600)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3600)
+    assert is_running({"process": identity})
 
 
 def test_this_process_and_no_process_are_not_another_one() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seqlab.batch import Batch
+from seqlab.errors import UserError
 from seqlab.tasks.forecasting import Forecasting
 from seqlab.tasks.language import LanguageModeling
 from seqlab.tasks.means import WeightedMean
@@ -102,7 +103,7 @@ def test_a_value_that_is_nan_is_not_scored() -> None:
 
 
 def test_shapes_never_broadcast() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match=r"gives \(4, 1, 1\) instead of predictions \(B, H, C\), \(4, 1\)"):
         task(Forecasting, torch.zeros(4, 1, 1)).compute_sums(Batch(rows(0, 1, 2, 3, width=1), torch.zeros(4, 1)))
 
 

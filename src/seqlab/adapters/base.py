@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from seqlab.errors import UserError
-from seqlab.files import write_atomically
+from seqlab.files import read_safetensors, write_atomically
 
 WEIGHTS_FILE = "adapter_model.safetensors"  # PEFT's name
 
@@ -60,7 +60,7 @@ class Adapter(ABC):
 
     def read_tensors(self, folder: Path) -> dict[str, Tensor]:
         """The tensors of a saved adapter by their names in the model that carries it."""
-        return load_file(folder / WEIGHTS_FILE)
+        return read_safetensors(folder / WEIGHTS_FILE)
 
 
 def read_metadata(folder: Path) -> dict[str, str]:

@@ -79,7 +79,7 @@ class Checkpoint(LightningCheckpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Save the weights if these are the best so far, and in mid-epoch what came due with the batch."""
-        is_best = self.objective.metric.startswith("val/") and self.objective.best_step == trainer.global_step
+        is_best = self.has_best() and self.objective.best_step == trainer.global_step
         if is_best and self.keep != "none":
             self.save_weights(trainer, pl_module, self.best)
         if not is_epoch_end(trainer):
@@ -97,6 +97,10 @@ class Checkpoint(LightningCheckpoint):
         self.prune(trainer, pl_module)
 
     # ------------------------------------------------------------------ what
+
+    def has_best(self) -> bool:
+        """True if the objective tells which weights are the best; `train/loss` belongs to no weights."""
+        return self.objective.metric.startswith("val/")
 
     def save_if_due(self, trainer: Trainer) -> None:
         """Save `last.ckpt` if it is due, once a step, after the logs of this step are on disk."""
@@ -138,7 +142,7 @@ class Checkpoint(LightningCheckpoint):
         if self.keep == "none":
             return
         if self.adapter:
-            if not (self.run / "adapter").exists():
+            if not self.has_best() or not (self.run / "adapter").exists():
                 self.save_weights(trainer, pl_module, self.best)
         elif self.keep == "weights" and not self.best.exists():
             self.save_weights(trainer, pl_module, self.last)

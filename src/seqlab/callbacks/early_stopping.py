@@ -15,7 +15,8 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, objective: Objective, patience: PositiveInt | None = None) -> None:
-        self.objective, self.patience = objective, patience
+        # one of its own, since that of a resumed run may know weights that were saved after the checkpoint
+        self.objective, self.patience = Objective(objective.metric, objective.mode), patience
         self.waited = 0  # measurements since the best one
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -30,16 +31,18 @@ class EarlyStopping(Callback):
 
     def stop_if_waited(self, trainer: Trainer) -> None:
         """Count a measurement that did not improve, and stop after enough of them."""
-        self.waited = 0 if self.objective.best_step == trainer.global_step else self.waited + 1
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.waited = 0 if self.objective.update(metrics, trainer.global_step) else self.waited + 1
         if self.patience and self.waited >= self.patience and trainer.state.fn == "fit":
             trainer.should_stop = True
             best = f"{self.objective.metric} was best at step {self.objective.best_step}"
             trainer.print(f"stopped     early, after step {trainer.global_step}: {best}")
 
     def state_dict(self) -> dict[str, Any]:
-        """The measurements since the best one."""
-        return {"waited": self.waited}
+        """The best value, and the measurements since."""
+        return {"waited": self.waited} | self.objective.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue to count; `patience` is the config's."""
         self.waited = state_dict["waited"]
+        self.objective.load_state_dict(state_dict)

@@ -1,6 +1,7 @@
 """Ctrl-C and a scheduler's SIGTERM: the step is finished, the run saved and ended as interrupted."""
 
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from seqlab.callbacks.agreement import RankAgreement
+from seqlab.config.targets import allow_words
 from seqlab.errors import Interrupted
 from seqlab.streams import signal_safe_print
 
@@ -26,7 +28,9 @@ class Interrupt(Callback):
         self.previous_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Install the handlers."""
+        """Install the handlers, which Python allows in the main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
             self.previous_handlers[number] = signal.signal(number, self.handle_signal)
 
@@ -61,7 +65,7 @@ class Interrupt(Callback):
         if self.stopping:
             step = f"Stopped at step {trainer.global_step}"
             if find_checkpoints(trainer):
-                raise Interrupted(f"{step} and saved; continue with resume={self.run}.")
+                raise Interrupted(f"{step} and saved; continue with seqlab train resume={self.run}{allow_words()}.")
             raise Interrupted(f"{step}; nothing was saved, since callbacks.checkpoint is switched off.")
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:

@@ -36,6 +36,10 @@ class RunRecorder(Callback):
         if trainer.is_global_zero:
             self.metrics_log.rewind(trainer.global_step)
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write how far the run is, now and then."""
+        self.write_if_due(trainer, pl_module)
+
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Collect what was validated."""
         self.collect_metrics(trainer, pl_module, lambda name: name.startswith("val/"))
@@ -71,6 +75,10 @@ class RunRecorder(Callback):
             self.best |= metrics
         if trainer.is_global_zero and metrics:
             self.metrics_log.add(self.step, metrics)
+        self.write_if_due(trainer, pl_module)
+
+    def write_if_due(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write, unless it was done just before."""
         if time.monotonic() - self.written_at > SECONDS_BETWEEN_WRITES:
             self.write(trainer, pl_module)
 

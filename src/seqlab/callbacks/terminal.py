@@ -9,7 +9,7 @@ from rich.table import Table
 from seqlab.runs.folder import relative_to_cwd
 
 
-def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step: int | None) -> None:
+def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step: int | None, saves: bool) -> None:
     """Folder, sizes, and the step from which a resumed run continues."""
     console = Console(highlight=False, soft_wrap=True)
     trained = f", {parameters['trainable']:,} trained" if parameters["trainable"] != parameters["total"] else ""
@@ -20,6 +20,8 @@ def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step:
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
     if data.num_dropped:
         console.print(f"left out    {data.num_dropped} records longer than data.context_length={data.context_length}")
+    if not saves:
+        console.print("checkpoints none, since callbacks.checkpoint is left out: nothing can be resumed or evaluated")
     if resumed_step is not None:
         console.print(f"resumed     after step {resumed_step:,}")
 

@@ -12,7 +12,19 @@ from seqlab.config.nodes import find_differences, flatten
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
 
-RUN_INFO_KEYS = ("status", "choices", "git", "data", "base", "versions", "hardware", "parameters", "steps", "tokens")
+RUN_INFO_KEYS = (
+    "status",
+    "choices",
+    "git",
+    "code",
+    "data",
+    "base",
+    "versions",
+    "hardware",
+    "parameters",
+    "steps",
+    "tokens",
+)
 
 
 def main(args: list[str]) -> int:

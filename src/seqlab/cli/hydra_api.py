@@ -53,10 +53,11 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
         for key, value in config.paths.items():
             if value:
                 is_one = isinstance(value, str)
-                config.paths[key] = absolute_path(value) if is_one else [absolute_path(path) for path in value]
+                paths = [escape_interpolation(absolute_path(path)) for path in ([value] if is_one else value)]
+                config.paths[key] = paths[0] if is_one else paths
     path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None
     if isinstance(path, str) and Path(path).expanduser().exists():
-        config.data.path = absolute_path(path)
+        config.data.path = escape_interpolation(absolute_path(path))
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]  # a dictionary
     except MissingMandatoryValue as error:
@@ -66,6 +67,11 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
 def absolute_path(path: str) -> str:
     """A path from the root."""
     return str(Path(path).expanduser().resolve())
+
+
+def escape_interpolation(text: str) -> str:
+    """A text that OmegaConf takes as it is."""
+    return text.replace("${", "\\${")
 
 
 def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:

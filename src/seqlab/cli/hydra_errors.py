@@ -10,12 +10,16 @@ from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seqlab.cli.hydra_api import compose_config, dotted_keys
+from seqlab.cli.overrides import quote_overrides
 from seqlab.config.groups import group_options
+from seqlab.config.signatures import parameters
+from seqlab.config.targets import resolve_target
 from seqlab.errors import UserError, did_you_mean
 
 MAX_CHARACTERS = 300  # of a message of Hydra's own
@@ -44,6 +48,14 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
+def parse_overrides(args: list[str]) -> list[Override]:
+    """Parse key=value arguments by Hydra's grammar. Raises UserError."""
+    try:
+        return OverridesParser.create().parse_overrides(quote_overrides(args))
+    except OverrideParseException as error:
+        raise UserError(format_hydra_error(error, "train", args, [])) from error
+
+
 def format_hydra_error(error: Exception, verb: str, args: list[str], folders: list[Path]) -> str:
     """One sentence for an error of Hydra's."""
     text = str(error)
@@ -52,7 +64,7 @@ def format_hydra_error(error: Exception, verb: str, args: list[str], folders: li
         return f"There is no {group}={option}.{did_you_mean(option, error.options or group_options().get(group, []))}"
     unknown = re.search(r"Could not override '([^'@]+)'", text) or re.search(r"full_key: (\S+)", text)
     if unknown and unknown[1] not in group_options():
-        return f"There is no {unknown[1]} to set.{did_you_mean(unknown[1], list_known_keys(verb, args, folders))}"
+        return f"There is no {unknown[1]} to set.{suggest_key(unknown[1], verb, args, folders)}"
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
         remedy = "type -m to train with each of them" if verb == "train" else "give one"
         return f"{several[1]} has several values: {remedy}."
@@ -71,12 +83,31 @@ def format_bad_option(args: list[str]) -> str:
     return "An option must be a name."
 
 
+def suggest_key(key: str, verb: str, args: list[str], folders: list[Path]) -> str:
+    """' Did you mean …?', or how to add a keyword that the yaml leaves to its default."""
+    group, _, keyword = key.rpartition(".")
+    try:
+        node = OmegaConf.select(compose_config(verb, select_options(verb, args), folders), group) if group else None
+        target = resolve_target(node["_target_"], group.split(".")[0]) if node and "_target_" in node else None
+    except (HydraException, OmegaConfBaseException, UserError):
+        target = None
+    if target and keyword in parameters(target):
+        value = next((arg.split("=", 1)[1] for arg in args if arg.startswith(f"{key}=")), "…")
+        return f" It is a keyword of {target.__name__} that the yaml leaves out: add it with +{key}={value}."
+    return did_you_mean(key, list_known_keys(verb, args, folders))
+
+
+def select_options(verb: str, args: list[str]) -> list[str]:
+    """The arguments that choose one option of a group."""
+    groups = group_options() if verb == "train" else {"device": []}
+    return [arg for arg in args if arg.split("=")[0] in groups and "," not in arg]
+
+
 def list_known_keys(verb: str, args: list[str], folders: list[Path]) -> list[str]:
     """The keys that could have been meant: those composed from the command's options alone, and the groups."""
-    groups = group_options() if verb == "train" else {"device": []}
-    options = [arg for arg in args if arg.split("=")[0] in groups and "," not in arg]
+    groups = group_options() if verb == "train" else ["device"]
     try:
-        config = OmegaConf.to_container(compose_config(verb, options, folders), resolve=False)
+        config = OmegaConf.to_container(compose_config(verb, select_options(verb, args), folders), resolve=False)
     except (HydraException, OmegaConfBaseException):
         return list(groups)
     return [*groups, *dotted_keys(config)]

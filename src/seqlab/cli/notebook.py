@@ -1,15 +1,21 @@
 """What `seqlab.compose` and `seqlab.train` do: the verb train without a command line."""
 
+import signal
 import subprocess
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from seqlab.cli.compose import add_source_options, compose_job, pop_switches
 from seqlab.cli.overrides import get_config_folders, pop_allow, quote_overrides
 from seqlab.config.nodes import flatten
+from seqlab.config.validate import check_required_groups
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun, check_run, create_run
-from seqlab.launch.run import launch_command, needs_subprocesses, run_folder
+from seqlab.launch.run import check_multi_node, launch_command, needs_subprocesses, run_folder
 from seqlab.serving.engine import LoadedRun, load_run
 
 COMMAND = "seqlab.train(config)"
@@ -39,13 +45,31 @@ def train_run(config: dict[str, Any]) -> LoadedRun:
     """Train in a new run folder. Raises UserError for a config that cannot work; other errors end the run as failed."""
     choices = config.choices if isinstance(config, RunConfig) else name_targets(config)
     overrides = config.overrides if isinstance(config, RunConfig) else []
+    check_required_groups(config)
+    check_multi_node(config)
     run = create_run(ComposedRun(dict(config), choices, overrides, COMMAND))
     if needs_subprocesses(config):
         if subprocess.run(launch_command(run), check=False).returncode:
             raise UserError(f"{run} did not finish: its run.json says why.")
     else:
-        run_folder(run)
+        with restore_process():
+            run_folder(run)
     return load_run(run)
+
+
+@contextmanager
+def restore_process() -> Iterator[None]:
+    """Leave threads, warnings and the handling of SIGTERM as they were, for what the notebook does next."""
+    import torch
+
+    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
 
 
 def name_targets(config: dict[str, Any]) -> dict[str, str]:

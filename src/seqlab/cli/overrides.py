@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from seqlab.config.targets import add_cwd_to_path
+from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
 
 QUOTED_KEYS = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
@@ -54,12 +54,8 @@ def get_runs_folder(args: list[str]) -> Path:
 
 
 def pop_allow(args: list[str]) -> list[str]:
-    """Move `allow=[package, …]` from the arguments to `$SEQLAB_ALLOW`, which jobs and ranks inherit."""
-    allowed = get_override(args, "allow")
-    if allowed:
-        packages = [name.strip() for name in allowed.strip("[]").split(",") if name.strip()]
-        os.environ["SEQLAB_ALLOW"] = ",".join([*filter(None, [os.environ.get("SEQLAB_ALLOW")]), *packages])
-    add_cwd_to_path()
+    """Move `allow=[package, …]` from the arguments to `$SEQLAB_ALLOW`."""
+    allow_packages(parse_allow(get_override(args, "allow") or ""))
     return [arg for arg in args if not arg.startswith("allow=")]
 
 
@@ -82,6 +78,10 @@ def get_config_folders(args: list[str]) -> list[Path]:
             )
         elif name.lstrip("+~") == "hydra.searchpath":
             raise UserError(f"{arg} would add configs unseen: add a folder of your own with --config-dir <folder>.")
+    if len(folders) > 1:
+        raise UserError(
+            f"--config-dir takes one folder, and {folders[0]} and {folders[1]} are two: put the groups into one."
+        )
     for folder in folders:
         check_config_folder(folder)
     return folders
@@ -91,8 +91,10 @@ def check_config_folder(folder: Path) -> None:
     """Raises UserError for a missing folder, and for a yaml in it that touches Hydra."""
     if not folder.is_dir():
         raise UserError(f"--config-dir {folder} is not a folder: give one with model/, data/ … in it.")
-    for file in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.yml"))):
-        check_no_hydra_keys(file, folder)
+    for parent, _, names in os.walk(folder, followlinks=True):  # as Hydra does
+        for name in names:
+            if name.endswith((".yaml", ".yml")):
+                check_no_hydra_keys(Path(parent, name), folder)
 
 
 def check_no_hydra_keys(file: Path, folder: Path) -> None:
@@ -102,9 +104,11 @@ def check_no_hydra_keys(file: Path, folder: Path) -> None:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}.") from error
-    header = re.search(r"^\s*#\s*@package\s+(.*)", text, re.MULTILINE)
-    if file.relative_to(folder).parts[0].startswith("hydra") or (header and "hydra" in header[1]):
+        mark = getattr(error, "problem_mark", None)
+        place = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}{place}.") from error
+    headers = re.findall(r"#\s*@package(.*)", text)
+    if file.relative_to(folder).parts[0].startswith("hydra") or any("hydra" in header for header in headers):
         raise refusal
     if isinstance(content, dict):
         if any(str(key).startswith("hydra") for key in content) or "hydra" in str(content.get("defaults", "")):

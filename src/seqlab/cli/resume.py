@@ -4,15 +4,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from seqlab.cli.hydra_api import absolute_path, dotted_keys
-from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun, quote_overrides
+from seqlab.build import needs_reference
+from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolation
+from seqlab.cli.hydra_errors import parse_overrides
+from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
 from seqlab.config.nodes import find_differences, flatten
+from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import get_class
-from seqlab.config.validate import validate_config
+from seqlab.config.validate import check_required_groups, validate_config
 from seqlab.device import resolve_device
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256
@@ -20,13 +22,13 @@ from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config, write_config
 from seqlab.runs.process import ensure_not_running
 from seqlab.runs.run_info import read_run_info, update_run_info
-from seqlab.weights.restore import check_resumable
+from seqlab.weights.restore import check_resumable, resolve_base
 
 Config = dict[str, Any]
 
 # What the order of samples or the meaning of the weights depends on; of the model only dropout may change.
 IMMUTABLE_KEYS = re.compile(
-    r"(seed|init_from|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
+    r"(seed|init_from|objective\..*|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
 )
 
 
@@ -44,6 +46,9 @@ def prepare_resume(args: list[str]) -> Path:
     overrides = [arg for arg in args if not arg.startswith(("resume=", "paths.runs="))]
     if is_multirun(overrides):
         raise UserError("resume= continues one run, without -m: resume the runs of a sweep one by one.")
+    for arg in overrides:
+        if arg.startswith("-"):
+            raise UserError(f"{arg} has no effect here: resume= continues with the run's own config; leave it out.")
     ensure_not_running(run)
     updated = update_config(config, overrides, info["choices"])
     changes = list(find_differences(flatten(config), flatten(updated)))
@@ -53,10 +58,14 @@ def prepare_resume(args: list[str]) -> Path:
                 f"{key}={now} cannot be changed in a run that was started with {before}: the samples it has seen, or its "
                 f"weights, depend on it. Start a new run with init_from={run}."
             )
+    check_required_groups(updated)
     validate_config(updated, info["choices"])
     resolve_device(updated["trainer"], get_class(updated, "task").safe_precisions)
     check_run_data(run, info["data"] or {}, overrides)
+    if updated["init_from"] and (updated["adapter"] or needs_reference(updated)):
+        resolve_base(updated["init_from"], run)
     check_checkpoint(run, updated, info, use_previous)
+    warn_if_edited(run, info)
     if use_previous:
         checkpoints.restore_previous(run)
     for key, before, now in changes:
@@ -73,6 +82,7 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], use_previ
     if not last:
         if info["status"] == "done":
             raise UserError(f"{run} has kept no last.ckpt to continue from: start a new run with init_from={run}.")
+        print("resumed     from the start, since no checkpoint was saved")
         return
     checkpoints.check_checksum(last)
     state = checkpoints.load_checkpoint(last, mmap=True)
@@ -109,14 +119,14 @@ def update_config(config: Config, overrides: list[str], choices: dict[str, str])
     """New values of keys that the config has. Raises UserError for another key, and another option of a group."""
     updated = OmegaConf.create(config)
     keys = list(dotted_keys(config))
-    for override in OverridesParser.create().parse_overrides(quote_overrides(overrides)):
+    for override in parse_overrides(overrides):
         if override.is_sweep_override():
             raise UserError(
                 f"{override.input_line} is a list of values to sweep over: give one, or [a list] in brackets."
             )
         key, value = override.key_or_group, override.value()
         if key == "data.path" and Path(str(value)).expanduser().exists():
-            value = absolute_path(str(value))
+            value = escape_interpolation(absolute_path(str(value)))
         if key in group_options():
             if value != choices.get(key):
                 raise UserError(

@@ -11,6 +11,7 @@ from seqlab.cli.tables import TABLE_WIDTH, format_cell
 from seqlab.errors import UserError
 from seqlab.report.listing import ListedRun, check_key, filter_runs, find_runs
 from seqlab.runs.folder import relative_to_cwd
+from seqlab.runs.process import describe_status
 
 COLUMNS = ("status", "model", "data", "seed")
 
@@ -29,11 +30,13 @@ def main(args: list[str]) -> int:
     shown = found[-limit:] if sort == "started" else found[:limit]
     extra = [key for key in [*filters, sort] if key not in ("started", *COLUMNS)]
     table = Table(box=None, pad_edge=False)
-    for title in (*COLUMNS, *extra, "objective", "steps", "run"):
+    has_errors = any(run.info["error"] for run in shown) and filters.get("status") == "failed"
+    for title in (*COLUMNS, *extra, "objective", "steps", "run", *(["error"] if has_errors else [])):
         table.add_column(title, no_wrap=True)
     for run in shown:
-        cells = [run.lookup(key) for key in (*COLUMNS, *extra)]
+        cells = [describe_status(run.info), *(run.lookup(key) for key in (*COLUMNS[1:], *extra))]
         cells += [run.best_objective(), run.info["steps"], relative_to_cwd(run.folder)]
+        cells += [run.info["error"]] if has_errors else []
         table.add_row(*map(format_cell, cells))
     Console(highlight=False, markup=False, width=TABLE_WIDTH).print(table)
     print(f"{len(shown)} of {len(runs)} runs below {runs_folder}")

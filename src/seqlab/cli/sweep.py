@@ -6,19 +6,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from seqlab.cli.compose import ComposeCache, ComposeCollector, add_source_options, compose_jobs, pop_switches
+from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import (
     get_config_dir_args,
     get_config_folders,
     get_override,
     get_runs_folder,
     is_multirun,
-    quote_overrides,
 )
 from seqlab.cli.plan import print_plan
 from seqlab.cli.report import print_report
+from seqlab.config.targets import allow_words
 from seqlab.errors import UserError, did_you_mean
 from seqlab.launch.create import ComposedRun, create_run
 from seqlab.launch.run import launch_command, needs_subprocesses, run_folder
@@ -51,7 +50,7 @@ def run_sweep(collector: ComposeCollector, args: list[str]) -> int:
     if all(found["start"] for found in switches):
         return print_result(run_grid(sweep))
     folder = relative_to_cwd(sweep.folder)
-    print(f"{len(jobs)} runs written to {folder}; start them with: seqlab train sweep.resume={folder}")
+    print(f"{len(jobs)} runs written to {folder}; start them with: seqlab train sweep.resume={folder}{allow_words()}")
     return 1 if sweep.count("failed") else 0
 
 
@@ -89,7 +88,7 @@ def continue_sweep(args: list[str]) -> int:
                 f"{arg} has no effect here: sweep.resume= continues the jobs as they were typed."
                 f"{did_you_mean(key, RESUME_KEYS)}"
             )
-    typed = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(quote_overrides(args))}
+    typed = {override.key_or_group: override.value() for override in parse_overrides(args)}
     use_saved_configs = typed.get("sweep.use_saved_configs", False)
     if not isinstance(use_saved_configs, bool):
         raise UserError(f"sweep.use_saved_configs={use_saved_configs} is neither true nor false: type one of them.")
@@ -151,5 +150,7 @@ def print_result(result: SweepResult) -> int:
     if failed and sweep.search:
         print(f"{failed} trials failed, which is a result too: they are not run again")
     elif failed:
-        print(f"{failed} failed; once that is fixed, run them again with: seqlab train sweep.resume={folder}")
+        print(
+            f"{failed} not done; once that is fixed, run them with: seqlab train sweep.resume={folder}{allow_words()}"
+        )
     return result.exit_status

@@ -9,6 +9,7 @@ from seqlab.cli.explain import explain_config
 from seqlab.cli.overrides import get_config_folders, get_override, is_multirun, pop_allow
 from seqlab.cli.plan import print_plan
 from seqlab.cli.resume import prepare_resume
+from seqlab.config.targets import allow_words
 from seqlab.errors import UserError
 from seqlab.launch.create import create_run
 from seqlab.launch.imports import gc_paused
@@ -48,7 +49,7 @@ def main(args: list[str]) -> int:
     if switches["start"]:
         launch_run(run)
     else:
-        print(f"Written, to be started with: {shlex.join(launch_command(run))}")
+        print(f"Written, to be started with: {shlex.join(launch_command(run))}{allow_words()}")
     return 0
 
 

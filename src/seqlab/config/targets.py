@@ -16,18 +16,35 @@ ALLOWED_PACKAGES: dict[str, tuple[str, ...]] = {
     "adapter": ("seqlab.adapters",),
     "optimizer": ("seqlab.training.optim", "torch.optim"),
     "schedule": ("seqlab.training.optim", "torch.optim.lr_scheduler"),
-    "trainer": ("seqlab.training.trainer", "lightning.pytorch"),
+    "trainer": ("seqlab.training.trainer", "lightning.pytorch.profilers"),
     "callbacks": ("seqlab.callbacks", "lightning.pytorch.callbacks"),
     "logger": ("seqlab.loggers", "lightning.pytorch.loggers"),
     "task": ("seqlab.tasks",),
     "data": ("seqlab.data",),
 }
-FUNCTION_GROUPS = ("optimizer", "schedule", "trainer")  # groups whose targets may be functions
+FUNCTION_GROUPS = ("optimizer", "schedule", "trainer")  # groups whose targets may be functions of seqlab's
 
 
 def user_packages() -> tuple[str, ...]:
     """The packages that the user allows, from `$SEQLAB_ALLOW` (typed as `allow=[…]`)."""
     return tuple(name for name in os.environ.get("SEQLAB_ALLOW", "").split(",") if name)
+
+
+def allow_packages(names: Iterable[str]) -> None:
+    """Add to the packages that the user allows; jobs and ranks inherit them."""
+    if packages := dict.fromkeys([*user_packages(), *names]):
+        os.environ["SEQLAB_ALLOW"] = ",".join(packages)
+    add_cwd_to_path()
+
+
+def allow_words() -> str:
+    """What a command has to say to allow the same: ` allow=[package]`, or nothing."""
+    return f" allow=[{','.join(user_packages())}]" if user_packages() else ""
+
+
+def parse_allow(value: str) -> list[str]:
+    """The packages in `[package, …]`."""
+    return [name.strip() for name in value.strip("[]'\"").split(",") if name.strip()]
 
 
 def add_cwd_to_path() -> None:
@@ -71,12 +88,13 @@ def resolve_target(target: str, group: str, path: str = "") -> Any:
     packages = ALLOWED_PACKAGES[group] + user_packages()
     refusal = UserError(
         f"{path or group} names {target}, which is outside the packages for {group} ({', '.join(packages)}): if you trust "
-        "it, type allow=[<its package>], or set SEQLAB_ALLOW=<its package>."
+        f"it, type allow=[{target.split('.')[0]}], or set SEQLAB_ALLOW={target.split('.')[0]}."
     )
-    if not is_within(target, packages):
+    if not is_within(target, packages) or "._" in target:
         raise refusal
     found = import_object(target)
-    may_be_function = group in FUNCTION_GROUPS or is_within(target, user_packages())
+    is_ours = group in FUNCTION_GROUPS and is_within(target, ("seqlab",))
+    may_be_function = is_ours or is_within(target, user_packages())  # a library's might load what runs code
     is_callable = inspect.isclass(found) or (inspect.isfunction(found) and may_be_function)
     if not is_callable or not is_within(getattr(found, "__module__", ""), packages):
         raise refusal

@@ -126,20 +126,25 @@ def check_model_fits_data(config: Config, choices: dict[str, str]) -> None:
     """Refuse a model that needs properties which the data do not have, and a task for other data. Raises UserError."""
     properties = get_class(config, "data").data_properties
     model, data, task = (choices.get(group) for group in ("model", "data", "task"))
+    offered = {name for option in groups.group_options()["data"] for name in read_data_properties(option)}
+    check_node(config["model"], "model", "model", tuple(offered | set(properties)))  # what no data can give comes first
     missing = missing_model_args(config["model"], properties)
     if missing:
-        needed = set(required_parameters(get_class(config, "model")))
+        needed = set(missing)
         models = groups.compatible_options("model", lambda name: not missing_model_args({"_target_": name}, properties))
-        datas = groups.compatible_options(
-            "data", lambda name: needed <= set(resolve_target(name, "data").data_properties)
-        )
+        datas = [option for option in groups.group_options()["data"] if needed <= set(read_data_properties(option))]
         raise UserError(
             f"model={model} and data={data} do not fit: {model} needs {' and '.join(missing)}, and {data} has "
-            f"{', '.join(properties)}. For data={data} use model={' or '.join(models)}; "
-            f"for model={model} use data={' or '.join(datas)}."
+            f"{', '.join(properties)}. For data={data} use model={' or '.join(models)}"
+            + (f"; for model={model} use data={' or '.join(datas)}." if datas else ".")
         )
     if not set(get_class(config, "task").required_properties) <= set(properties):
         raise UserError(f"task={task} and data={data} do not fit: leave task= out, and it follows the data.")
+
+
+def read_data_properties(option: str) -> tuple[str, ...]:
+    """The properties that an option of the group data has."""
+    return resolve_target(groups.read_option("data", option)["_target_"], "data").data_properties
 
 
 def missing_model_args(model: Config, properties: tuple[str, ...]) -> list[str]:

@@ -1,14 +1,17 @@
 """Measure a run's weights on a split of its own data or of other data."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from seqlab.build import build_data, build_task, build_tokenizer, build_trainer, needs_reference
+from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets
 from seqlab.config.validate import validate_config
 from seqlab.device import best_accelerator, num_local_processes, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
+from seqlab.runs.environment import compute_checksums
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.weights.restore import build_initial_model, build_reference, load_model_from_run
@@ -18,25 +21,39 @@ SPLITS, CHECKPOINTS = ("train", "val", "test"), ("best", "last")
 
 
 def evaluate_run(
-    run: Path, data: dict[str, Any], data_name: str, split: str, checkpoint: str, device: dict[str, Any]
+    run: Path,
+    data: dict[str, Any],
+    data_name: str,
+    split: str,
+    checkpoint: str,
+    device: dict[str, Any],
+    may_shorten: bool = True,
 ) -> dict[str, float]:
     """The metrics in evaluation mode, also written to `evaluations/<data>-<split>-<checkpoint>.json`.
 
-    `data` is the node to measure on, `device` holds the trainer keys of the device. Raises UserError for a split or a
+    `data` is the node to measure on, `device` holds the trainer keys of the device. A context longer than the model's is
+    shortened if it `may_shorten`. Raises UserError for a split or a
     checkpoint that does not exist, and for data that the model cannot read.
     """
     if split not in SPLITS or checkpoint not in CHECKPOINTS:
         raise UserError(f"split={split} checkpoint={checkpoint}: use one of {', '.join(SPLITS)}, and best or last.")
     info, config = read_run_info(run), read_config(run) | {"data": data}
     check_targets(config)
+    warn_if_edited(run, info)
     validate_config(config, info["choices"] | {"data": data_name})
     if not info["data_properties"]:
         raise UserError(f"{run} ended before it had read its data: there is nothing to evaluate.")
     model = load_model_from_run(run, weights_path(run, checkpoint))
     context_length = getattr(model, "context_length", None)
     if context_length and data.get("context_length", 0) > context_length:
+        if not may_shorten:
+            raise UserError(
+                f"data.context_length={data['context_length']} is longer than the model's {context_length}: leave it out."
+            )
         data["context_length"] = context_length
     module = build_data(config, build_tokenizer(config, run))
+    if data_name == info["choices"]["data"]:
+        warn_if_changed(module.files, info)
     module.split_dataloader(split)  # refuses a split that these data do not have
     module.test_split = split
     reference = None
@@ -59,3 +76,11 @@ def evaluate_run(
     result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
     write_json(run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json", result)
     return metrics
+
+
+def warn_if_changed(files: list[Path], info: dict[str, Any]) -> None:
+    """Warn if a run's own data are not what it was trained on."""
+    known = set((info["data"] or {}).values())
+    for file, digest in compute_checksums(files).items():
+        if digest not in known:
+            warnings.warn(f"{file} is not what this run was trained on: its sha256 is another one.", stacklevel=2)

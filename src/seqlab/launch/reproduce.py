@@ -16,7 +16,7 @@ from seqlab.runs.run_info import FILE_NAME, new_run_info, read_run_info
 from seqlab.weights.sources import provenance, resolve_init_from
 
 COPIED_KEYS = ("command", "overrides", "choices", "seed", "objective")  # of run.json: what was asked for
-ENVIRONMENT_KEYS = ("git", "data", "versions", "hardware", "base")  # what can explain a difference
+ENVIRONMENT_KEYS = ("git", "code", "data", "versions", "hardware", "base")  # what can explain a difference
 
 
 def reproduce_run(run: Path, runs_folder: Path) -> bool:

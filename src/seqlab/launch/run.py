@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import warnings
+from bdb import BdbQuit
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from seqlab.files import lock_folder
 from seqlab.launch.imports import gc_paused
 from seqlab.runs import ranks
 from seqlab.runs.environment import collect_environment
-from seqlab.runs.folder import find_run, mark_ended, read_config
+from seqlab.runs.folder import find_run, is_in_sweep, mark_ended, read_config
 from seqlab.runs.process import ensure_not_running, is_running
 from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 from seqlab.streams import ignore_broken_pipe
@@ -75,8 +76,13 @@ def run_folder(run: Path) -> dict[str, float]:
 
     add_cwd_to_path()
     config = read_config(run)
-    check_targets(config)
-    check_multi_node(config)
+    try:
+        check_targets(config)
+        check_multi_node(config)
+    except UserError as error:
+        if is_in_sweep(run):  # which would show the error of the time before
+            mark_ended(run, "failed", f"UserError: {error}", remove_if_empty=False)
+        raise
     configure_logging()
     processes = num_local_processes(config["trainer"])
     setup_process(config["threads"], processes)
@@ -100,7 +106,9 @@ def run_folder(run: Path) -> dict[str, float]:
 
 def claim_run(run: Path, processes: int) -> None:
     """Write into run.json that this process trains the run. Raises UserError if another one does."""
-    environment = collect_environment(processes)
+    from seqlab.config.source import user_code_checksums
+
+    environment = collect_environment(processes) | {"code": user_code_checksums()}
     with lock_folder(run):
         ensure_not_running(run)
         ranks.clear_errors(run)
@@ -111,7 +119,7 @@ def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseExcep
     """Write into run.json why a run ended early; return the error that the user shall read."""
     if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
         error = KeyboardInterrupt()
-    is_stop = isinstance(error, Interrupted | KeyboardInterrupt)
+    is_stop = isinstance(error, Interrupted | KeyboardInterrupt | BdbQuit)  # the last one quits a debugger
     message = f"{type(error).__name__}: {format_error(error)}"
     if ranks.get_rank():
         return record_rank_failure(run, error, message, is_stop)
@@ -161,8 +169,14 @@ def configure_logging() -> None:
 @ignore_broken_pipe()
 def main() -> int:
     """The command line of `python -m seqlab.start`."""
-    if len(sys.argv) != 2:
-        print("python -m seqlab.start <run folder>", file=sys.stderr)
+    from seqlab.config.targets import allow_packages, parse_allow
+
+    runs = [arg for arg in sys.argv[1:] if not arg.startswith("allow=")]
+    if len(runs) != 1:
+        print("python -m seqlab.start <run folder> [allow=[<package>]]", file=sys.stderr)
         return 2
+    for arg in sys.argv[1:]:
+        if arg.startswith("allow="):
+            allow_packages(parse_allow(arg.removeprefix("allow=")))
     os.environ["PYTHONSAFEPATH"] = "1"  # -P for the ranks, which Lightning starts without it
-    return run_cli(lambda: run_folder(find_run(sys.argv[1], Path("runs"))))
+    return run_cli(lambda: run_folder(find_run(runs[0], Path("runs"))))

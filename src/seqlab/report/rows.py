@@ -12,6 +12,7 @@ from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
 from seqlab.runs.folder import read_config
 from seqlab.runs.metrics_log import read_metrics
+from seqlab.runs.process import describe_status
 from seqlab.runs.run_info import read_run_info
 
 MIXED_OBJECTIVES = "objective"  # its title if the runs have several
@@ -116,7 +117,7 @@ def read_row(run: Path, info: dict[str, Any], keys: list[str]) -> Row:
     points = read_metrics(run) if best is not None else []
     return Row(
         name=run.name,
-        status=info["status"],
+        status=describe_status(info),
         values={key: values.get(key, "") for key in keys},
         metric=metric,
         best=best,

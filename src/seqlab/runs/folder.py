@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from seqlab.errors import UserError
-from seqlab.files import read_json, write_atomically
-from seqlab.runs.run_info import FORMAT, read_run_info, timestamp, update_run_info
+from seqlab.files import write_atomically
+from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 
 
 def make_unique(parent: Path, name: str) -> Path:
@@ -45,10 +45,11 @@ def find_run(run: str, runs: Path) -> Path:
             reason = "is not a run folder (it has no config.yaml)" if folder.is_dir() else "does not exist"
             raise UserError(f"{folder} {reason}: give a folder below {runs}, or last.")
         return folder.resolve()
-    infos = {file.parent: read_json(file) for file in list_run_files(runs)}
-    started = {
-        folder: info["started"] for folder, info in infos.items() if info.get("format") == FORMAT and info["started"]
-    }
+    started = {}
+    for file in list_run_files(runs):
+        with suppress(UserError):  # one that cannot be read is not the one that was started last
+            started[file.parent] = read_run_info(file.parent)["started"]
+    started = {folder: time for folder, time in started.items() if time}
     if not started:
         raise UserError(
             f"There is no run below {runs} yet: train one with seqlab train, or name another folder with paths.runs=<folder>."

@@ -10,13 +10,23 @@ import psutil
 from seqlab.errors import UserError
 from seqlab.runs.run_info import read_run_info
 
-START_TIME_TOLERANCE = 2.0  # seconds; the system's clock may have been set between two looks
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # Linux
+START_TIME_TOLERANCE = 2.0  # seconds
 
 
 def process_identity(pid: int | None = None) -> dict[str, Any]:
-    """Identify a process: host, pid and start time (seconds since the epoch), because pids are reused."""
+    """Identify a process: host, boot, pid and start time in seconds since the boot, because pids are reused.
+
+    Both times that psutil tells move with the system's clock, and their difference does not.
+    """
     process = psutil.Process(pid)
-    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+    started = process.create_time() - psutil.boot_time()
+    return {"host": socket.gethostname(), "boot": read_boot_id(), "pid": process.pid, "started": started}
+
+
+def read_boot_id() -> str:
+    """What tells this boot of the machine from others; empty where the system does not say."""
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
 
 
 def is_running(info: dict[str, Any], trust_other_hosts: bool = False) -> bool:
@@ -24,16 +34,24 @@ def is_running(info: dict[str, Any], trust_other_hosts: bool = False) -> bool:
     identity = info["process"] or {}
     if identity.get("host") != socket.gethostname():
         return trust_other_hosts
-    return identity["pid"] != os.getpid() and process_exists(identity["pid"], identity["started"])
+    is_other = identity["pid"] != os.getpid() and identity.get("boot") == read_boot_id()
+    return is_other and process_exists(identity["pid"], identity["started"])
+
+
+def describe_status(info: dict[str, Any]) -> str:
+    """A run's status, and whether the process of one that should be running has ended."""
+    is_lost = info["status"] == "running" and not is_running(info, trust_other_hosts=True)
+    is_own = (info["process"] or {}).get("pid") == os.getpid()
+    return "killed" if is_lost and not is_own else info["status"]
 
 
 def process_exists(pid: int, started: float | None = None) -> bool:
-    """True if the process exists and is not a zombie; given `started`, only if it is the one that started then."""
+    """True if the process exists and is not a zombie; given `started`, in seconds since the boot, only that one."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return started is None or abs(process.create_time() - started) < START_TIME_TOLERANCE
+        return started is None or abs(process_identity(pid)["started"] - started) < START_TIME_TOLERANCE
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:

@@ -12,7 +12,7 @@ FILE_NAME = "run.json"
 FORMAT = 2  # of the run folder; raised whenever an older reader would misread it
 KEYS = (
     "format status command overrides choices seed parameters metrics objective checkpoints steps tokens data_properties "
-    "started ended process git versions hardware data base resumed error"
+    "started ended process git code versions hardware data base resumed error"
 ).split()
 
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from seqlab.build import build_model
 from seqlab.config.signatures import checked_keywords
-from seqlab.config.targets import add_cwd_to_path, check_targets, get_class
+from seqlab.config.source import warn_if_edited
+from seqlab.config.targets import allow_packages, check_targets, get_class
 from seqlab.device import torch_device
 from seqlab.errors import UserError
 from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
@@ -130,12 +131,14 @@ def load_run(
     accelerator: str = "auto",
     dtype: Literal["auto", "float32"] = "auto",
     runs: str | Path = "runs",
+    allow: Sequence[str] = (),
 ) -> LoadedRun:
     """Load a run (its folder, or `last`) or a folder in Hugging Face format.
 
-    `dtype=auto` is bfloat16 for a language model on a GPU, else float32. Raises UserError if there is no such run.
+    `dtype=auto` is bfloat16 for a language model on a GPU, else float32; `allow` names packages of one's own that the run
+    uses. Raises UserError if there is no such run.
     """
-    add_cwd_to_path()
+    allow_packages(allow)
     device = torch_device(accelerator)
     path = Path(run).expanduser()
     is_hf = is_hf_folder(path) and not (path / "config.yaml").is_file()
@@ -143,7 +146,8 @@ def load_run(
     config = read_hf_nodes(folder) if is_hf else read_config(folder)
     check_targets(config)
     tokenizer = load_tokenizer(config, folder)
-    info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}} if is_hf else read_run_info(folder)
+    info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
+    warn_if_edited(folder, info)
 
     def load_model() -> nn.Module:
         model = load_hf_model(folder) if is_hf else load_model_from_run(folder, weights_path(folder, checkpoint))

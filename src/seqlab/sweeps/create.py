@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seqlab.config.source import source_checksums
 from seqlab.errors import UserError
 from seqlab.files import write_json
 from seqlab.launch.create import ComposedRun, check_run, write_run_folder
 from seqlab.runs import run_info
 from seqlab.runs.folder import create_run_folder
 from seqlab.sweeps.manifest import Job, Sweep, job_name, job_names
-from seqlab.sweeps.source import source_checksums
 
 ComposeJobs = Callable[
     [Sweep, list[list[str]]], list[ComposedRun]

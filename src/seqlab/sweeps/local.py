@@ -5,11 +5,11 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from seqlab import device
+from seqlab.config.source import check_unchanged
 from seqlab.launch.run import needs_subprocesses
 from seqlab.runs.folder import read_config
 from seqlab.sweeps.manifest import Job, Sweep
 from seqlab.sweeps.process import JobProcess, start_fork_server
-from seqlab.sweeps.source import check_unchanged
 from seqlab.types import PositiveFloat, PositiveInt
 
 Config = dict[str, Any]

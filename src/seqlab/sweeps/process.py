@@ -13,6 +13,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+from seqlab.runs.run_info import timestamp
+
 OUTPUT_FILE = "output.log"  # in the run folder
 SAFE_PATH = "PYTHONSAFEPATH"
 BLOCKED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # in the fork server
@@ -93,6 +95,8 @@ def copy_output(reader: Connection, file: Path) -> None:
     """Copy a job's output to a file, leaving out the middle if it is very long."""
     head_left, tail, dropped = MAX_HEAD_BYTES, deque[bytes](), 0
     with reader, open(file, "ab", buffering=0) as log:
+        if log.tell():  # of an attempt before this one
+            log.write(f"--- {timestamp()}\n".encode())
         while block := read_output(reader):
             head, block = block[:head_left], block[head_left:]
             head_left -= len(head)

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.config.nodes import find_differences, flatten
+from seqlab.config.source import changed_files, source_checksums
+from seqlab.config.targets import check_targets
 from seqlab.errors import UserError
 from seqlab.files import compute_sha256, lock_folder
 from seqlab.launch.create import ComposedRun
@@ -15,7 +17,6 @@ from seqlab.sweeps.create import ComposeJobs, check_job, write_job
 from seqlab.sweeps.manifest import Job, Sweep, read_sweep
 from seqlab.sweeps.run import SweepResult, check_launcher_settings, is_local, run_jobs, run_trials
 from seqlab.sweeps.slurm import is_active
-from seqlab.sweeps.source import changed_files, source_checksums
 
 GRACE_SECONDS = 5.0  # for the jobs of a killed sweep to end
 MAX_LINES = 12  # of a difference that are shown
@@ -33,11 +34,14 @@ def resume_sweep(folder: Path, settings: dict[str, Any], compose: ComposeJobs, u
         refresh_states(sweep)
         finished = ("done", "pruned", "failed") if sweep.search else ("done", "pruned")  # a failed trial is a result
         todo = [job for job in sweep.jobs if job.state not in finished]
+        for job in todo:
+            if is_complete(sweep.path(job)):
+                check_targets(read_config(sweep.path(job)))
         check_data_files(sweep)
         to_compose = [job for job in todo if not (use_saved_configs and is_complete(sweep.path(job)))]
         composed = compose(sweep, [job.overrides for job in to_compose]) if to_compose else []
         revalidate(sweep, todo, dict(zip((job.number for job in to_compose), composed, strict=True)))
-        if files := changed_files(sweep.source):
+        if todo and (files := changed_files(sweep.source, source_checksums())):
             print(f"source      {len(files)} files were edited since the sweep started, such as {files[0]}")
             sweep.source = source_checksums()
         sweep.write()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from seqlab.config.targets import allow_words
 from seqlab.errors import Interrupted
 from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 from seqlab.streams import signal_safe_print
@@ -94,7 +95,7 @@ class Scheduler:
             done, failed, interrupted, pending = map(self.sweep.count, ("done", "failed", "interrupted", "pending"))
             raise Interrupted(
                 f"The sweep was stopped: {done} done, {f'{failed} failed, ' if failed else ''}{interrupted} interrupted, "
-                f"{pending} not started; continue with sweep.resume={self.sweep.folder}."
+                f"{pending} not started; continue with seqlab train sweep.resume={self.sweep.folder}{allow_words()}."
             )
 
     def start_next(self, ask: Callable[[], Job | None], tell: Callable[[Job], None]) -> bool:
@@ -114,6 +115,7 @@ class Scheduler:
             handle = self.launcher.start_job(self.sweep, job)
         except ValueError as error:
             self.mark_failed(job, str(error))
+            self.display.job_ended(job)
             tell(job)
             return True
         self.running.append(Running(job, handle, time.monotonic()))
@@ -161,7 +163,9 @@ class Scheduler:
         elif running.reason:
             self.mark_failed(job, running.reason)
         elif info["status"] in ("pending", "running"):
-            self.mark_failed(job, running.handle.failure_reason(), "interrupted" if self.stops else "failed")
+            is_ours = self.stops > 1
+            reason = "was ended by the second Ctrl-C" if is_ours else running.handle.failure_reason()
+            self.mark_failed(job, reason, "interrupted" if self.stops else "failed")
         else:
             self.sweep.set_state(job, info["status"], info["error"])
         self.display.job_ended(job)
@@ -173,6 +177,7 @@ class Scheduler:
     def mark_deleted(self, job: Job) -> None:
         """Record a job whose folder was removed."""
         self.sweep.set_state(job, "failed", "its folder was removed")
+        self.display.job_ended(job)
 
     def mark_failed(self, job: Job, error: str, status: str = "failed") -> None:
         """Record the end of a job that did not record it itself."""

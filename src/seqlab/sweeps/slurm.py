@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from seqlab.config.source import check_unchanged
 from seqlab.device import num_local_processes
 from seqlab.errors import UserError
 from seqlab.launch.run import launch_command
 from seqlab.runs.folder import read_config
 from seqlab.runs.process import process_exists
 from seqlab.sweeps.manifest import Job, Sweep
-from seqlab.sweeps.source import check_unchanged
 from seqlab.types import PositiveFloat, PositiveInt
 
 STOP_FILE = "stop"  # in the run folder: the job shall save and end

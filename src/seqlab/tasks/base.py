@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from seqlab.adapters.base import Adapter
 from seqlab.batch import Batch
 from seqlab.seeding import derive_seed, seed_generators
 from seqlab.tasks.means import TokenCount, TrainingCounts, WeightedMean
@@ -29,6 +30,7 @@ class Task(LightningModule):
     required_properties: ClassVar[tuple[str, ...]] = ()  # of the data
     safe_precisions: ClassVar[tuple[str, ...]] = ("32-true",)  # that device=auto may choose, fp32 first
     supports_adapter: ClassVar[bool] = False
+    adapter: Adapter | None = None  # that the model carries
 
     def __init__(
         self,
@@ -149,9 +151,13 @@ class Task(LightningModule):
         if self.counts.epoch_tokens:
             self.log_now({"train/loss": self.counts.pop_epoch_mean()})
 
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that the optimizer changes."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
     def configure_optimizers(self) -> Any:
         """The optimizer over what is trained, and the schedule per step."""
-        optimizer = self.make_optimizer([p for p in self.model.parameters() if p.requires_grad])
+        optimizer = self.make_optimizer(self.trained_parameters())
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -213,22 +219,23 @@ class Task(LightningModule):
     # ------------------------------------------------------------------ checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the counts; of a frozen base, keep only what is trained."""
+        """Keep the counts; of a model with an adapter, keep only the adapter's tensors."""
         self.counts.check_finite()
         self.counts.reduce(self.trainer.strategy)
         checkpoint["counts"] = {"micro_batches": self.micro_batches} | self.counts.state_dict()
-        parameters = self.named_parameters(remove_duplicate=False)  # tied weights have two names
-        frozen = {name for name, parameter in parameters if not parameter.requires_grad}
-        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k not in frozen}
+        if self.adapter is not None:
+            kept = {f"model.{name}" for name in self.adapter.trainable_state_dict(self.model)}
+            checkpoint["state_dict"] = {name: v for name, v in checkpoint["state_dict"].items() if name in kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue counting, with the hyperparameters of the optimizer that the config has now."""
         self.micro_batches = checkpoint["counts"]["micro_batches"]
         self.counts.load_state_dict(checkpoint["counts"])
-        configured = getattr(self.make_optimizer, "keywords", {})
+        configured = getattr(self.make_optimizer, "keywords", {}).keys() - {"lr"}
+        fresh_groups = self.make_optimizer(self.trained_parameters()).param_groups
         for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
-            for group in state["param_groups"]:
-                group |= {key: value for key, value in configured.items() if key in group and key != "lr"}
-                group["initial_lr"] = configured.get("lr", group["initial_lr"])
+            for group, fresh in zip(state["param_groups"], fresh_groups, strict=True):
+                group |= {key: fresh[key] for key in configured & fresh.keys()}
+                group["initial_lr"] = fresh["lr"]
             schedule["base_lrs"] = [group["initial_lr"] for group in state["param_groups"]]
-        self.strict_loading = all(parameter.requires_grad for parameter in self.parameters())
+        self.strict_loading = self.adapter is None

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from seqlab.batch import IGNORE_INDEX, Batch
+from seqlab.errors import UserError
 from seqlab.models.language import offers_hidden
 
 
@@ -17,14 +18,14 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None) -> Tensor:
     With `chunk`, logits exist for so many positions at a time, and are computed again for the backward pass; a model
     without `hidden` computes them all at once. Raises ValueError for packed records and a model that cannot tell them apart.
     """
-    if not offers_hidden(model):
-        if batch.document_ids is not None:
-            raise ValueError(
-                f"{type(model).__name__} has no `hidden`, and packed records need it: use data that do not pack."
-            )
-        return cross_entropy(model(batch.inputs), batch.targets)
-    if chunk is None and batch.document_ids is None:
-        return cross_entropy(model(batch.inputs), batch.targets)
+    if not offers_hidden(model) and batch.document_ids is not None:
+        raise ValueError(
+            f"{type(model).__name__} has no `hidden`, and packed records need it: use data that do not pack."
+        )
+    if not offers_hidden(model) or (chunk is None and batch.document_ids is None):
+        logits = model(batch.inputs)
+        check_shape(model, logits, (*batch.targets.shape, logits.shape[-1]), "logits (B, T, V)")
+        return cross_entropy(logits, batch.targets)
     hidden = model.hidden(batch.inputs, document_ids=batch.document_ids)  # (B, T, C)
     if chunk is None:
         return cross_entropy(model.head(hidden), batch.targets)
@@ -42,6 +43,14 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return nll.view_as(targets)
 
 
+def check_shape(model: Any, output: Tensor, expected: tuple[int, ...], what: str) -> None:
+    """Raises UserError for a model whose output has another shape, which might broadcast."""
+    if output.shape != expected:
+        raise UserError(
+            f"{type(model).__name__} gives {tuple(output.shape)} instead of {what}, {tuple(expected)}: fix it."
+        )
+
+
 def sum_precisely(values: Tensor) -> Tensor:
     """The sum () of values of any shape, in at least single precision: in bfloat16 it would have three digits."""
     return values.sum(dtype=torch.promote_types(values.dtype, torch.float32))
@@ -50,7 +59,6 @@ def sum_precisely(values: Tensor) -> Tensor:
 def forecast_errors(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Prediction minus target, 0 for a target that is NaN, and which targets are not: windows (B, T, C) -> 2 x (B, H, C)"""
     predictions = model(batch.inputs)  # (B, H, C)
-    shapes = f"{tuple(predictions.shape)} is not {tuple(batch.targets.shape)}"
-    assert predictions.shape == batch.targets.shape, shapes
+    check_shape(model, predictions, batch.targets.shape, "predictions (B, H, C)")
     is_scored = ~batch.targets.isnan()
     return torch.where(is_scored, predictions - batch.targets, 0.0), is_scored

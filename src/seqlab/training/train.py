@@ -23,8 +23,8 @@ from seqlab.runs.environment import compute_checksums
 from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import update_run_info
-from seqlab.weights.restore import build_reference, load_source, load_trained_weights
-from seqlab.weights.sources import best_weights_path, resolve_init_from
+from seqlab.weights.restore import build_reference, load_base, load_trained_weights
+from seqlab.weights.sources import best_weights_path
 
 
 def train(config: dict[str, Any], run: Path) -> dict[str, float]:
@@ -44,11 +44,12 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     properties, compares = get_data_properties(data), needs_reference(config)
     model = build_model(config["model"], properties, config["seed"])
     if config["init_from"] and (last is None or config["adapter"] or compares):
-        load_source(model, resolve_init_from(config["init_from"], run))
+        load_base(model, config["init_from"], run)
     adapter = build_adapter(config)
     if adapter:
         adapter.apply(model)
     task = build_task(config, model, build_reference(model, adapter) if compares else None)
+    task.adapter = adapter
 
     sizes, files = count_parameters(model), compute_checksums(data.files)
     command = update_run_info(run, data_properties=properties, parameters=sizes, data=files)["command"]
@@ -62,7 +63,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
         "purge_step": purge_step,
     }
     trainer = build_trainer(config, run, [recorder, RankWatchdog(run)], [AtomicCheckpointIO()], **injected)
-    print_header(run, data, sizes, resumed_step)
+    print_header(run, data, sizes, resumed_step, saves=bool(trainer.checkpoint_callbacks))
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
     if trainer.global_step == resumed_step:
         recorder.finish_interrupted(trainer, task)
@@ -81,7 +82,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
 def check_val_interval(trainer: dict[str, Any], data: Any) -> None:
     """Refuse to validate every so many batches if an epoch has fewer. Raises UserError."""
     interval, limit = trainer["val_check_interval"], trainer["limit_train_batches"]
-    batches = len(data.sampler) if isinstance(limit, float) else min(len(data.sampler), limit)
+    batches = int(len(data.sampler) * limit) if isinstance(limit, float) else min(len(data.sampler), limit)
     if isinstance(interval, int) and interval > batches and trainer["check_val_every_n_epoch"] and "val" in data.splits:
         raise UserError(
             f"trainer.val_check_interval={interval} is more than the {batches} batches of an epoch: give fewer, or count "

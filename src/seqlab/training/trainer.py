@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from seqlab.errors import UserError
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
+Share = Annotated[float, Gt(0), Le(1)]  # of an epoch
 Precision = Literal[
     "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16"
 ]
@@ -27,13 +28,11 @@ def create_trainer(
     strategy: str = "auto",
     precision: Precision = "32-true",
     max_epochs: PositiveInt | None = 1,
-    min_epochs: PositiveInt | None = None,
     max_steps: Annotated[int, Ge(-1)] = -1,
-    min_steps: PositiveInt | None = None,
     max_time: str | dict[str, int] | None = None,
     accumulate_grad_batches: PositiveInt = 1,
     gradient_clip_val: NonNegativeFloat | None = None,
-    val_check_interval: int | float | str | dict[str, int] = 1.0,
+    val_check_interval: PositiveInt | Share | str | dict[str, int] = 1.0,
     check_val_every_n_epoch: PositiveInt | None = 1,
     limit_train_batches: NonNegativeInt | NonNegativeFloat = 1.0,
     limit_val_batches: NonNegativeInt | NonNegativeFloat = 1.0,

@@ -1,6 +1,5 @@
 """Folders in Hugging Face format: which family they belong to, and what they hold."""
 
-import json
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -9,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from seqlab.errors import UserError
+from seqlab.files import read_json, read_safetensors
 from seqlab.weights import hugging_face
 
 
@@ -19,7 +19,7 @@ def is_hf_folder(folder: Path) -> bool:
 
 def read_hf_config(folder: Path) -> dict[str, Any]:
     """config.json as plain data."""
-    return json.loads((folder / "config.json").read_text())
+    return read_json(folder / "config.json")
 
 
 def find_family(folder: Path) -> Any:
@@ -47,8 +47,6 @@ def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
     """The folder's weights under the names of seqlab's model. Raises UserError if there are none."""
-    from safetensors.torch import load_file
-
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
@@ -56,5 +54,5 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         )
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= load_file(file)
+        tensors |= read_safetensors(file)
     return find_family(folder).from_hf(tensors)

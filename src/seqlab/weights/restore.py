@@ -17,11 +17,14 @@ from seqlab.runs import checkpoints
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.weights.hf_folder import read_state_dict
-from seqlab.weights.sources import WeightsSource, resolve_init_from
+from seqlab.weights.sources import WeightsSource, compute_checksum, resolve_init_from
 
 Config = dict[str, Any]
 
 
+@torch.random.fork_rng(
+    devices=[]
+)  # what is drawn afterwards, such as an adapter, follows the run's seed and not the source's
 def load_source(model: nn.Module, source: WeightsSource) -> None:
     """Load a source's weights into a model of the same architecture; a run with an adapter is merged first."""
     if source.run:
@@ -32,11 +35,27 @@ def load_source(model: nn.Module, source: WeightsSource) -> None:
         load_weights_strict(model, read_model_tensors(source.weights), source.path)
 
 
+def load_base(model: nn.Module, init_from: str, run: Path) -> None:
+    """Load the weights that a run started from. Raises UserError if they have changed since."""
+    load_source(model, resolve_base(init_from, run))
+
+
+def resolve_base(init_from: str, run: Path) -> WeightsSource:
+    """What a run started from. Raises UserError if it has changed since."""
+    source, recorded = resolve_init_from(init_from, run), read_run_info(run)["base"] or {}
+    if recorded.get("sha256") not in (None, compute_checksum(source.weights)):
+        raise UserError(
+            f"{source.path} has changed since {run} was started from it (its sha256 was {recorded['sha256'][:12]}…): "
+            "restore its weights."
+        )
+    return source
+
+
 def build_initial_model(config: Config, data_properties: dict[str, Any], run: Path) -> nn.Module:
     """The model before training: initialised from the seed, or with the weights of `init_from`."""
     model = build_model(config["model"], data_properties, config["seed"])
     if config["init_from"]:
-        load_source(model, resolve_init_from(config["init_from"], run))
+        load_base(model, config["init_from"], run)
     return model
 
 
@@ -50,7 +69,7 @@ def load_model_from_run(run: Path, weights: Path) -> nn.Module:
     adapter = build_adapter(config)
     if adapter:
         if config["init_from"]:
-            load_source(model, resolve_init_from(config["init_from"], run))
+            load_base(model, config["init_from"], run)
         adapter.apply(model)
     load_trained_weights(model, weights, adapter)
     return adapter.merge(model) if adapter else model

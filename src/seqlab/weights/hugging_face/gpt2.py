@@ -83,5 +83,6 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
                 ours[f"{prefix}attention.{projection}.{kind}"] = piece.contiguous()
         else:
             ours[f"{prefix}{BLOCK_NAMES[part]}.{kind}"] = tensor
-    ours.setdefault("head.weight", ours["token_embedding.weight"])
+    if "token_embedding.weight" in ours:
+        ours.setdefault("head.weight", ours["token_embedding.weight"])
     return ours

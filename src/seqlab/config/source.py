@@ -1,0 +1,57 @@
+"""The code that a run imports, by its checksums: has it been edited since?"""
+
+import importlib.util
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from seqlab.config.targets import user_packages
+from seqlab.errors import UserError
+from seqlab.files import compute_sha256
+
+
+def source_files(packages: Iterable[str]) -> list[Path]:
+    """The Python files of packages and modules."""
+    files: list[Path] = []
+    for name in packages:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):  # a job will report it
+            continue
+        for folder in (spec and spec.submodule_search_locations) or []:
+            files += Path(folder).rglob("*.py")
+        if spec and spec.origin and not spec.submodule_search_locations:
+            files.append(Path(spec.origin))
+    return sorted(files)
+
+
+def source_checksums() -> dict[str, str]:
+    """File -> sha256 of seqlab and of the packages that the user allows."""
+    return {str(file): compute_sha256(file) for file in source_files(["seqlab", *user_packages()])}
+
+
+def user_code_checksums() -> dict[str, str]:
+    """File -> sha256 of the packages that the user allows."""
+    return {str(file): compute_sha256(file) for file in source_files(user_packages())}
+
+
+def check_unchanged(recorded: dict[str, str]) -> None:
+    """Refuse a job whose process would import other code than the jobs before it. Raises UserError."""
+    if files := changed_files(recorded, source_checksums()):
+        raise UserError(
+            f"{files[0]} was edited since the sweep started, and this job's process would import the new code: "
+            "let the sweep finish, and run these jobs with sweep.resume=last."
+        )
+
+
+def warn_if_edited(run: Path, info: dict[str, Any]) -> None:
+    """Warn if the user's own code is not what a run was trained with."""
+    recorded = info["code"] or {}
+    if files := [file for file in changed_files(recorded, user_code_checksums()) if file in recorded]:
+        warnings.warn(f"{files[0]} was edited since {run} was trained with it.", stacklevel=2)
+
+
+def changed_files(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
+    """The files that were edited, added or removed."""
+    return sorted(file for file in recorded.keys() | now.keys() if recorded.get(file) != now.get(file))
