@@ -98,10 +98,10 @@ class SeqlabSweeper(Sweeper):
         """Launch a grid; of a search, hand over fixed overrides and ranges, block by block."""
         sweep: Any = OmegaConf.to_container(self.node, resolve=True)
         check_sweep_node(sweep, arguments)
-        typed = parse_overrides(arguments, self.loader)
+        typed = parse_job_overrides(arguments, self.loader)
         written = [{}] if sweep["blocks"] is None else sweep["blocks"]
         blocks = [
-            parse_overrides(block_to_overrides(block), self.loader) | typed for block in written
+            parse_job_overrides(block_to_overrides(block), self.loader) | typed for block in written
         ]  # typed ones win
         if sweep["sampler"] is None:
             return self.launcher.launch([job for block in blocks for job in expand_grid(block, sweep["seeds"])], 0)
@@ -131,7 +131,7 @@ def check_sweep_node(sweep: dict[str, Any], arguments: list[str]) -> None:
             raise UserError(f"{key} says how to sweep, and has no place in a block: write it beside blocks.")
 
 
-def parse_overrides(overrides: list[str], loader: Any) -> dict[str, Override]:
+def parse_job_overrides(overrides: list[str], loader: Any) -> dict[str, Override]:
     """Key -> override, the last one of a key; `sweep.…` is not for the jobs. `loader` knows what `glob(*)` may name."""
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
     return {

@@ -1,6 +1,7 @@
 """Config -> objects. The only module that instantiates."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def instantiate_node(node: Config, group: str, **injected: Any) -> Any:
     """
     target = resolve_target(node["_target_"], group)
     named = {name: value for name, value in injected.items() if name in parameters(target) and name not in node}
-    make = build_partial(node)
+    make = build_partial(node, group)
     try:
         return make(**(named if takes_injection(target) else {}))
     except UserError as error:
@@ -45,23 +46,24 @@ def name_group(error: Exception, group: str) -> UserError:
     return error if isinstance(error, UserError) else UserError(f"{group}: {text}")
 
 
-def build_partial(node: Config) -> Any:
-    """A callable that is completed later: an optimizer, a schedule."""
-    return instantiate({**escape_interpolations(node), "_partial_": True, "_convert_": "all"})
+def build_partial(node: Config, group: str) -> Any:
+    """The node's target with its keywords, to be called with the rest; nodes inside it are instantiated."""
+    target = resolve_target(node["_target_"], group)
+    return partial(target, **{key: build_value(value) for key, value in node.items() if not key.startswith("_")})
 
 
-def escape_interpolations(node: Any) -> Any:
-    """A node, which is resolved already, so that OmegaConf takes a `${` in its texts as it is."""
-    if isinstance(node, dict):
-        return {key: escape_interpolations(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [escape_interpolations(value) for value in node]
-    return node.replace("${", "\\${") if isinstance(node, str) else node
+def build_value(value: Any) -> Any:
+    """A plain value as it is, a node inside it as an object."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            return instantiate(value, _convert_="all")
+        return {key: build_value(inner) for key, inner in value.items()}
+    return [build_value(inner) for inner in value] if isinstance(value, list) else value
 
 
 def build_schedule(node: Config) -> Any:
     """A callable (optimizer, total_steps); a target that does not name total_steps, as torch's own, is not given it."""
-    make = build_partial(node)
+    make = build_partial(node, "schedule")
     if "total_steps" in parameters(make.func):
         return make
     return lambda optimizer, total_steps: make(optimizer)
@@ -148,7 +150,7 @@ def build_task(config: Config, model: nn.Module, reference: Any = None) -> Any:
         config["task"],
         "task",
         model=model,
-        optimizer=build_partial(config["optimizer"]),
+        optimizer=build_partial(config["optimizer"], "optimizer"),
         schedule=build_schedule(config["schedule"]),
         reference=reference,
         seed=config["seed"],

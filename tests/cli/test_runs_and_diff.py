@@ -36,7 +36,7 @@ def test_runs_are_listed_filtered_and_sorted(trained: Path, seqlab) -> None:
     ("words", "said"),
     [
         (["sort=val/los"], "has val/los"),
-        (["modle=gru"], "Did you mean model?"),
+        (["modle=gru"], "Did you mean model"),
         (["gru"], "is not key=value"),
         (["limit=0"], "limit=0"),
     ],

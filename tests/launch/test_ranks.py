@@ -198,7 +198,7 @@ def test_a_signal_stops_all_ranks_after_the_same_step(everyone: bool, story: Pat
         os.kill(child, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "continue with resume=" in err
+    assert "continue with seqlab train resume=" in err
     assert "Traceback" not in err
     said = record(run)
     assert said["status"] == "interrupted"

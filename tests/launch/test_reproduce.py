@@ -31,8 +31,8 @@ def test_what_differs_is_said_with_what_may_explain_it(seqlab, tiny: list[str], 
     answer = seqlab("reproduce", f"run={run}")
     assert answer.status == 1
     assert "differs     last train/loss: " in answer.out
-    assert "because of? versions torch: 1.0 -> 2." in answer.out
-    assert f"because of? data {story}: " in answer.out
+    assert "possible cause: versions torch: 1.0 -> 2." in answer.out
+    assert f"possible cause: data {story}: " in answer.out
 
 
 def test_a_chance_that_nothing_explains_is_called_that(seqlab, tiny: list[str], tmp_path: Path) -> None:

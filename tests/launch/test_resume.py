@@ -482,7 +482,7 @@ def test_a_signal_saves_and_the_run_resumes(number: int, story: Path, seqlab, tm
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "continue with resume=" in err
+    assert "continue with seqlab train resume=" in err
     assert "Traceback" not in err
     run = only_run(tmp_path)
     said = record(run)

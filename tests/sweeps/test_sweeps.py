@@ -322,7 +322,7 @@ def test_ctrl_c_lets_the_running_jobs_save(tmp_path: Path, seqlab) -> None:
     assert "Traceback" not in out
     folder = only_sweep(tmp_path)
     assert sorted(statuses(folder)) == ["interrupted"] * 2 + ["pending"] * 2
-    assert re.search(r"0 done, 2 interrupted, 2 not started; continue with sweep\.resume=", out)
+    assert re.search(r"0 done, 2 interrupted, 2 not started; continue with seqlab train sweep\.resume=", out)
     assert len(list(folder.glob("*/checkpoints/last.ckpt"))) == 2
 
 

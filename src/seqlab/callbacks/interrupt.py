@@ -56,7 +56,7 @@ class Interrupt(Callback):
         self.end_if_stopping(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """The same if there is no next step."""
+        """Restore the handlers; end the run here if there is no next step."""
         self.restore_handlers()
         self.end_if_stopping(trainer)
 

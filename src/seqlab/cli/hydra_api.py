@@ -53,11 +53,11 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
         for key, value in config.paths.items():
             if value:
                 is_one = isinstance(value, str)
-                paths = [escape_interpolation(absolute_path(path)) for path in ([value] if is_one else value)]
-                config.paths[key] = paths[0] if is_one else paths
+                paths = absolute_path(value) if is_one else [absolute_path(path) for path in value]
+                config.paths[key] = escape_interpolations(paths)
     path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None
     if isinstance(path, str) and Path(path).expanduser().exists():
-        config.data.path = escape_interpolation(absolute_path(path))
+        config.data.path = escape_interpolations(absolute_path(path))
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]  # a dictionary
     except MissingMandatoryValue as error:
@@ -69,9 +69,13 @@ def absolute_path(path: str) -> str:
     return str(Path(path).expanduser().resolve())
 
 
-def escape_interpolation(text: str) -> str:
-    """A text that OmegaConf takes as it is."""
-    return text.replace("${", "\\${")
+def escape_interpolations(value: Any) -> Any:
+    """Resolved plain data, so that OmegaConf takes a `${` in a text as it is."""
+    if isinstance(value, dict):
+        return {key: escape_interpolations(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [escape_interpolations(inner) for inner in value]
+    return value.replace("${", "\\${") if isinstance(value, str) else value
 
 
 def dotted_keys(node: Any, prefix: str = "") -> Iterator[str]:

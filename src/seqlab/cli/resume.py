@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from seqlab.build import needs_reference
-from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolation
+from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolations
 from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
@@ -117,7 +117,7 @@ def check_run_data(run: Path, files: dict[str, str], overrides: list[str]) -> No
 
 def update_config(config: Config, overrides: list[str], choices: dict[str, str]) -> Config:
     """New values of keys that the config has. Raises UserError for another key, and another option of a group."""
-    updated = OmegaConf.create(config)
+    updated = OmegaConf.create(escape_interpolations(config))
     keys = list(dotted_keys(config))
     for override in parse_overrides(overrides):
         if override.is_sweep_override():
@@ -126,7 +126,7 @@ def update_config(config: Config, overrides: list[str], choices: dict[str, str])
             )
         key, value = override.key_or_group, override.value()
         if key == "data.path" and Path(str(value)).expanduser().exists():
-            value = escape_interpolation(absolute_path(str(value)))
+            value = escape_interpolations(absolute_path(str(value)))
         if key in group_options():
             if value != choices.get(key):
                 raise UserError(

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from seqlab.errors import UserError, did_you_mean
 
+NODE_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")  # Hydra's
 TYPE_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -54,7 +55,7 @@ def check_arguments(
     prefix = f"{path}." if path else ""
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for key, value in node.items():
-        if key.startswith("_"):
+        if key in NODE_KEYS:
             continue
         if key not in known and not takes_any:
             raise UserError(f"{prefix}{key} is not a keyword of {target.__qualname__}.{did_you_mean(key, known)}")

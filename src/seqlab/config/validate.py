@@ -34,7 +34,7 @@ OPTIONAL_GROUPS = ("tokenizer", "adapter")
 COMPLETED_GROUPS = (
     "optimizer",
     "schedule",
-)  # called later, with what everyone who makes them gives, libraries included
+)  # partials, which get the rest when they are called, those of libraries too
 
 
 def check_required_groups(config: Config) -> None:

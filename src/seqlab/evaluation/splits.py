@@ -44,13 +44,7 @@ def evaluate_run(
     if not info["data_properties"]:
         raise UserError(f"{run} ended before it had read its data: there is nothing to evaluate.")
     model = load_model_from_run(run, weights_path(run, checkpoint))
-    context_length = getattr(model, "context_length", None)
-    if context_length and data.get("context_length", 0) > context_length:
-        if not may_shorten:
-            raise UserError(
-                f"data.context_length={data['context_length']} is longer than the model's {context_length}: leave it out."
-            )
-        data["context_length"] = context_length
+    fit_context(data, getattr(model, "context_length", None), may_shorten)
     module = build_data(config, build_tokenizer(config, run))
     if data_name == info["choices"]["data"]:
         warn_if_changed(module.files, info)
@@ -76,6 +70,16 @@ def evaluate_run(
     result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
     write_json(run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json", result)
     return metrics
+
+
+def fit_context(data: dict[str, Any], longest: int | None, may_shorten: bool) -> None:
+    """Shorten the context of data to the longest that a model has, in place. Raises UserError if that may not be done."""
+    if longest and data.get("context_length", 0) > longest:
+        if not may_shorten:
+            raise UserError(
+                f"data.context_length={data['context_length']} is longer than the model's {longest}: leave it out."
+            )
+        data["context_length"] = longest
 
 
 def warn_if_changed(files: list[Path], info: dict[str, Any]) -> None:

@@ -36,14 +36,14 @@ def reproduce_run(run: Path, runs_folder: Path) -> bool:
     console = Console(highlight=False, soft_wrap=True)
     was_resumed = any(info.get("resumed") or [])
     if was_resumed and different:
-        console.print(f"because of? it was resumed with {info['resumed']}, and ran now in one piece", markup=False)
+        console.print(f"possible cause: it was resumed with {info['resumed']}, and ran now in one piece", markup=False)
     for name, before, now in different:
         by = f"  ({now - before:+.3g})" if isinstance(before, float) and isinstance(now, float) else ""
         console.print(f"differs     {name}: {before} -> {now}{by}", markup=False)
     environment = [flatten({key: part[key] for key in ENVIRONMENT_KEYS}, separator=" ") for part in (info, new)]
     causes = list(find_differences(*environment))
     for name, before, now in causes:
-        console.print(f"{'because of?' if different else 'and yet'} {name}: {before} -> {now}", markup=False)
+        console.print(f"{'possible cause:' if different else 'also differs:'} {name}: {before} -> {now}", markup=False)
     if different and not causes and not was_resumed:
         console.print("Code, data, versions and hardware are the same: something in this run is not deterministic.")
     if not different:

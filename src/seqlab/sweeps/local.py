@@ -47,7 +47,7 @@ class LocalLauncher:
         return next((n for n in numbers if n not in self.gpus or self.gpus[n].has_ended()), None)
 
     def wait(self, handles: list[JobProcess], seconds: float) -> None:
-        """Wait until one of them ends, or for so long."""
+        """Wait until one of them ends, at most `seconds`."""
         wait([handle.sentinel for handle in handles], seconds)
 
 

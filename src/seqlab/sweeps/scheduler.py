@@ -41,7 +41,7 @@ class Launcher(Protocol):
         """Start a job. Raises UserError for one that may not be started."""
 
     def wait(self, handles: list[Any], seconds: float) -> None:
-        """Wait until one of them ends, or for so long."""
+        """Wait until one of them ends, at most `seconds`."""
 
 
 @dataclass

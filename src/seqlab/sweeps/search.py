@@ -60,7 +60,7 @@ def build_distribution(key: str, drawn: dict[str, Any]) -> Any:
 
 
 def lowest_sample(ranges: dict[str, dict[str, Any]]) -> list[str]:
-    """The overrides of a trial that nobody has drawn: the first choices, and the lower ends of ranges."""
+    """The overrides of a sample trial: the first choices, and the lower ends of ranges."""
     return [f"{key}={drawn['choices'][0] if 'choices' in drawn else drawn['low']}" for key, drawn in ranges.items()]
 
 

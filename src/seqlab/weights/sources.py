@@ -54,7 +54,7 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
 
 
 def source_from_run(path: Path, run: Path, weights: Path) -> WeightsSource:
-    """The source that a run of ours is."""
+    """Weights, model and tokenizer of a run folder."""
     config, info = read_config(run), read_run_info(run)
     check_targets(config)
     known = parameters(get_class(config, "model"))
