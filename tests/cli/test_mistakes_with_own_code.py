@@ -179,6 +179,13 @@ def test_edited_code_is_said(seqlab, write, tmp_path: Path) -> None:
     assert "also differs:" in answer.out
 
 
+def test_help_lists_ones_own_options(write, seqlab) -> None:
+    write("width: 8")
+    answer = seqlab("train", "--config-dir", "mine", "--help")
+    assert "  own " in answer.out.split("\nmodel=\n")[1].split("\nadapter=\n")[0]
+    assert "  own " not in seqlab("train", "--help").out
+
+
 def test_load_may_allow(write, seqlab, monkeypatch: pytest.MonkeyPatch) -> None:
     write("width: 8")
     assert seqlab("train", *OWN).status == 0

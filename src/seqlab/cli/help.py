@@ -1,14 +1,15 @@
 """What `--help` prints: the verbs; the groups and options with one line each. Reads yaml only, to answer at once."""
 
 import textwrap
+from pathlib import Path
 
 import yaml
 
 from seqlab.config.groups import CONF, group_options, header_comment
 
 
-def print_help(verb: str | None, verbs: dict[str, str]) -> None:
-    """The help of a verb, or of seqlab."""
+def print_help(verb: str | None, verbs: dict[str, str], folders: list[Path] | None = None) -> None:
+    """The help of a verb, or of seqlab; `folders` of one's own options are listed as well."""
     if verb is None:
         print("seqlab: experiments with sequence models. All arguments are key=value.\n")
         for name, text in verbs.items():
@@ -18,7 +19,7 @@ def print_help(verb: str | None, verbs: dict[str, str]) -> None:
         return
     print(f"seqlab {verb}: {verbs[verb]}\n")
     print_keys(verb)
-    print_groups(verb)
+    print_groups(verb, folders or [])
 
 
 def print_keys(verb: str) -> None:
@@ -34,7 +35,7 @@ def print_keys(verb: str) -> None:
     print()
 
 
-def print_groups(verb: str) -> None:
+def print_groups(verb: str, folders: list[Path]) -> None:
     """The groups that a verb composes, and their options."""
     defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text()).get("defaults", [])
     used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
@@ -42,9 +43,10 @@ def print_groups(verb: str) -> None:
         if group not in used:
             continue
         print(f"{group}=")
-        for option in options:
-            description, _ = header_comment(CONF / group / f"{option}.yaml")
-            print(format_row(option, description, 18))
+        own = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
+        for file in [*(CONF / group / f"{option}.yaml" for option in options), *own]:
+            description, _ = header_comment(file)
+            print(format_row(file.stem, description, 18))
     if used:
         print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
 

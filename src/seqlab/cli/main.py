@@ -39,7 +39,10 @@ def dispatch(args: list[str]) -> int:
             f"seqlab has no verb {verb}.{did_you_mean(verb, VERBS)} Type seqlab --help to see what it can do."
         )
     if any(arg in ("-h", "--help") for arg in rest):
-        print_help(verb, descriptions)
+        folders = import_module("seqlab.cli.overrides").get_config_folders(
+            [a for a in rest if a not in ("-h", "--help")]
+        )
+        print_help(verb, descriptions, folders)
         return 0
     with gc_paused():
         module = import_module(VERBS[verb][1])

@@ -26,7 +26,8 @@ def group_options() -> dict[str, list[str]]:
 
 def header_comment(file: Path) -> tuple[str, str]:
     """The description and the command in a yaml's first comment, `# description: seqlab …`; either may be missing."""
-    first = next(line for line in file.read_text().splitlines() if line.startswith("# ") and "@package" not in line)
+    lines = file.read_text().splitlines()
+    first = next((line for line in lines if line.startswith("# ") and "@package" not in line), "# ")
     description, _, command = first[2:].partition("seqlab ")
     return description.rstrip(": "), f"seqlab {command}" if command else ""
 

@@ -36,7 +36,7 @@ def read_run_info(run: Path) -> dict[str, Any]:
             f"{run} was written by seqlab {version} in run format {info.get('format', 1)}, and this seqlab reads format "
             f"{FORMAT}: use the version that wrote it, or train the run again."
         )
-    return info
+    return dict.fromkeys(KEYS) | info
 
 
 def update_run_info(run: Path, any_rank: bool = False, **changes: Any) -> dict[str, Any]:
