@@ -357,6 +357,13 @@ def test_data_that_changed_are_refused(seqlab, finished: Path, story: Path) -> N
     assert seqlab("train", "resume=last", "trainer.max_steps=4", "data.path=moved.txt").status == 0
 
 
+def test_the_seconds_are_those_of_all_parts(seqlab, finished: Path) -> None:
+    assert 0 < record(finished)["seconds"] < 1000
+    update_run_info(finished, seconds=1000.0)
+    assert seqlab("train", "resume=last", f"trainer.max_steps={record(finished)['steps'] + 1}").status == 0
+    assert 1000 < record(finished)["seconds"] < 2000
+
+
 def test_a_run_that_is_being_trained_is_not_resumed(seqlab, finished: Path) -> None:
     update_run_info(finished, status="running", process=process_identity(os.getppid()))
     answer = seqlab("train", "resume=last", "trainer.max_steps=5")

@@ -28,7 +28,7 @@ def run(sweep: Path, number: int, overrides: list[str], losses: list[float], sta
     for step, loss in enumerate(losses, 1):
         log.add(step, {"val/loss": loss, "train/loss": loss / 2})
     metrics = {"last": {"val/loss": losses[-1], "test/loss": losses[-1] + 1}, "best": {"val/loss": min(losses)}}
-    times = {"started": "2026-01-01T00:00:00+00:00", "ended": "2026-01-01T00:00:10+00:00"}
+    times = {"seconds": 10.0}
     record = new_run_info(
         status=status, overrides=overrides, choices={"model": words.get("model", "gpt")}, metrics=metrics
     )

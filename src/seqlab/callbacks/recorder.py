@@ -11,7 +11,7 @@ from seqlab.callbacks.checkpoint import read_best
 from seqlab.runs.checkpoints import BEST, LAST
 from seqlab.runs.metrics_log import MetricsLog
 from seqlab.runs.objective import Objective
-from seqlab.runs.run_info import update_run_info
+from seqlab.runs.run_info import read_run_info, update_run_info
 
 SECONDS_BETWEEN_WRITES = 2.0  # at least
 
@@ -29,7 +29,8 @@ class RunRecorder(Callback):
         self.step, self.measured = -1, dict[str, float]()  # at this step
         self.metrics_log = MetricsLog(run)
         self.tests_best = False  # the test is of the best weights, not of the last ones
-        self.written_at = time.monotonic()
+        self.written_at = self.started_at = time.monotonic()
+        self.seconds_before = read_run_info(run)["seconds"] or 0.0  # of the parts before this one
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Forget metrics that an interrupted run measured after its checkpoint."""
@@ -102,6 +103,7 @@ class RunRecorder(Callback):
             self.run,
             metrics={"last": self.last, "best": self.best},
             steps=trainer.global_step,
+            seconds=self.seconds_before + time.monotonic() - self.started_at,
             tokens=pl_module.counts.tokens if "vocab_size" in pl_module.required_properties else None,
             **more,
         )

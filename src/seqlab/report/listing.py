@@ -7,7 +7,6 @@ from typing import Any
 
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError, did_you_mean
-from seqlab.report.rows import run_seconds
 from seqlab.runs.folder import list_run_files, read_config
 from seqlab.runs.run_info import read_run_info
 
@@ -39,8 +38,8 @@ class ListedRun:
     def to_dict(self) -> dict[str, Any]:
         """What is known of it, in one flat dictionary: choices, metrics as `val/loss` and `best/val/loss`, config keys."""
         info, metrics = self.info, self.info["metrics"]
-        keys = ("status", "seed", "steps", "tokens", "started", "ended", "error", "command")
-        known = {"run": str(self.folder)} | {key: info.get(key) for key in keys} | {"seconds": run_seconds(info)}
+        keys = ("status", "seed", "steps", "tokens", "seconds", "started", "ended", "error", "command")
+        known = {"run": str(self.folder)} | {key: info.get(key) for key in keys}
         known |= (info["choices"] or {}) | flatten({"parameters": info["parameters"] or {}}, separator="/")
         best = {f"best/{name}": value for name, value in metrics["best"].items()}
         return known | metrics["last"] | best | {k: v for k, v in self.config.items() if k not in known}

@@ -1,6 +1,5 @@
 """The runs below a folder: what differs among them, and what they reached, ranked."""
 
-import datetime
 import json
 import math
 import statistics
@@ -122,15 +121,7 @@ def read_row(run: Path, info: dict[str, Any], keys: list[str]) -> Row:
         metric=metric,
         best=best,
         step=next((point["step"] for point in points if point.get(metric) == best), None),
-        seconds=run_seconds(info),
+        seconds=info["seconds"],
         metrics=info["metrics"]["last"] | {k: v for k, v in info["metrics"]["best"].items() if k.startswith("test/")},
         error=info["error"],
     )
-
-
-def run_seconds(info: dict[str, Any]) -> float | None:
-    """How long a run took since it was started or resumed."""
-    if not info["started"] or not info["ended"]:
-        return None
-    start, end = (datetime.datetime.fromisoformat(info[key]) for key in ("started", "ended"))
-    return (end - start).total_seconds()
