@@ -16,6 +16,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import STORY, in_group
+from seqlab.runs.process import process_exists
 
 DATA = "data=text data.path=story.txt tokenizer=char data.context_length=16 data.batch_size=24 data.val_fraction=0.2"
 MODEL = "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 threads=1 trainer.log_every_n_steps=1"
@@ -344,3 +345,18 @@ def test_what_happens_before_the_ranks_have_found_each_other_is_said(how: str, s
         assert process.returncode == 130, err
         assert "Stopped" in err
         assert not list(tmp_path.glob("runs/*/*"))
+
+
+@pytest.mark.long
+def test_a_rank_whose_first_rank_was_killed_before_they_met_ends(story: Path, tmp_path: Path) -> None:
+    process = started(tmp_path, "train", *WORDS, *TWO)
+    while not (other := rank_1(process.pid)):
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 60  # torch alone waits for half an hour
+    while process_exists(other):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    said = record(only_run(tmp_path))
+    assert (said["status"], said["error"]) == ("failed", "rank 0: was killed")

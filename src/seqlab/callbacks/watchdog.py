@@ -31,16 +31,23 @@ class RankWatchdog(Callback):
 
     def __init__(self, run: Path) -> None:
         self.run = run
+        self.watches_rank0 = False
         watch_child_ranks(self.watch_children)
+        if ranks.get_rank() and not ranks.is_externally_launched():
+            self.watch_rank0()  # which has started this process, and may be dead before the ranks have found each other
 
     def watch_children(self, children: list[Any]) -> None:
         """On rank 0: watch the other ranks that it has started."""
         self.watch(lambda: find_dead_rank(children), read_run_info(self.run)["process"])
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """On the other ranks: watch rank 0."""
-        if stage != "fit" or trainer.world_size == 1 or not ranks.get_rank():
-            return
+        """On the other ranks, if a cluster has started them: watch rank 0, which has claimed the run by now."""
+        if stage == "fit" and trainer.world_size > 1 and ranks.get_rank() and not self.watches_rank0:
+            self.watch_rank0()
+
+    def watch_rank0(self) -> None:
+        """Watch the process that run.json names."""
+        self.watches_rank0 = True
         rank0 = read_run_info(self.run)["process"]
         is_dead = (0, "was killed")
         self.watch(lambda: None if is_running({"process": rank0}, trust_other_hosts=True) else is_dead, rank0)
