@@ -7,14 +7,14 @@ from hydra_plugins.seqlab_sweeps import (
     build_range,
     build_search_space,
     expand_grid,
-    parse_overrides,
+    parse_job_overrides,
 )
 from seqlab.errors import UserError
 
 
 def words(block: dict, typed: list[str], seeds: int | None = None) -> list[list[str]]:
     """The jobs of one block."""
-    return expand_grid(parse_overrides(block_to_overrides(block), None) | parse_overrides(typed, None), seeds)
+    return expand_grid(parse_job_overrides(block_to_overrides(block), None) | parse_job_overrides(typed, None), seeds)
 
 
 def test_comma_lists_multiply_the_last_one_fastest() -> None:
@@ -61,7 +61,7 @@ def test_a_grid_has_no_intervals() -> None:
 
 
 def test_ranges_that_a_sampler_draws_from() -> None:
-    typed = parse_overrides(
+    typed = parse_job_overrides(
         ["a=tag(log,interval(1e-4,1e-1))", "b=range(8,33,8)", "c=x,y", "d=interval(1,9)", "e=1", "f=choice(2,4)"], None
     )
     assert build_search_space(typed) == {

@@ -13,6 +13,28 @@ from seqlab.config.targets import allow_words
 from seqlab.errors import Interrupted
 from seqlab.streams import signal_safe_print
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class EarlyInterrupt:
+    """Handles signals that come before training. C code of a library may swallow the exception, so it is remembered."""
+
+    requested = False
+
+    @classmethod
+    def install(cls) -> None:
+        """Install the handlers, which Python allows in the main thread only."""
+        cls.requested = False
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, cls.handle)
+
+    @classmethod
+    def handle(cls, number: int, frame: FrameType | None) -> None:
+        """End at once: nothing was trained yet."""
+        cls.requested = True
+        raise KeyboardInterrupt
+
 
 class Interrupt(Callback):
     """Ends the run after the step in which any rank was asked to stop; a second signal ends it at once.
@@ -28,10 +50,12 @@ class Interrupt(Callback):
         self.previous_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Install the handlers, which Python allows in the main thread only."""
+        """Install the handlers, unless a signal has come before."""
+        if EarlyInterrupt.requested:
+            raise KeyboardInterrupt
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             self.previous_handlers[number] = signal.signal(number, self.handle_signal)
 
     def handle_signal(self, number: int, frame: FrameType | None) -> None:

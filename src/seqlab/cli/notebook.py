@@ -59,17 +59,19 @@ def train_run(config: dict[str, Any]) -> LoadedRun:
 
 @contextmanager
 def restore_process() -> Iterator[None]:
-    """Leave threads, warnings and the handling of SIGTERM as they were, for what the notebook does next."""
+    """Leave threads, warnings and the handling of signals as they were, for what the notebook does next."""
     import torch
 
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    threads = torch.get_num_threads()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with warnings.catch_warnings():
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, handler)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
 
 
 def name_targets(config: dict[str, Any]) -> dict[str, str]:

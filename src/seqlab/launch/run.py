@@ -1,9 +1,7 @@
 """The one door: every run, fresh, resumed, of a sweep or a rank, is a run folder that is run here. Knows no Hydra."""
 
 import os
-import signal
 import sys
-import threading
 import time
 import warnings
 from bdb import BdbQuit
@@ -70,6 +68,7 @@ def run_folder(run: Path) -> dict[str, float]:
     A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
     """
     with gc_paused():
+        from seqlab.callbacks.interrupt import EarlyInterrupt
         from seqlab.config.targets import add_cwd_to_path, check_targets
         from seqlab.device import num_local_processes, setup_process
         from seqlab.training.train import train
@@ -86,8 +85,7 @@ def run_folder(run: Path) -> dict[str, float]:
     configure_logging()
     processes = num_local_processes(config["trainer"])
     setup_process(config["threads"], processes)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C
+    EarlyInterrupt.install()
     is_fresh = read_run_info(run)["status"] == "pending"
     if ranks.get_rank():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for the life of the process: there is one log
