@@ -219,13 +219,27 @@ class Failing(GPT):
 """
 
 
+STOP = """
+from lightning.pytorch import Callback
+
+from seqlab.errors import UserError
+
+
+class Stop(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.is_global_zero:
+            raise UserError("The first rank has had enough.")
+"""
+
+
 @pytest.mark.long
 def test_an_error_of_the_first_rank_is_the_runs(story: Path, tmp_path: Path) -> None:
-    words = [*WORDS, *TWO, "callbacks.samples.prompt=XYZ", "trainer.max_epochs=1"]
+    words = [*WORDS, *TWO, "+callbacks.stop={_target_: lab.Stop}", "allow=[lab]", "trainer.max_epochs=1"]
+    (tmp_path / "lab.py").write_text(STOP)
     _, err = done(tmp_path, "train", *words, status=1)
     said = record(only_run(tmp_path))
     assert said["status"] == "failed"
-    assert "The character 'X'" in said["error"]
+    assert said["error"] == "UserError: The first rank has had enough."
     assert "rank 0" not in err
 
 
