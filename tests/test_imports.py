@@ -68,13 +68,13 @@ def test_models_know_only_torch() -> None:
         assert {room(name) for name in names if name.startswith("seqlab.")} <= {"types", "models"}
 
 
-def test_only_the_command_line_and_build_know_hydra() -> None:
+def test_only_the_command_line_knows_hydra() -> None:
     knowing = {
         file.relative_to(SRC).with_suffix("").parts[0]
         for file in FILES
         if any(name.split(".")[0] == "hydra" for name in imports(file))
     }
-    assert knowing == {"cli", "build"}
+    assert knowing == {"cli"}
 
 
 def test_lightnings_private_parts_are_touched_in_one_module() -> None:

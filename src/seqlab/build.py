@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
 from seqlab.adapters.base import Adapter
-from seqlab.config.signatures import parameters
+from seqlab.config.signatures import NODE_KEYS, parameters
 from seqlab.config.targets import get_class, is_user_code, resolve_target, takes_injection
 from seqlab.errors import UserError
 from seqlab.files import write_atomically
@@ -47,18 +46,24 @@ def name_group(error: Exception, group: str) -> UserError:
 
 
 def build_partial(node: Config, group: str) -> Any:
-    """The node's target with its keywords, to be called with the rest; nodes inside it are instantiated."""
+    """The node's target with its keywords, to be called with the rest; nodes inside it are instantiated.
+
+    Not by Hydra's `instantiate`, which resolves `${…}` in texts that were resolved and checked already, and so can run code.
+    """
     target = resolve_target(node["_target_"], group)
-    return partial(target, **{key: build_value(value) for key, value in node.items() if not key.startswith("_")})
+    return partial(target, **{key: build_value(value, group) for key, value in node.items() if key not in NODE_KEYS})
 
 
-def build_value(value: Any) -> Any:
+def build_value(value: Any, group: str) -> Any:
     """A plain value as it is, a node inside it as an object."""
-    if isinstance(value, dict):
-        if "_target_" in value:
-            return instantiate(value, _convert_="all")
-        return {key: build_value(inner) for key, inner in value.items()}
-    return [build_value(inner) for inner in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [build_value(inner, group) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if "_target_" in value:
+        make = build_partial(value, group)
+        return make if value.get("_partial_") else make()
+    return {key: build_value(inner, group) for key, inner in value.items()}
 
 
 def build_schedule(node: Config) -> Any:

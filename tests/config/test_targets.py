@@ -1,5 +1,6 @@
 """A config file alone never runs code: every verb and the door refuse what lies outside the allowed packages."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -157,3 +158,28 @@ def test_allow_is_typed_and_then_works(seqlab, tmp_path: Path, monkeypatch: pyte
     words = ["train", "optimizer=mine", "--config-dir", str(tmp_path / "mine"), "trainer.max_epochs=1", "device=cpu"]
     assert seqlab(*words).status == 1
     assert seqlab(*words, "allow=[mylab]").status == 0
+
+
+@pytest.mark.parametrize("verb", ["generate", "evaluate", "train", "init_from"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_interpolation_in_a_run_folder_is_text(
+    nested: bool, verb: str, seqlab, tiny: list[str], tmp_path: Path
+) -> None:
+    assert seqlab(*tiny).status == 0
+    (run,) = (tmp_path / "runs").glob("*/*")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    evil = "${oc.create:'{_target_: os.mkdir, path: " + str(tmp_path / "ran") + "}'}"
+    if nested:
+        config["trainer"]["profiler"] = {"_target_": "lightning.pytorch.profilers.SimpleProfiler", "filename": evil}
+    else:
+        config["model"]["dropout"] = evil
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    words = {
+        "generate": ["generate", f"run={run}", "prompt=The"],
+        "evaluate": ["evaluate", f"run={run}", "split=val"],
+        "train": ["train", f"resume={run}", "trainer.max_epochs=3"],
+        "init_from": ["train", f"init_from={run}", *tiny[1:3], "trainer.max_steps=1"],
+    }
+    with contextlib.suppress(TypeError, OSError):  # a text is no probability
+        seqlab(*words[verb])
+    assert not (tmp_path / "ran").exists()

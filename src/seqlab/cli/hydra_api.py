@@ -39,7 +39,7 @@ def searchpath_override(folders: list[Path]) -> list[str]:
 
 def register_option(group: str, name: str, node: dict[str, Any]) -> None:
     """Add an option that exists for this command only."""
-    ConfigStore.instance().store(group=group, name=name, node=node)
+    ConfigStore.instance().store(group=group, name=name, node=escape_interpolations(node))
 
 
 def selected_options(hydra_config: Any) -> dict[str, str]:
