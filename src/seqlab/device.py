@@ -18,6 +18,8 @@ from seqlab.types import PositiveInt
 
 MIN_BF16_SPEEDUP = 1.5  # bfloat16 must be this many times as fast as fp32
 FP16_PRECISIONS = ("16", "16-mixed", "16-true")  # Lightning trains in bfloat16 in their place on a CPU
+# rows and width of the product that is timed: a GPU takes longer to start a small one than to do it
+PROBE_SHAPES = {"cpu": (256, 768), "cuda": (4096, 4096)}
 DEFAULT_PRECISION = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # of device=<accelerator> and device=ddp
 
 
@@ -150,7 +152,8 @@ def choose_precision(accelerator: str, safe_precisions: tuple[str, ...]) -> tupl
 def bf16_speedup(accelerator: str) -> float:
     """The speed of matrix products in bfloat16 relative to fp32, measured once per machine and kept in the cache."""
     file = cache_folder() / "precision.json"
-    machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}"
+    rows, width = PROBE_SHAPES[accelerator]
+    machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}, {rows} x {width}"
     known: dict[str, float] = {}
     with suppress(OSError), lock_file(file):  # where the cache cannot be written, it is measured each time
         with suppress(OSError, ValueError):
@@ -167,9 +170,10 @@ def time_speedup(accelerator: str) -> float:
 
 
 def time_matmul(accelerator: str, dtype: torch.dtype, budget: float = 0.03) -> float:
-    """Seconds of a product (256, 768) by (768, 768), the width of GPT-2 small: the shortest within `budget` seconds."""
-    left = torch.ones(256, 768, dtype=dtype, device=accelerator)
-    right = torch.ones(768, 768, dtype=dtype, device=accelerator)
+    """Seconds of a product (rows, width) by (width, width): the shortest within `budget` seconds."""
+    rows, width = PROBE_SHAPES[accelerator]
+    left = torch.ones(rows, width, dtype=dtype, device=accelerator)
+    right = torch.ones(width, width, dtype=dtype, device=accelerator)
     times: list[float] = []
     while len(times) < 2 or sum(times[1:]) < budget:
         start = time.perf_counter()
