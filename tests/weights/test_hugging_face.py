@@ -109,6 +109,33 @@ def test_weights_in_several_files_are_put_together(tmp_path: Path) -> None:
     assert largest_difference(theirs, port(tmp_path)) < 1e-5
 
 
+def test_a_folder_that_lacks_a_file_of_its_index_is_refused(tmp_path: Path) -> None:
+    model = oracle(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    read_state_dict(tmp_path)
+    last = sorted(tmp_path.glob("*.safetensors"))[-1]
+    last.unlink()
+    with pytest.raises(UserError, match=f"lacks {last.name} of model.safetensors.index.json: copy or download"):
+        read_state_dict(tmp_path)
+
+
+def test_a_size_that_config_json_leaves_out_is_that_of_transformers(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+    theirs = transformers.GPT2Config.from_pretrained(tmp_path)
+    ours = read_model_node(tmp_path)
+    for key, name in {"n_positions": "context_length", "resid_pdrop": "dropout"}.items():
+        assert ours[name] == getattr(theirs, key)
+    for key in ("vocab_size", "n_layer", "n_head", "n_embd", "n_inner"):
+        assert ours[key] == getattr(theirs, key)
+
+
+def test_a_config_json_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"config\.json is not a mapping"):
+        read_model_node(tmp_path)
+
+
 @pytest.mark.parametrize("change", [{"model_type": "llama"}, {"model_type": None}, {"activation_function": "silu"}])
 def test_other_models_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     oracle(tmp_path)

@@ -18,8 +18,13 @@ def is_hf_folder(folder: Path) -> bool:
 
 
 def read_hf_config(folder: Path) -> dict[str, Any]:
-    """config.json as plain data."""
-    return read_json(folder / "config.json")
+    """config.json as plain data. Raises UserError for anything but a mapping."""
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise UserError(
+            f"{folder}/config.json is not a mapping: init_from reads folders written by save_pretrained(…)."
+        )
+    return config
 
 
 def find_family(folder: Path) -> Any:
@@ -46,12 +51,16 @@ def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
-    """The folder's weights under the names of seqlab's model. Raises UserError if there are none."""
+    """The folder's weights under the names of seqlab's model. Raises UserError if some or all are not there."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
             f"{folder} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
         )
+    index = folder / "model.safetensors.index.json"  # of weights in several files
+    listed = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
+    if missing := sorted(listed - {file.name for file in files}):
+        raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: copy or download the folder again.")
     tensors: dict[str, Tensor] = {}
     for file in files:
         tensors |= read_safetensors(file)

@@ -38,11 +38,11 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
             )
     return {
         "_target_": "seqlab.models.gpt.GPT",
-        "vocab_size": config["vocab_size"],
-        "context_length": config["n_positions"],
-        "n_layer": config["n_layer"],
-        "n_head": config["n_head"],
-        "n_embd": config["n_embd"],
+        "vocab_size": config.get("vocab_size", 50257),  # what is not said is GPT-2 small's, as in transformers
+        "context_length": config.get("n_positions", 1024),
+        "n_layer": config.get("n_layer", 12),
+        "n_head": config.get("n_head", 12),
+        "n_embd": config.get("n_embd", 768),
         "n_inner": config.get("n_inner"),
         "dropout": config.get("resid_pdrop", 0.1),
         "qkv_bias": True,
