@@ -2,6 +2,8 @@
 # The screenshots of the README, by a headless Chromium: the HPARAMS tab over a sweep, and a run's forecast.
 # bash experiments/screenshots/run.sh
 set -euo pipefail
+command -v chromium > /dev/null || { echo "install chromium first"; exit 1; }
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 here=$(realpath experiments/screenshots)
 cd "$(mktemp -d)"
 seqlab train -m model=rnn,lstm,gru sweep.seeds=3 device=cpu
