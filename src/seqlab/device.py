@@ -52,7 +52,7 @@ def hardware_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     cpuinfo = Path("/proc/cpuinfo")  # Linux: `platform` does not know the model
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -157,7 +157,7 @@ def bf16_speedup(accelerator: str) -> float:
     known: dict[str, float] = {}
     with suppress(OSError), lock_file(file):  # where the cache cannot be written, it is measured each time
         with suppress(OSError, ValueError):
-            known = json.loads(file.read_text())
+            known = json.loads(file.read_text(encoding="utf-8"))
         if machine not in known:
             known[machine] = time_speedup(accelerator)
             write_json(file, known)

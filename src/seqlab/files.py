@@ -7,11 +7,12 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from seqlab.errors import UserError
@@ -121,15 +122,30 @@ def remove_partial(partial: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write plain data as JSON, atomically."""
     with write_atomically(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n")
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read plain data from JSON. Raises UserError for a damaged file."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object from JSON. Raises UserError for a damaged file."""
+    return check_mapping(path, json.loads)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping from YAML. Raises UserError for a damaged file."""
+    return check_mapping(path, yaml.safe_load)
+
+
+def check_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    """What a file holds, parsed. Raises UserError for a file that cannot be parsed, or is no mapping."""
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): restore it, or remove its folder.") from error
+        content = parse(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise UserError(
+            f"{path} is damaged ({str(error).splitlines()[0]}): restore it, or remove its folder."
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged (it is no mapping): restore it, or remove its folder.")
+    return content
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:

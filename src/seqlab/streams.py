@@ -37,9 +37,20 @@ class BrokenPipeSafeStream:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
+def prepare_streams() -> None:
+    """Print `?` for what the terminal's encoding lacks, and to nowhere if standard output or error is closed (`>&-`)."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for the life of the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
 @contextmanager
 def ignore_broken_pipe() -> Iterator[None]:
     """Keep working after the reader of standard output or standard error has gone."""
+    prepare_streams()
     with redirect_stdout(BrokenPipeSafeStream(sys.stdout)), redirect_stderr(BrokenPipeSafeStream(sys.stderr)):
         yield
 

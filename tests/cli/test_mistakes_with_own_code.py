@@ -76,7 +76,6 @@ def test_a_mistake_in_an_own_yaml(keys: str, words: list[str], message: str, seq
         (["trainer.val_check_interval=1.5"], "trainer.val_check_interval=1.5 does not fit"),
         (["trainer.devices=[0]"], "names GPUs by number, and a CPU has none"),
         (["trainer.precision=16-mixed"], "needs a GPU: use bf16-mixed or 32-true on a CPU"),
-        (["+trainer.min_epochs=3"], "trainer.min_epochs is not a keyword"),
         (
             ["data.val_fraction=0.2", "trainer.limit_train_batches=0.5", "trainer.val_check_interval=8"],
             "is more than the",

@@ -91,7 +91,14 @@ WRONG = {
     "train data.length=10": ["data.length=10"],
     "generate run=last prompt=hi": ["There is no run below"],
     "generate prompt=hi": ["run is missing"],
-    "evaluate run=story.txt": ["story.txt does not exist"],
+    "evaluate run=story.txt": ["story.txt is not a run folder"],
+    "train +foo=1": ["There is no foo in a run's config"],
+    "train +lr=3": ["There is no lr in a run's config"],
+    "train hydra.run.dir=out": ["hydra.run.dir=out has no effect", "paths.runs=<folder>"],
+    "train -m seed=1,2 hydra.sweep.dir=out": ["hydra.sweep.dir=out has no effect", "paths.runs=<folder>"],
+    "train hydra.mode=MULTIRUN": ["hydra.mode=MULTIRUN has no effect", "A sweep is -m"],
+    "train hydra.job.chdir=true": ["hydra.job.chdir=true has no effect"],
+    "train name=[a]": ["name=['a'] does not fit", "text"],
     "trian": ["trian", "Did you mean train"],
 }
 

@@ -116,7 +116,7 @@ def test_a_base_that_has_changed_is_refused(verb: str, seqlab, tmp_path: Path) -
     }
     answer = seqlab(verb, *rest[verb])
     assert answer.status == 1
-    assert f"{base} has changed since {run} was started from it" in answer.err
+    assert f"{base} is not what {run} was started from" in answer.err
     assert (run / "run.json").read_bytes() == before
 
 

@@ -121,7 +121,7 @@ class LoRA(Adapter):
     @classmethod
     def from_folder(cls, folder: Path) -> "LoRA":
         """The adapter that a PEFT folder describes; `apply` and `load` put it onto a bare model."""
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         return cls(config["r"], config["lora_alpha"], config["lora_dropout"], config["target_modules"])
 
 

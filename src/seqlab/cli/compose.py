@@ -34,6 +34,22 @@ from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun
 from seqlab.weights.sources import resolve_init_from
 
+HYDRA_KEYS = (
+    "hydra/launcher",
+    "hydra.launcher.",
+    "hydra/sweeper",
+    "hydra.sweeper.",
+    "hydra.searchpath",
+)  # others are refused
+FOLDER_REMEDY = "A run's folder is <paths.runs>/<date>/<time>-<name>: set paths.runs=<folder> and name=<name>."
+HYDRA_REMEDIES = {
+    "hydra.run.dir": FOLDER_REMEDY,
+    "hydra.sweep.dir": FOLDER_REMEDY,
+    "hydra.sweep.subdir": FOLDER_REMEDY,
+    "hydra.job.name": FOLDER_REMEDY,
+    "hydra.mode": "A sweep is -m.",
+    "hydra.verbose": "HYDRA_FULL_ERROR=1 prints tracebacks.",
+}
 ComposeCache = dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]  # options -> config and choices
 
 
@@ -96,6 +112,11 @@ def check_command_line(verb: str, args: list[str]) -> None:
     for arg, before in zip(args, ["", *args], strict=False):
         if "=" not in arg and not arg.startswith(("-", "~")) and not before.startswith("-"):
             raise UserError(f"{arg} is not key=value, and all arguments are: seqlab {verb} --help lists them.")
+        name = arg.lstrip("+~").partition("=")[0]
+        if name.startswith("hydra") and not name.startswith(HYDRA_KEYS):
+            raise UserError(
+                f"{arg} has no effect: seqlab runs nothing in Hydra's folders. {HYDRA_REMEDIES.get(name, 'Leave it out.')}"
+            )
         group, _, key = arg[1:].partition(".")
         if arg.startswith("~") and not (key and group in ("model", *INJECTED_ARGS) and group != "trainer"):
             raise UserError(f"{arg} removes what every run needs: leave it out, or set another value.")

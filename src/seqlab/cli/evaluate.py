@@ -36,7 +36,7 @@ def main(args: list[str]) -> int:
     configure_logging()
     split, checkpoint = config["split"], config["checkpoint"]
     may_shorten = get_override(about_data, "data.context_length") is None
-    metrics = evaluate_run(run, data, data_name, split, checkpoint, config["trainer"], may_shorten)
+    metrics = evaluate_run(run, data, data_name, split, checkpoint, config["trainer"], may_shorten, config["init_from"])
     table = Table(box=None, pad_edge=False)
     table.add_column(f"{data_name}, {split} split, {checkpoint} weights")
     table.add_column("value", justify="right")

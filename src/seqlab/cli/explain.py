@@ -40,7 +40,7 @@ def trace_values(overrides: list[str], folders: list[Path]) -> History:
             file = next((folder / path for folder in (CONF, *folders) if (folder / path).exists()), None)
             if file is None or path.startswith("hydra"):
                 continue
-            content = yaml.safe_load(file.read_text()) or {}
+            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
             content.pop("defaults", None)
             add_history(history, content, default.package or "", path if file.is_relative_to(CONF) else str(file))
         groups = set(loader.list_groups(""))

@@ -5,7 +5,7 @@ import sys
 from seqlab.cli.compose import compose_one
 from seqlab.serving.engine import load_run
 
-LOAD_OPTIONS = ("checkpoint", "dtype")
+LOAD_OPTIONS = ("checkpoint", "dtype", "init_from")
 STREAM_OPTIONS = ("input", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
 
 

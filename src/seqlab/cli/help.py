@@ -24,9 +24,9 @@ def print_help(verb: str | None, verbs: dict[str, str], folders: list[Path] | No
 
 def print_keys(verb: str) -> None:
     """The keys of a verb's own yaml with their comments."""
-    lines = (CONF / f"{verb}.yaml").read_text().splitlines()
+    lines = (CONF / f"{verb}.yaml").read_text(encoding="utf-8").splitlines()
     print(f"  {lines[0][2:]}\n")
-    content = yaml.safe_load((CONF / f"{verb}.yaml").read_text())
+    content = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8"))
     for line in lines:
         key = line.split(":")[0]
         if key in content and key not in ("defaults", "hydra", "paths", "objective"):
@@ -37,7 +37,7 @@ def print_keys(verb: str) -> None:
 
 def print_groups(verb: str, folders: list[Path]) -> None:
     """The groups that a verb composes, and their options."""
-    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text()).get("defaults", [])
+    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8")).get("defaults", [])
     used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
     for group, options in group_options().items():
         if group not in used:

@@ -1,5 +1,6 @@
 """Thin functions over Hydra's compose API."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from seqlab.config.groups import CONF
+from seqlab.config.groups import COMMAND_KEYS, CONF
+from seqlab.config.validate import RUN_KEYS
 from seqlab.errors import UserError
 
 
@@ -48,7 +50,13 @@ def selected_options(hydra_config: Any) -> dict[str, str]:
 
 
 def to_plain_dict(config: DictConfig) -> dict[str, Any]:
-    """Resolve everything; make paths absolute, so that a run can be read from anywhere. Raises UserError."""
+    """Resolve everything; make paths absolute, so that a run can be read from anywhere. Raises UserError.
+
+    A key of a user's own that others refer to, as in `${width}`, has done its work then, and is left out.
+    """
+    helpers = [key for key in config if key not in RUN_KEYS and key not in COMMAND_KEYS] if "model" in config else []
+    text = OmegaConf.to_yaml(config) if helpers else ""
+    helpers = [key for key in helpers if re.search(rf"\$\{{[^}}]*\b{re.escape(str(key))}\b", text)]
     if config.get("paths"):
         for key, value in config.paths.items():
             if value:
@@ -59,9 +67,10 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
     if isinstance(path, str) and Path(path).expanduser().exists():
         config.data.path = escape_interpolations(absolute_path(path))
     try:
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[return-value]  # a dictionary
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is missing: give it with {error.full_key}=….") from error
+    return {key: value for key, value in plain.items() if key not in helpers}  # type: ignore[misc,union-attr]  # a dictionary
 
 
 def absolute_path(path: str) -> str:

@@ -6,6 +6,7 @@ from importlib import import_module
 from seqlab.cli.help import print_help
 from seqlab.errors import UserError, did_you_mean, run_cli
 from seqlab.launch.imports import gc_paused
+from seqlab.streams import prepare_streams
 
 VERBS = {
     "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),
@@ -21,6 +22,7 @@ VERBS = {
 def main(args: list[str] | None = None) -> int:
     """The console script `seqlab`; returns its exit status."""
     args = sys.argv[1:] if args is None else args
+    prepare_streams()
     return run_cli(lambda: dispatch(args))
 
 

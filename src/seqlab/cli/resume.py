@@ -6,7 +6,6 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from seqlab.build import needs_reference
 from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolations
 from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
@@ -22,13 +21,13 @@ from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config, write_config
 from seqlab.runs.process import ensure_not_running
 from seqlab.runs.run_info import read_run_info, update_run_info
-from seqlab.weights.restore import check_resumable, resolve_base
+from seqlab.weights.restore import check_resumable, needs_base, resolve_base
 
 Config = dict[str, Any]
 
-# What the order of samples or the meaning of the weights depends on; of the model only dropout may change.
+# What the folder, the order of samples or the meaning of the weights depends on; of the model only dropout may change.
 IMMUTABLE_KEYS = re.compile(
-    r"(seed|init_from|objective\..*|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
+    r"(name|seed|init_from|objective\..*|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
 )
 
 
@@ -41,6 +40,10 @@ def prepare_resume(args: list[str]) -> Path:
     use_previous = Path(name).name == checkpoints.PREVIOUS
     if Path(name).name in (checkpoints.PREVIOUS, checkpoints.LAST):
         name = str(Path(name).resolve().parents[1])
+    if (Path(name).expanduser() / "sweep.json").is_file():
+        raise UserError(
+            f"{name} is a sweep: continue it with sweep.resume={name}, or one of its runs with resume=<its folder>."
+        )
     run = find_run(name, get_runs_folder(args))
     config, info = read_config(run), read_run_info(run)
     overrides = [arg for arg in args if not arg.startswith(("resume=", "paths.runs="))]
@@ -53,16 +56,16 @@ def prepare_resume(args: list[str]) -> Path:
     updated = update_config(config, overrides, info["choices"])
     changes = list(find_differences(flatten(config), flatten(updated)))
     for key, before, now in changes:
-        if IMMUTABLE_KEYS.fullmatch(key):
+        if IMMUTABLE_KEYS.fullmatch(key) and not (key == "init_from" and needs_base(config)):
             raise UserError(
-                f"{key}={now} cannot be changed in a run that was started with {before}: the samples it has seen, or its "
-                f"weights, depend on it. Start a new run with init_from={run}."
+                f"{key}={now} cannot be changed in a run that was started with {before}: its folder, its weights or the "
+                f"samples it has seen depend on it. Start a new run with init_from={run}."
             )
     check_required_groups(updated)
     validate_config(updated, info["choices"])
     resolve_device(updated["trainer"], get_class(updated, "task").safe_precisions)
     check_run_data(run, info["data"] or {}, overrides)
-    if updated["init_from"] and (updated["adapter"] or needs_reference(updated)):
+    if needs_base(updated):
         resolve_base(updated["init_from"], run)
     check_checkpoint(run, updated, info, use_previous)
     warn_if_edited(run, info)
@@ -125,7 +128,7 @@ def update_config(config: Config, overrides: list[str], choices: dict[str, str])
                 f"{override.input_line} is a list of values to sweep over: give one, or [a list] in brackets."
             )
         key, value = override.key_or_group, override.value()
-        if key == "data.path" and Path(str(value)).expanduser().exists():
+        if key in ("data.path", "init_from") and Path(str(value)).expanduser().exists():
             value = escape_interpolations(absolute_path(str(value)))
         if key in group_options():
             if value != choices.get(key):

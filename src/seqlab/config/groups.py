@@ -19,14 +19,14 @@ TARGET_PATTERN = re.compile(r"_target_: ([\w.]+)")
 @cache
 def group_options() -> dict[str, list[str]]:
     """Group -> its options, in the order in which train.yaml composes the groups."""
-    defaults = yaml.safe_load((CONF / "train.yaml").read_text())["defaults"]
+    defaults = yaml.safe_load((CONF / "train.yaml").read_text(encoding="utf-8"))["defaults"]
     groups = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
     return {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in groups}
 
 
 def header_comment(file: Path) -> tuple[str, str]:
     """The description and the command in a yaml's first comment, `# description: seqlab …`; either may be missing."""
-    lines = file.read_text().splitlines()
+    lines = file.read_text(encoding="utf-8").splitlines()
     first = next((line for line in lines if line.startswith("# ") and "@package" not in line), "# ")
     description, _, command = first[2:].partition("seqlab ")
     return description.rstrip(": "), f"seqlab {command}" if command else ""
@@ -34,7 +34,7 @@ def header_comment(file: Path) -> tuple[str, str]:
 
 def read_option(group: str, option: str) -> dict[str, Any]:
     """The node of an option, merged with the options of its group that it inherits from."""
-    content = yaml.safe_load((CONF / group / f"{option}.yaml").read_text()) or {}
+    content = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8")) or {}
     parents = [name for name in content.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
     merged: dict[str, Any] = {}
     for parent in parents:
@@ -47,7 +47,9 @@ def read_option(group: str, option: str) -> dict[str, Any]:
 def shipped_targets() -> frozenset[tuple[str, str]]:
     """(group, target) of everything that seqlab's own yaml files name."""
     files = CONF.glob("*/*.yaml")
-    return frozenset((file.parent.name, name) for file in files for name in TARGET_PATTERN.findall(file.read_text()))
+    return frozenset(
+        (file.parent.name, name) for file in files for name in TARGET_PATTERN.findall(file.read_text(encoding="utf-8"))
+    )
 
 
 def compatible_options(group: str, is_compatible: Callable[[str], bool]) -> list[str]:

@@ -29,6 +29,31 @@ INJECTED_ARGS = {
     "logger": ("run", "config", "command", "purge_step"),
     "trainer": ("run", "callbacks", "logger", "plugins"),
 }
+RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
+# Keywords of Lightning's Trainer that a run does not take -> what to do instead.
+TRAINER_REMEDIES = {
+    "barebones": "switch parts off with logger=none callbacks.progress=null callbacks.metrics=null",
+    "callbacks": "set nodes of the group callbacks, such as +callbacks.mine._target_=…",
+    "default_root_dir": "use paths.runs=<folder>",
+    "enable_autolog_hparams": "the logger writes what was composed; use logger=none",
+    "enable_checkpointing": "use callbacks.checkpoint=null",
+    "enable_model_summary": "plan=true prints the sizes",
+    "enable_progress_bar": "use callbacks.progress=null",
+    "fast_dev_run": "use debug=fast",
+    "gradient_clip_algorithm": "gradients are clipped by their norm, trainer.gradient_clip_val",
+    "inference_mode": "validation and test never build a graph",
+    "limit_predict_batches": "seqlab generate has max_new_tokens",
+    "logger": "use logger=none, or nodes of the group logger",
+    "min_epochs": "leave callbacks.early_stopping.patience out, or make it larger",
+    "min_steps": "leave callbacks.early_stopping.patience out, or make it larger",
+    "model_registry": "a run folder holds its weights",
+    "num_sanity_val_steps": "debug=fast tries validation after two steps",
+    "overfit_batches": "use debug=overfit",
+    "plugins": "choose trainer.precision and trainer.strategy",
+    "reload_dataloaders_every_n_epochs": "data are read once",
+    "run": "use paths.runs=<folder>",
+    "use_distributed_sampler": "seqlab orders the samples itself, so that a run can be resumed and its seed decides",
+}
 MULTI_NODE_GROUPS = ("callbacks", "logger")  # groups of any number of named nodes
 OPTIONAL_GROUPS = ("tokenizer", "adapter")
 COMPLETED_GROUPS = (
@@ -45,6 +70,8 @@ def check_required_groups(config: Config) -> None:
     for key in ("objective", "paths", "model", *INJECTED_ARGS):
         if not isinstance(config.get(key), dict):
             raise UserError(f"There is no {key} in this config, and every run needs one: set it, or do not remove it.")
+    for key in config.keys() - RUN_KEYS - {"allow"}:  # why that is refused is said where packages are checked
+        raise UserError(f"There is no {key} in a run's config.{did_you_mean(key, RUN_KEYS)}")
     for key in config["objective"].keys() - {"metric", "mode"}:
         raise UserError(f"There is no objective.{key}.{did_you_mean(key, ('metric', 'mode'))}")
     for key, value in flatten({name: config[name] for name in ("objective", "paths")}).items():
@@ -60,6 +87,7 @@ def validate_config(config: Config, choices: dict[str, str]) -> None:
 
     `choices` names the option of each group, for the messages. Raises UserError.
     """
+    check_value("name", config.get("name"), str | None)
     check_value("seed", config["seed"], type_hints(derive_seed)["seed"])
     check_value("threads", config["threads"], type_hints(setup_process)["threads"])
     check_optional_groups(config, choices)
@@ -90,8 +118,8 @@ def check_node(node: Config, group: str, path: str, injected: tuple[str, ...]) -
     check_has_target(node, path)
     target = resolve_target(node["_target_"], group, path)
     if group == "trainer":
-        for key in (key for key in injected if key in node):
-            raise UserError(f"trainer.{key} is set by seqlab: leave it out, and use the group {key}= if there is one.")
+        for key in node.keys() & TRAINER_REMEDIES.keys():
+            raise UserError(f"trainer.{key} is not for seqlab's runs: {TRAINER_REMEDIES[key]}.")
     is_given = takes_injection(target) or group in COMPLETED_GROUPS
     check_arguments(node, target, path, injected if is_given else ())
 

@@ -14,7 +14,7 @@ from seqlab.files import write_json
 from seqlab.runs.environment import compute_checksums
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
-from seqlab.weights.restore import build_initial_model, build_reference, load_model_from_run
+from seqlab.weights.restore import build_initial_model, build_reference, check_base_place, load_model_from_run
 from seqlab.weights.sources import weights_path
 
 SPLITS, CHECKPOINTS = ("train", "val", "test"), ("best", "last")
@@ -28,22 +28,25 @@ def evaluate_run(
     checkpoint: str,
     device: dict[str, Any],
     may_shorten: bool = True,
+    init_from: str | None = None,
 ) -> dict[str, float]:
     """The metrics in evaluation mode, also written to `evaluations/<data>-<split>-<checkpoint>.json`.
 
     `data` is the node to measure on, `device` holds the trainer keys of the device. A context longer than the model's is
-    shortened if it `may_shorten`. Raises UserError for a split or a
+    shortened if it `may_shorten`; `init_from` is where the run's base is now. Raises UserError for a split or a
     checkpoint that does not exist, and for data that the model cannot read.
     """
     if split not in SPLITS or checkpoint not in CHECKPOINTS:
         raise UserError(f"split={split} checkpoint={checkpoint}: use one of {', '.join(SPLITS)}, and best or last.")
     info, config = read_run_info(run), read_config(run) | {"data": data}
     check_targets(config)
+    check_base_place(config, init_from)
+    config["init_from"] = init_from or config["init_from"]
     warn_if_edited(run, info)
     validate_config(config, info["choices"] | {"data": data_name})
     if not info["data_properties"]:
         raise UserError(f"{run} ended before it had read its data: there is nothing to evaluate.")
-    model = load_model_from_run(run, weights_path(run, checkpoint))
+    model = load_model_from_run(run, weights_path(run, checkpoint), init_from)
     fit_context(data, getattr(model, "context_length", None), may_shorten)
     module = build_data(config, build_tokenizer(config, run))
     if data_name == info["choices"]["data"]:
@@ -66,9 +69,13 @@ def evaluate_run(
     trainer = build_trainer(bare, run, callbacks=[], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    (run / "evaluations").mkdir(exist_ok=True)
     result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
-    write_json(run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json", result)
+    file = run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json"
+    try:
+        file.parent.mkdir(exist_ok=True)
+        write_json(file, result)
+    except OSError as error:  # what was measured is shown all the same
+        warnings.warn(f"{file} could not be written ({error.strerror}).", stacklevel=2)
     return metrics
 
 

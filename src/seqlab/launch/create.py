@@ -32,12 +32,12 @@ class ComposedRun:
 
 
 def create_run(job: ComposedRun) -> Path:
-    """Check a composed config and make its run folder `<paths.runs>/<date>/<time>-<model>-<data>`. Raises UserError."""
+    """Check a composed config and make its run folder `<paths.runs>/<date>/<time>-<name>`. Raises UserError."""
     source, device_message = check_run(job)
     if device_message:
         print(device_message, flush=True)
     names = [job.choices.get(group, group) for group in ("model", "data")]
-    folder = create_run_folder(Path(job.config["paths"]["runs"]), "-".join(names))
+    folder = create_run_folder(Path(job.config["paths"]["runs"]), job.config.get("name") or "-".join(names))
     write_run_folder(job, folder, source)
     return folder
 
@@ -125,6 +125,7 @@ def write_run_folder(job: ComposedRun, folder: Path, source: WeightsSource | Non
         command=job.command,
         overrides=job.overrides,
         choices=job.choices,
+        name=config.get("name"),
         seed=config["seed"],
         objective=config["objective"],
         base=provenance(source) if source else None,

@@ -88,7 +88,7 @@ def run_folder(run: Path) -> dict[str, float]:
     EarlyInterrupt.install()
     is_fresh = read_run_info(run)["status"] == "pending"
     if ranks.get_rank():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for the life of the process: there is one log
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the life of the process: there is one log
     else:
         claim_run(run, processes)
     try:

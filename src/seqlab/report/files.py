@@ -16,7 +16,7 @@ def write_report(folder: Path) -> Report:
         write_csv(report, partial)
     report.figures = draw_figures(report)
     with write_atomically(folder / "results.md") as partial:
-        partial.write_text(format_markdown(report))
+        partial.write_text(format_markdown(report), encoding="utf-8")
     return report
 
 
@@ -24,7 +24,7 @@ def write_csv(report: Report, file: Path) -> None:
     """results.csv: a line for each run, with all its metrics."""
     keys = [*report.varied, *report.seeds]
     metrics = sorted({name for row in report.rows for name in row.metrics})
-    with open(file, "w", newline="") as stream:
+    with open(file, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["run", "status", *keys, f"best {report.metric}", "step", "seconds", *metrics, "error"])
         for row in report.rows:

@@ -11,6 +11,14 @@ from seqlab.runs.folder import list_run_files, read_config
 from seqlab.runs.run_info import read_run_info
 
 
+def read_flat_config(run: Path) -> dict[str, Any]:
+    """config.yaml with dotted keys; empty if it cannot be read, since a list of runs goes on without it."""
+    try:
+        return flatten(read_config(run))
+    except UserError:
+        return {}
+
+
 @dataclass
 class ListedRun:
     """A run and what can be asked of it."""
@@ -21,7 +29,7 @@ class ListedRun:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its config, flat; only read if a key of it is asked for."""
-        return flatten(read_config(self.folder)) if (self.folder / "config.yaml").exists() else {}
+        return read_flat_config(self.folder)
 
     def lookup(self, key: str) -> Any:
         """A choice, a metric (the best, else the last), a key of run.json, or a key of the config; else None."""

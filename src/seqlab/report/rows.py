@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
-from seqlab.runs.folder import read_config
+from seqlab.report.listing import read_flat_config
 from seqlab.runs.metrics_log import read_metrics
 from seqlab.runs.process import describe_status
 from seqlab.runs.run_info import read_run_info
@@ -108,7 +107,7 @@ def count_distinct(jobs: list[dict[str, Any]], keys: list[str]) -> int:
 
 def read_row(run: Path, info: dict[str, Any], keys: list[str]) -> Row:
     """A run's row."""
-    config = flatten(read_config(run)) if (run / "config.yaml").exists() else {}
+    config = read_flat_config(run)
     typed = overrides_to_dict(info["overrides"])
     values = config | typed | {key: value for key, value in config.items() if key in keys} | (info["choices"] or {})
     metric = info["objective"]["metric"] if info["objective"] else ""

@@ -71,14 +71,14 @@ class HashingWriter:
 def read_checksums(folder: Path) -> list[tuple[str, str]]:
     """(sha256, name) of the checkpoints in a folder, from a file in the format of `sha256sum`."""
     file = folder / CHECKSUMS
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [(line[:64], line[66:]) for line in lines]
 
 
 def write_checksums(folder: Path, entries: list[tuple[str, str]]) -> None:
     """Write `SHA256SUMS`, atomically."""
     with write_atomically(folder / CHECKSUMS) as partial:
-        partial.write_text("".join(f"{digest}  {name}\n" for digest, name in entries))
+        partial.write_text("".join(f"{digest}  {name}\n" for digest, name in entries), encoding="utf-8")
 
 
 def latest_checkpoint(run: Path) -> Path | None:

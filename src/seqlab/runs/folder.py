@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from seqlab.errors import UserError
-from seqlab.files import write_atomically
-from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
+from seqlab.files import read_yaml, write_atomically
+from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
 
 
 def make_unique(parent: Path, name: str) -> Path:
@@ -38,23 +38,47 @@ def create_run_folder(runs: Path, name: str) -> Path:
 
 
 def find_run(run: str, runs: Path) -> Path:
-    """The folder that `run` names; `last` is the run started last, jobs of sweeps included. Raises UserError."""
-    if run != "last":
-        folder = Path(run).expanduser()
-        if not (folder / "config.yaml").is_file():
-            reason = "is not a run folder (it has no config.yaml)" if folder.is_dir() else "does not exist"
-            raise UserError(f"{folder} {reason}: give a folder below {runs}, or last.")
+    """The folder that `run` names: a run folder, the name of a run, or a sweep, which means its best run.
+
+    `last`, like a name that several runs have, is the one started last, jobs of sweeps included. Raises UserError.
+    """
+    folder = Path(run).expanduser()
+    if run != "last" and (folder / "config.yaml").is_file():
+        if not (folder / FILE_NAME).is_file():
+            raise UserError(f"{folder} has no {FILE_NAME}, which a run folder needs: restore it, or use another run.")
         return folder.resolve()
+    if run != "last" and (folder / "sweep.json").is_file():
+        return find_best_job(folder)
     started = {}
     for file in list_run_files(runs):
         with suppress(UserError):  # one that cannot be read is not the one that was started last
-            started[file.parent] = read_run_info(file.parent)["started"]
-    started = {folder: time for folder, time in started.items() if time}
-    if not started:
+            info = read_run_info(file.parent)
+            if info["started"] and run in ("last", info["name"]):
+                started[file.parent] = info["started"]
+    if started:
+        return max(started, key=lambda folder: started[folder]).resolve()
+    if run == "last":
         raise UserError(
             f"There is no run below {runs} yet: train one with seqlab train, or name another folder with paths.runs=<folder>."
         )
-    return max(started, key=lambda folder: started[folder]).resolve()
+    reason = (
+        "is not a run folder (it has no config.yaml)" if folder.exists() else "does not exist, nor a run of that name"
+    )
+    raise UserError(f"{folder} {reason}: give a folder below {runs}, a run's name, or last.")
+
+
+def find_best_job(sweep: Path) -> Path:
+    """The run of a sweep with the best objective. Raises UserError if none has measured it."""
+    values = {}
+    for file in sweep.glob("*/run.json"):
+        with suppress(UserError):
+            info = read_run_info(file.parent)
+            value = info["metrics"]["best"].get(info["objective"]["metric"])
+            if value is not None:
+                values[file.parent] = value if info["objective"]["mode"] == "min" else -value
+    if not values:
+        raise UserError(f"No run of {sweep} has measured its objective yet: name one of its run folders.")
+    return min(values, key=lambda folder: values[folder]).resolve()
 
 
 def list_run_files(runs: Path) -> list[Path]:
@@ -82,14 +106,14 @@ def remove_run(folder: Path) -> None:
 
 
 def read_config(run: Path) -> dict[str, Any]:
-    """config.yaml as plain data."""
-    return yaml.safe_load((run / "config.yaml").read_text())
+    """config.yaml as plain data. Raises UserError if it is damaged."""
+    return read_yaml(run / "config.yaml")
 
 
 def write_config(run: Path, config: dict[str, Any]) -> None:
     """Write config.yaml in the order of composition."""
     with write_atomically(run / "config.yaml") as partial:
-        partial.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        partial.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def is_in_sweep(run: Path) -> bool:

@@ -18,7 +18,7 @@ class MetricsLog:
     def rewind(self, step: int) -> None:
         """Forget what was measured after a step, and will be measured again."""
         points = read_metrics(self.file.parent)
-        self.file.write_text("")
+        self.file.write_text("", encoding="utf-8")
         for point in points:
             if point["step"] <= step:
                 self.add(point.pop("step"), point)
@@ -29,7 +29,7 @@ class MetricsLog:
             self.last = {"step": step}
             self.start = self.file.stat().st_size
         self.last |= metrics
-        with open(self.file, "r+") as file:
+        with open(self.file, "r+", encoding="utf-8") as file:
             file.seek(self.start)
             file.write(json.dumps(self.last) + "\n")
             file.truncate()
@@ -39,7 +39,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The metrics by step; a line that is being written, or that a kill left unfinished, is skipped."""
     file = run / FILE_NAME
     points = []
-    for line in file.read_text().splitlines() if file.exists() else []:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         try:
             points.append(json.loads(line))
         except json.JSONDecodeError:

@@ -26,7 +26,7 @@ def process_identity(pid: int | None = None) -> dict[str, Any]:
 
 def read_boot_id() -> str:
     """What tells this boot of the machine from others; empty where the system does not say."""
-    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+    return BOOT_ID.read_text(encoding="utf-8").strip() if BOOT_ID.exists() else ""
 
 
 def is_running(info: dict[str, Any], trust_other_hosts: bool = False) -> bool:

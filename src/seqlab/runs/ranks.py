@@ -25,7 +25,7 @@ def report_error(run: Path, rank: int, error: str) -> None:
     file = run / f"rank-{rank}.error"
     if not file.exists():
         with suppress(FileNotFoundError), write_atomically(file) as partial:
-            partial.write_text(error)
+            partial.write_text(error, encoding="utf-8")
 
 
 def first_error(run: Path, wait_seconds: float = 0.0) -> str | None:
@@ -34,7 +34,7 @@ def first_error(run: Path, wait_seconds: float = 0.0) -> str | None:
     while True:
         with suppress(FileNotFoundError):  # rank 0 may clear the reports between two looks
             if files := sorted(run.glob("rank-*.error"), key=lambda file: file.stat().st_mtime):
-                return f"{files[0].stem.replace('-', ' ')}: {files[0].read_text()}"
+                return f"{files[0].stem.replace('-', ' ')}: {files[0].read_text(encoding='utf-8')}"
         if time.monotonic() >= deadline:
             return None
         time.sleep(0.1)

@@ -11,8 +11,8 @@ from seqlab.runs.ranks import get_rank
 FILE_NAME = "run.json"
 FORMAT = 2  # of the run folder; raised whenever an older reader would misread it
 KEYS = (
-    "format status command overrides choices seed parameters metrics objective checkpoints steps tokens seconds data_properties "
-    "started ended process git code versions hardware data base resumed error"
+    "format name status command overrides choices seed parameters metrics objective checkpoints steps tokens seconds "
+    "data_properties started ended process git code versions hardware data base resumed error"
 ).split()
 
 

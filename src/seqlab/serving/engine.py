@@ -21,7 +21,7 @@ from seqlab.runs.run_info import read_run_info
 from seqlab.seeding import derive_seed
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
-from seqlab.weights.restore import load_model_from_run, load_source
+from seqlab.weights.restore import check_base_place, load_model_from_run, load_source
 from seqlab.weights.sources import resolve_init_from, weights_path
 
 Values = Sequence[float] | Tensor | Any  # numbers, nested lists, arrays
@@ -132,11 +132,12 @@ def load_run(
     dtype: Literal["auto", "float32"] = "auto",
     runs: str | Path = "runs",
     allow: Sequence[str] = (),
+    init_from: str | None = None,
 ) -> LoadedRun:
-    """Load a run (its folder, or `last`) or a folder in Hugging Face format.
+    """Load a run (its folder or name, a sweep, or `last`) or a folder in Hugging Face format.
 
     `dtype=auto` is bfloat16 for a language model on a GPU, else float32; `allow` names packages of one's own that the run
-    uses. Raises UserError if there is no such run.
+    uses, and `init_from` where the base of its adapter is now. Raises UserError if there is no such run.
     """
     allow_packages(allow)
     device = torch_device(accelerator)
@@ -148,9 +149,12 @@ def load_run(
     tokenizer = load_tokenizer(config, folder)
     info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
     warn_if_edited(folder, info)
+    check_base_place(config, init_from)
 
     def load_model() -> nn.Module:
-        model = load_hf_model(folder) if is_hf else load_model_from_run(folder, weights_path(folder, checkpoint))
+        model = (
+            load_hf_model(folder) if is_hf else load_model_from_run(folder, weights_path(folder, checkpoint), init_from)
+        )
         is_half = dtype == "auto" and device.type == "cuda" and tokenizer is not None
         return model.to(device, torch.bfloat16 if is_half else None)
 

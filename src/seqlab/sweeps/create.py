@@ -21,9 +21,9 @@ ComposeJobs = Callable[
 def create_sweep(
     first: ComposedRun, options: list[str], settings: dict[str, Any], search: dict[str, Any] | None = None
 ) -> Sweep:
-    """Make the folder of a sweep without jobs, named by its `sweep=` or `experiment=`."""
-    names = [first.choices.get(group, "none") for group in ("sweep", "experiment")]
-    title = next((name for name in names if name != "none"), "multirun")
+    """Make the folder of a sweep without jobs, named by `name=`, else by its `sweep=` or `experiment=`."""
+    names = [first.config.get("name"), *(first.choices.get(group) for group in ("sweep", "experiment"))]
+    title = next((name for name in names if name and name != "none"), "multirun")
     folder = create_run_folder(Path(first.config["paths"]["runs"]), f"sweep-{title}")
     created = run_info.timestamp()
     return Sweep(folder, first.command, options, os.getcwd(), settings, source_checksums(), created, search)

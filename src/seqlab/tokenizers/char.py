@@ -40,9 +40,9 @@ class CharTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write the alphabet as JSON."""
-        (folder / "alphabet.json").write_text(json.dumps(self.alphabet))
+        (folder / "alphabet.json").write_text(json.dumps(self.alphabet), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "CharTokenizer":
         """Read the alphabet."""
-        return cls(json.loads((folder / "alphabet.json").read_text()))
+        return cls(json.loads((folder / "alphabet.json").read_text(encoding="utf-8")))

@@ -23,7 +23,7 @@ from seqlab.runs.environment import compute_checksums
 from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import update_run_info
-from seqlab.weights.restore import build_reference, load_base, load_trained_weights
+from seqlab.weights.restore import build_reference, load_base, load_trained_weights, needs_base
 from seqlab.weights.sources import best_weights_path
 
 
@@ -43,7 +43,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
 
     properties, compares = get_data_properties(data), needs_reference(config)
     model = build_model(config["model"], properties, config["seed"])
-    if config["init_from"] and (last is None or config["adapter"] or compares):
+    if config["init_from"] and (last is None or needs_base(config)):
         load_base(model, config["init_from"], run)
     adapter = build_adapter(config)
     if adapter:

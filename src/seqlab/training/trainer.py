@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from seqlab.errors import UserError
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt
 
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 Share = Annotated[float, Gt(0), Le(1)]  # of an epoch
 Precision = Literal[
     "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", 16, 32, 64, "16", "32", "64", "bf16"
@@ -42,10 +44,14 @@ def create_trainer(
     benchmark: bool | None = None,
     detect_anomaly: bool = False,
     sync_batchnorm: bool = False,
-    profiler: Any = None,
+    profiler: Any = None,  # a Profiler, or the name of one of Lightning's
 ) -> Trainer:
     """A Trainer whose callbacks, loggers, checkpoints and order of samples are seqlab's. Raises UserError."""
     settings = {name: value for name, value in locals().items() if name not in ("run", "logger")}
+    if isinstance(profiler, str):
+        if profiler not in PROFILERS:
+            raise UserError(f"profiler={profiler} is unknown: use {', '.join(PROFILERS)} or null.")
+        settings["profiler"] = PROFILERS[profiler](dirpath=run, filename="profile")  # by name it would report nowhere
     try:
         return Trainer(
             **settings,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.adapters.base import Adapter
-from seqlab.build import build_adapter, build_model
+from seqlab.build import build_adapter, build_model, needs_reference
 from seqlab.config.targets import check_targets
 from seqlab.errors import UserError
 from seqlab.runs import checkpoints
@@ -20,11 +20,10 @@ from seqlab.weights.hf_folder import read_state_dict
 from seqlab.weights.sources import WeightsSource, compute_checksum, resolve_init_from
 
 Config = dict[str, Any]
+MOVED_BASE = "If it has moved, type init_from=<where it is now>."
 
 
-@torch.random.fork_rng(
-    devices=[]
-)  # what is drawn afterwards, such as an adapter, follows the run's seed and not the source's
+@torch.random.fork_rng(devices=[])  # what is drawn afterwards follows the run's seed and not the source's
 def load_source(model: nn.Module, source: WeightsSource) -> None:
     """Load a source's weights into a model of the same architecture; a run with an adapter is merged first."""
     if source.run:
@@ -36,19 +35,32 @@ def load_source(model: nn.Module, source: WeightsSource) -> None:
 
 
 def load_base(model: nn.Module, init_from: str, run: Path) -> None:
-    """Load the weights that a run started from. Raises UserError if they have changed since."""
+    """Load the weights that a run started from. Raises UserError if they have changed since, or are gone."""
     load_source(model, resolve_base(init_from, run))
 
 
 def resolve_base(init_from: str, run: Path) -> WeightsSource:
-    """What a run started from. Raises UserError if it has changed since."""
-    source, recorded = resolve_init_from(init_from, run), read_run_info(run)["base"] or {}
-    if recorded.get("sha256") not in (None, compute_checksum(source.weights)):
+    """What a run started from. Raises UserError if it has changed since, or is gone."""
+    if init_from != "last" and not Path(init_from).exists():
+        raise UserError(f"{run} needs its base, {init_from}, which is not there: bring it back. {MOVED_BASE}")
+    source = resolve_init_from(init_from, run)
+    recorded = (read_run_info(run)["base"] or {}).get("sha256")
+    if recorded not in (None, compute_checksum(source.weights)):
         raise UserError(
-            f"{source.path} has changed since {run} was started from it (its sha256 was {recorded['sha256'][:12]}…): "
-            "restore its weights."
+            f"{source.path} is not what {run} was started from (its sha256 was {recorded[:12]}…): restore it. {MOVED_BASE}"
         )
     return source
+
+
+def needs_base(config: Config) -> bool:
+    """True if a run reads the weights it started from again: below an adapter, or as a reference."""
+    return bool(config.get("init_from")) and bool(config["adapter"] or needs_reference(config))
+
+
+def check_base_place(config: Config, init_from: str | None) -> None:
+    """Refuse a place of the base for a run that needs none. Raises UserError."""
+    if init_from and not needs_base(config):
+        raise UserError(f"init_from={init_from} has no effect: this run has all its weights. Leave it out.")
 
 
 def build_initial_model(config: Config, data_properties: dict[str, Any], run: Path) -> nn.Module:
@@ -59,17 +71,16 @@ def build_initial_model(config: Config, data_properties: dict[str, Any], run: Pa
     return model
 
 
-def load_model_from_run(run: Path, weights: Path) -> nn.Module:
-    """A run's model with these weights of it, its adapter merged."""
+def load_model_from_run(run: Path, weights: Path, init_from: str | None = None) -> nn.Module:
+    """A run's model with these weights of it, its adapter merged; `init_from` is where the adapter's base is now."""
     config, info = read_config(run), read_run_info(run)
     check_targets(config)
-    model = build_model(
-        config["model"], info["data_properties"] or {}, config["seed"]
-    )  # a frozen part may be the seed's
+    # a frozen part may be the seed's
+    model = build_model(config["model"], info["data_properties"] or {}, config["seed"])
     adapter = build_adapter(config)
     if adapter:
-        if config["init_from"]:
-            load_base(model, config["init_from"], run)
+        if init_from or config["init_from"]:
+            load_base(model, init_from or config["init_from"], run)
         adapter.apply(model)
     load_trained_weights(model, weights, adapter)
     return adapter.merge(model) if adapter else model

@@ -30,16 +30,13 @@ class WeightsSource:
 
 
 def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
-    """What `init_from` names: a run folder (or last), a checkpoint, or a folder in Hugging Face format.
+    """What `init_from` names: a run (a folder, a name, a sweep or last), a checkpoint, or a folder in Hugging Face format.
 
     Raises UserError for anything else.
     """
-    path = Path(init_from).expanduser()
-    if init_from == "last" or (path / "config.yaml").is_file():
-        run = find_run(init_from, runs_folder)
-        return source_from_run(run, run, weights_path(run, "best"))
-    path = path.resolve()
-    if is_hf_folder(path):
+    path = Path(init_from).expanduser().resolve()
+    is_run = init_from == "last" or (path / "config.yaml").is_file()
+    if not is_run and is_hf_folder(path):
         source = WeightsSource(path, path, model=read_model_node(path), choices={"model": path.name})
         source.tokenizer = read_tokenizer_node(path)
         source.tokenizer_folder = path if source.tokenizer else None
@@ -47,10 +44,16 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
     if path.is_file():
         run = path.parent.parent
         return source_from_run(path, run, path) if (run / "config.yaml").is_file() else WeightsSource(path, path)
-    raise UserError(
-        f"init_from={init_from} is not a run folder (config.yaml), a checkpoint or a folder in Hugging Face format "
-        "(config.json): give one of these, or last."
-    )
+    try:
+        run = find_run(init_from, runs_folder)
+    except UserError as error:
+        if is_run:
+            raise
+        raise UserError(
+            f"init_from={init_from} is not a run (its folder with config.yaml, or its name), a checkpoint or a folder in "
+            "Hugging Face format (config.json): give one of these, or last."
+        ) from error
+    return source_from_run(run, run, weights_path(run, "best"))
 
 
 def source_from_run(path: Path, run: Path, weights: Path) -> WeightsSource:
