@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,19 @@ def test_a_program_whose_reader_is_gone_comes_to_its_end() -> None:
     os.close(reader)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (7, "")
+
+
+@pytest.mark.parametrize("words", ["runs", "train trainer.max_epochs=1 device=cpu"])
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-"])
+def test_a_closed_output_stops_nothing(closed: str, words: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m seqlab {words} {closed}"], cwd=tmp_path, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "seqlab", "train", "-h"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()

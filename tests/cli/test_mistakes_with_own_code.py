@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import yaml
 
 import seqlab as package
 from seqlab.errors import UserError
@@ -74,6 +75,11 @@ def test_a_mistake_in_an_own_yaml(keys: str, words: list[str], message: str, seq
         (["trainer.benchmark=true"], "add it with +trainer.benchmark=true"),
         (["trainer.val_check_interval=0"], "trainer.val_check_interval=0 does not fit"),
         (["trainer.val_check_interval=1.5"], "trainer.val_check_interval=1.5 does not fit"),
+        (["trainer.limit_train_batches=0.0001"], "Please increase the `limit_train_batches` argument"),
+        (
+            ["data.val_fraction=0.2", "trainer.limit_val_batches=0.0001"],
+            "Please increase the `limit_val_batches` argument",
+        ),
         (["trainer.devices=[0]"], "names GPUs by number, and a CPU has none"),
         (["trainer.precision=16-mixed"], "needs a GPU: use bf16-mixed or 32-true on a CPU"),
         (
@@ -87,6 +93,21 @@ def test_keys_of_lightning(words: list[str], message: str, seqlab) -> None:
     assert answer.status == 1
     assert message in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_key_of_ones_own_is_for_others_to_refer_to(seqlab, tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    text = "# @package _global_\nwidth: 7\nmodel: {hidden_size: '${width}'}\n"
+    (folder / "wide.yaml").write_text(text)
+    words = ["train", "experiment=wide", "--config-dir", "mine", "device=cpu", "trainer.max_epochs=1"]
+    assert seqlab(*words, "width=9").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["hidden_size"] == 9
+    assert "width" not in config
+    (folder / "wide.yaml").write_text(f"{text}depth: 2\n")
+    assert "There is no depth in a run's config." in seqlab(*words).err
 
 
 def test_a_path_may_hold_what_omegaconf_interpolates(seqlab, story: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,53 @@ def test_a_run_can_be_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.Mo
         folder.find_run("day", tmp_path)
     with pytest.raises(UserError, match="nowhere does not exist"):
         folder.find_run("nowhere", tmp_path)
+
+
+def new_run(folder: Path, **keys: Any) -> Path:
+    """A run folder with these keys in its run.json."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("{}")
+    write_json(folder / "run.json", run_info.new_run_info(**keys))
+    return folder
+
+
+def test_a_run_is_found_by_its_name_and_of_several_the_last_one(tmp_path: Path) -> None:
+    new_run(tmp_path / "day" / "a", name="wide", started="2026-01-01T00:00:00")
+    later = new_run(tmp_path / "day" / "b", name="wide", started="2026-01-02T00:00:00")
+    new_run(tmp_path / "day" / "c", started="2026-01-03T00:00:00")
+    assert folder.find_run("wide", tmp_path) == later
+    with pytest.raises(UserError, match="deep does not exist, nor a run of that name: give a folder below"):
+        folder.find_run("deep", tmp_path)
+
+
+@pytest.mark.parametrize(("mode", "best"), [("min", "b"), ("max", "c")])
+def test_a_sweep_means_its_best_run(mode: str, best: str, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    for name, value in {"a": 0.5, "b": 0.2, "c": 0.9, "d": None}.items():
+        metrics = {"last": {}, "best": {} if value is None else {"val/loss": value}}
+        new_run(sweep / name, metrics=metrics, objective={"metric": "val/loss", "mode": mode})
+    (sweep / "sweep.json").write_text("{}")
+    assert folder.find_run(str(sweep), tmp_path) == sweep / best
+
+
+def test_a_sweep_that_has_measured_nothing_means_no_run(tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(UserError, match=r"No run of .* has measured its objective yet"):
+        folder.find_run(str(tmp_path), tmp_path)
+
+
+def test_a_run_folder_without_run_json_is_named(tmp_path: Path) -> None:
+    new_run(tmp_path / "a")
+    (tmp_path / "a" / "run.json").unlink()
+    with pytest.raises(UserError, match=r"has no run\.json, which a run folder needs"):
+        folder.find_run(str(tmp_path / "a"), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[1]", "a: [", "\x00", ""])
+def test_a_damaged_config_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"config\.yaml is damaged \(.*\): restore it, or remove its folder"):
+        folder.read_config(tmp_path)
 
 
 def test_removing_takes_the_day_only_if_nothing_else_ran(tmp_path: Path) -> None:

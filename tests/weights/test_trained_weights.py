@@ -100,6 +100,9 @@ def test_adapters_of_other_seeds_begin_elsewhere(seqlab, tmp_path: Path) -> None
     assert not torch.equal(*firsts)
 
 
+USES = {"evaluate": ["split=val"], "generate": ["prompt=The", "max_new_tokens=4"]}
+
+
 @pytest.mark.parametrize("verb", ["evaluate", "generate", "train"])
 def test_a_base_that_has_changed_is_refused(verb: str, seqlab, tmp_path: Path) -> None:
     assert seqlab("train", *GPT, "trainer.max_steps=1", "paths.runs=base").status == 0
@@ -118,6 +121,33 @@ def test_a_base_that_has_changed_is_refused(verb: str, seqlab, tmp_path: Path) -
     assert answer.status == 1
     assert f"{base} is not what {run} was started from" in answer.err
     assert (run / "run.json").read_bytes() == before
+
+
+def test_a_base_that_has_moved_is_named(seqlab, tmp_path: Path) -> None:
+    assert seqlab("train", *GPT, "trainer.max_steps=1", "paths.runs=base").status == 0
+    (base,) = tmp_path.glob("base/*/*")
+    words = [*TEXT[:2], "adapter=lora", f"init_from={base}", "device=cpu", "callbacks.samples=null", "name=tuned"]
+    assert seqlab("train", *words, "trainer.max_steps=1").status == 0
+    at_home = {verb: seqlab(verb, "run=tuned", *rest).out for verb, rest in USES.items()}
+    base.rename(tmp_path / "moved")
+    for verb, rest in USES.items():
+        answer = seqlab(verb, "run=tuned", *rest)
+        assert answer.status == 1
+        assert (
+            f"needs its base, {base}, which is not there: bring it back. If it has moved, type init_from=" in answer.err
+        )
+        assert seqlab(verb, "run=tuned", *rest, "init_from=moved").out == at_home[verb]
+    assert "needs its base" in seqlab("train", "resume=tuned", "trainer.max_steps=2").err
+    answer = seqlab("train", "resume=tuned", "trainer.max_steps=2", "init_from=moved")
+    assert answer.status == 0, answer.err
+    assert "init_from:" in answer.out
+    assert seqlab("evaluate", "run=tuned", "split=val").status == 0  # it is in the config now
+
+
+def test_a_place_of_a_base_that_is_not_used_is_refused(seqlab, tmp_path: Path) -> None:
+    assert seqlab("train", *GPT, "trainer.max_steps=1", "name=whole").status == 0
+    for verb, rest in USES.items():
+        assert "init_from=there has no effect" in seqlab(verb, "run=whole", *rest, "init_from=there").err
 
 
 def test_parameter_groups_keep_what_is_theirs(seqlab, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Resuming a run: in its own folder, with its own config and new values of some keys."""
 
+import datetime
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
 from seqlab.config.nodes import find_differences, flatten
+from seqlab.config.signatures import parameters
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import get_class
 from seqlab.config.validate import check_required_groups, validate_config
@@ -61,10 +63,11 @@ def prepare_resume(args: list[str]) -> Path:
                 f"{key}={now} cannot be changed in a run that was started with {before}: its folder, its weights or the "
                 f"samples it has seen depend on it. Start a new run with init_from={run}."
             )
+    check_schedule_can_change(updated, changes)
     check_required_groups(updated)
     validate_config(updated, info["choices"])
     resolve_device(updated["trainer"], get_class(updated, "task").safe_precisions)
-    check_run_data(run, info["data"] or {}, overrides)
+    check_run_data(updated["data"], info["data"] or {}, overrides)
     if needs_base(updated):
         resolve_base(updated["init_from"], run)
     check_checkpoint(run, updated, info, use_previous)
@@ -92,6 +95,7 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], use_previ
     if "optimizer_states" not in state:
         raise UserError(f"{run} has kept no full last.ckpt to continue from: start a new run with init_from={run}.")
     check_resumable(updated, info["data_properties"] or {}, last)
+    check_time_left(run, updated["trainer"].get("max_time"), state)
     if info["status"] != "done":
         return  # also if all steps are made: what follows them may be missing
     trainer = updated["trainer"]
@@ -102,8 +106,30 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], use_previ
             )
 
 
-def check_run_data(run: Path, files: dict[str, str], overrides: list[str]) -> None:
-    """The data must be what they were, wherever they are now. Raises UserError."""
+def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dict[str, Any]) -> None:
+    """Refuse a run whose time was up. Raises UserError."""
+    if not max_time:
+        return
+    units = ("days", "hours", "minutes", "seconds")
+    limit = max_time if isinstance(max_time, dict) else dict(zip(units, map(int, max_time.split(":")), strict=True))
+    used = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0)
+    if used >= datetime.timedelta(**limit).total_seconds():
+        raise UserError(f"{run} has trained for {used:.0f} s, and trainer.max_time={max_time} is up: give it more.")
+
+
+def check_schedule_can_change(config: Config, changes: list[tuple[str, Any, Any]]) -> None:
+    """Refuse a new learning rate for a schedule that keeps its own in the checkpoint, as torch's do. Raises UserError."""
+    schedule = get_class(config, "schedule")
+    for key, before, _ in changes:
+        if re.fullmatch(r"optimizer\.lr|schedule\..*", key) and "total_steps" not in parameters(schedule):
+            raise UserError(
+                f"{key} was {before}, and cannot be changed while {schedule.__name__} is the schedule, which goes on from what "
+                "it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
+            )
+
+
+def check_run_data(data: Config, files: dict[str, str], overrides: list[str]) -> None:
+    """The data must be what they were, wherever they are now; what was checked will be read. Raises UserError."""
     moved = get_override(overrides, "data.path")
     for path, digest in files.items():
         now = Path(moved or path).expanduser()
@@ -114,8 +140,10 @@ def check_run_data(run: Path, files: dict[str, str], overrides: list[str]) -> No
         if (found := compute_sha256(now)) != digest:
             raise UserError(
                 f"{now} is not what this run was trained on (sha256 {found[:12]}…, then {digest[:12]}…): restore the old "
-                f"file, or start a new run on this one with init_from={run}."
+                f"file, or start a new run on this one with init_from=<this run>."
             )
+        if len(files) == 1 and "path" in data:
+            data["path"] = str(now.resolve())  # and not what a look-up finds today
 
 
 def update_config(config: Config, overrides: list[str], choices: dict[str, str]) -> Config:

@@ -115,8 +115,12 @@ def claim_run(run: Path, processes: int) -> None:
 
 def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseException:
     """Write into run.json why a run ended early; return the error that the user shall read."""
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
         error = KeyboardInterrupt()
+    if isinstance(error, MisconfigurationException):  # Lightning's own sentence, such as of limit_val_batches=0.001
+        error = UserError(error)
     is_stop = isinstance(error, Interrupted | KeyboardInterrupt | BdbQuit)  # the last one quits a debugger
     message = f"{type(error).__name__}: {format_error(error)}"
     if ranks.get_rank():
