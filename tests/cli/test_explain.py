@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 
 
@@ -24,7 +25,10 @@ def test_every_value_has_its_source(seqlab, tmp_path) -> None:
     assert answer.status == 0, answer.err
     config, said = yaml.safe_load(answer.out), origins(answer.out)
     assert config["optimizer"]["lr"] == 0.003
-    assert said["optimizer.lr"] == "command line; replaces 0.01 of task/forecasting.yaml, 0.001 of optimizer/adam.yaml"
+    assert (
+        said["optimizer.lr"]
+        == "command line; replaces 0.01 of optimizer/forecasting.yaml, 0.001 of optimizer/adam.yaml"
+    )
     assert said["data.seed"] == "experiment/sine.yaml, as ${seed}; replaces 0 of data/sine.yaml"
     assert said["trainer.accelerator"] == "device/cpu.yaml"
     assert said["threads"] == "task/forecasting.yaml; replaces null of train.yaml"
@@ -49,3 +53,34 @@ def test_yamls_of_ones_own_are_named(seqlab, tmp_path) -> None:
     file.write_text("_target_: seqlab.models.rnn.GRUForecaster\nhidden_size: 4\nnum_layers: 1\ndropout: 0.0\n")
     answer = seqlab("train", "model=small", "--config-dir", "mine", "device=cpu", "explain=true")
     assert re.search(r"hidden_size: 4 +# mine/model/small.yaml", answer.out), answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "lr", "weight_decay"),
+    [
+        ([], 4e-4, 0.1),
+        (["optimizer=sgd"], 0.01, 0.0),
+        (["optimizer=adamw"], 1e-3, 0.01),
+        (["optimizer=own"], 0.123, 0.5),
+    ],
+)
+def test_a_chosen_optimizer_keeps_its_own_values(words, lr: float, weight_decay: float, seqlab, tmp_path) -> None:
+    (tmp_path / "mine" / "optimizer").mkdir(parents=True)
+    text = "_target_: torch.optim.RMSprop\n_partial_: true\nlr: 0.123\nweight_decay: 0.5\n"
+    (tmp_path / "mine" / "optimizer" / "own.yaml").write_text(text)
+    answer = seqlab("train", "data=verdict", *words, "explain=true", "--config-dir", "mine")
+    optimizer = yaml.safe_load(answer.out)["optimizer"]
+    assert (optimizer["lr"], optimizer["weight_decay"]) == (lr, weight_decay)
+
+
+def test_a_chosen_schedule_keeps_its_own_values(seqlab) -> None:
+    answer = seqlab("train", "data=instruction", "schedule=cosine", "explain=true")
+    assert yaml.safe_load(answer.out)["schedule"]["warmup_steps"] == 0
+
+
+def test_what_was_chosen_along_is_said_in_one_line(seqlab, tiny: list[str]) -> None:
+    answer = seqlab(*tiny)
+    first = "recipe      task=pretraining callbacks=language optimizer=pretraining"
+    assert [line for line in answer.out.splitlines() if line.startswith("recipe")] == [first]
+    answer = seqlab("train", "trainer.max_epochs=1", "device=cpu")
+    assert "recipe" not in answer.out

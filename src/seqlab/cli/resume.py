@@ -2,17 +2,20 @@
 
 import datetime
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
+from torch.optim.lr_scheduler import LambdaLR
 
+from seqlab.build import build_schedule
 from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolations
 from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
 from seqlab.config.nodes import find_differences, flatten
-from seqlab.config.signatures import parameters
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import get_class
 from seqlab.config.validate import check_required_groups, validate_config
@@ -63,11 +66,11 @@ def prepare_resume(args: list[str]) -> Path:
                 f"{key}={now} cannot be changed in a run that was started with {before}: its folder, its weights or the "
                 f"samples it has seen depend on it. Start a new run with init_from={run}."
             )
-    check_schedule_can_change(updated, changes)
     check_required_groups(updated)
     validate_config(updated, info["choices"])
+    check_schedule_can_change(updated, changes)
     resolve_device(updated["trainer"], get_class(updated, "task").safe_precisions)
-    check_run_data(updated["data"], info["data"] or {}, overrides)
+    check_run_data(run, updated["data"], info["data"] or {}, overrides)
     if needs_base(updated):
         resolve_base(updated["init_from"], run)
     check_checkpoint(run, updated, info, use_previous)
@@ -118,17 +121,23 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
 
 
 def check_schedule_can_change(config: Config, changes: list[tuple[str, Any, Any]]) -> None:
-    """Refuse a new learning rate for a schedule that keeps its own in the checkpoint, as torch's do. Raises UserError."""
-    schedule = get_class(config, "schedule")
-    for key, before, _ in changes:
-        if re.fullmatch(r"optimizer\.lr|schedule\..*", key) and "total_steps" not in parameters(schedule):
-            raise UserError(
-                f"{key} was {before}, and cannot be changed while {schedule.__name__} is the schedule, which goes on from what "
-                "it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
-            )
+    """Refuse a new learning rate for a schedule that keeps its own in the checkpoint, as torch's do. Raises UserError.
+
+    A LambdaLR keeps none, so that a resumed run has the new one from its next step on.
+    """
+    changed = [(key, before) for key, before, _ in changes if re.fullmatch(r"optimizer\.lr|schedule\..*", key)]
+    if not changed:
+        return
+    with warnings.catch_warnings(action="ignore"):
+        schedule = build_schedule(config["schedule"])(torch.optim.SGD([torch.zeros(1)], lr=1.0), total_steps=100)
+    if not isinstance(schedule, LambdaLR):
+        raise UserError(
+            f"{changed[0][0]} was {changed[0][1]}, and cannot be changed while {type(schedule).__name__} is the schedule, which "
+            "goes on from what it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
+        )
 
 
-def check_run_data(data: Config, files: dict[str, str], overrides: list[str]) -> None:
+def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: list[str]) -> None:
     """The data must be what they were, wherever they are now; what was checked will be read. Raises UserError."""
     moved = get_override(overrides, "data.path")
     for path, digest in files.items():
@@ -140,7 +149,7 @@ def check_run_data(data: Config, files: dict[str, str], overrides: list[str]) ->
         if (found := compute_sha256(now)) != digest:
             raise UserError(
                 f"{now} is not what this run was trained on (sha256 {found[:12]}…, then {digest[:12]}…): restore the old "
-                f"file, or start a new run on this one with init_from=<this run>."
+                f"file, or start a new run on this one with init_from={run}."
             )
         if len(files) == 1 and "path" in data:
             data["path"] = str(now.resolve())  # and not what a look-up finds today

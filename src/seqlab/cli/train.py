@@ -9,9 +9,10 @@ from seqlab.cli.explain import explain_config
 from seqlab.cli.overrides import get_config_folders, get_override, is_multirun, pop_allow
 from seqlab.cli.plan import print_plan
 from seqlab.cli.resume import prepare_resume
+from seqlab.config.groups import default_options
 from seqlab.config.targets import allow_words
 from seqlab.errors import UserError
-from seqlab.launch.create import create_run
+from seqlab.launch.create import ComposedRun, create_run
 from seqlab.launch.imports import gc_paused
 from seqlab.launch.run import check_multi_node, launch_command, launch_run
 from seqlab.streams import ignore_broken_pipe
@@ -45,12 +46,26 @@ def main(args: list[str]) -> int:
         return print_plan([job])
     if switches["start"]:
         check_multi_node(job.config)
+    print_recipe(job)
     run = create_run(job)
     if switches["start"]:
         launch_run(run)
     else:
         print(f"Written, to be started with: {shlex.join(launch_command(run))}{allow_words()}")
     return 0
+
+
+def print_recipe(job: ComposedRun) -> None:
+    """Say what was chosen along with what was typed: data choose their task, and a task its recipe."""
+    typed = {override.split("=")[0] for override in job.overrides}
+    defaults = default_options()
+    chosen = [
+        f"{group}={option}"
+        for group, option in job.choices.items()
+        if group not in typed and option != defaults.get(group, option)
+    ]
+    if job.choices["task"] != defaults["task"]:
+        print(f"recipe      {' '.join(chosen)}", flush=True)
 
 
 def main_sweep(args: list[str]) -> int:

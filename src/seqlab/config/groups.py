@@ -17,10 +17,16 @@ TARGET_PATTERN = re.compile(r"_target_: ([\w.]+)")
 
 
 @cache
+def default_options() -> dict[str, str]:
+    """Group -> the option that train.yaml chooses."""
+    defaults = yaml.safe_load((CONF / "train.yaml").read_text(encoding="utf-8"))["defaults"]
+    return {group: option for entry in defaults if isinstance(entry, dict) for group, option in entry.items()}
+
+
+@cache
 def group_options() -> dict[str, list[str]]:
     """Group -> its options, in the order in which train.yaml composes the groups."""
-    defaults = yaml.safe_load((CONF / "train.yaml").read_text(encoding="utf-8"))["defaults"]
-    groups = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+    groups = [group for group in default_options() if "hydra" not in group]
     return {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in groups}
 
 
