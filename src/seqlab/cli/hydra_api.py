@@ -57,7 +57,13 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
     helpers = [key for key in config if key not in RUN_KEYS and key not in COMMAND_KEYS] if "model" in config else []
     text = OmegaConf.to_yaml(config) if helpers else ""
     helpers = [key for key in helpers if re.search(rf"\$\{{[^}}]*\b{re.escape(str(key))}\b", text)]
+    if "paths" in config and not isinstance(config.paths, DictConfig):
+        raise UserError(f"paths={config.paths} has no meaning: set paths.runs=<folder> or paths.data=[<folder>].")
     if config.get("paths"):
+        runs = config.paths.get("runs", "")
+        if not isinstance(runs, str):
+            shown = "null" if runs is None else runs
+            raise UserError(f"paths.runs={shown} has no meaning: give a folder, or leave it out.")
         for key, value in config.paths.items():
             if value:
                 is_one = isinstance(value, str)

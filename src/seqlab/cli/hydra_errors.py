@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,8 +36,11 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(format_hydra_error(error, verb, args, folders)) from error
-    except ValueError as error:
-        if str(error).startswith("Config group override must be"):
+    except (ValueError, TypeError) as error:  # of an option that is no text, and of a list of such
+        is_option = str(error).startswith("Config group override must be") or "defaults_list.py" in innermost_file(
+            error
+        )
+        if is_option:
             raise UserError(format_bad_option(args)) from error
         raise
     finally:
@@ -46,6 +50,11 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def innermost_file(error: BaseException) -> str:
+    """The file in which an error was raised."""
+    return traceback.extract_tb(error.__traceback__)[-1].filename
 
 
 def parse_overrides(args: list[str]) -> list[Override]:
@@ -78,7 +87,9 @@ def format_bad_option(args: list[str]) -> str:
     """One sentence for an option that is not a name, such as null."""
     overrides = [arg for arg in args if "=" in arg and arg[0] != "-"]
     for override in OverridesParser.create().parse_overrides(overrides):
-        if override.key_or_group in group_options() and not isinstance(override.value(), str | list):
+        value = override.value()
+        names = value if isinstance(value, list) else [value]
+        if override.key_or_group in group_options() and not all(isinstance(name, str) for name in names):
             return f"{override.input_line} is not an option.{did_you_mean('', group_options()[override.key_or_group])}"
     return "An option must be a name."
 

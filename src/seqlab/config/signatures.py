@@ -118,6 +118,8 @@ def format_type(hint: Any) -> str:
         return " or ".join(format_type(argument) for argument in plain or arguments)
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))
+    if origin is tuple and Ellipsis not in arguments:
+        return f"a list of {len(arguments)}, each {format_type(arguments[0])}"
     if origin is not None:
         return "a dictionary" if origin is dict else "a list"
     return TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint)))
