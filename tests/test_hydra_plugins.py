@@ -75,3 +75,9 @@ def test_ranges_that_a_sampler_draws_from() -> None:
         },
     }
     assert build_range(typed["d"])["low"] == 1
+
+
+def test_a_job_typed_twice_runs_once(seqlab) -> None:
+    answer = seqlab("train", "-m", "seed=1,1,2", "plan=true", "device=cpu")
+    assert answer.status == 0, answer.err
+    assert "1 of 3 jobs were typed twice, and run once." in answer.out

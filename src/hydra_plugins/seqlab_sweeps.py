@@ -104,7 +104,11 @@ class SeqlabSweeper(Sweeper):
             parse_job_overrides(block_to_overrides(block), self.loader) | typed for block in written
         ]  # typed ones win
         if sweep["sampler"] is None:
-            return self.launcher.launch([job for block in blocks for job in expand_grid(block, sweep["seeds"])], 0)
+            jobs = [job for block in blocks for job in expand_grid(block, sweep["seeds"])]
+            distinct = [list(job) for job in dict.fromkeys(map(tuple, jobs))]  # seed=1,1,2 would count a seed twice
+            if len(distinct) < len(jobs):
+                print(f"{len(jobs) - len(distinct)} of {len(jobs)} jobs were typed twice, and run once.", flush=True)
+            return self.launcher.launch(distinct, 0)
         if not isinstance(self.launcher, SeqlabLauncher):
             raise UserError("sweep.sampler needs hydra/launcher=seqlab or slurm: leave the other launcher out.")
         self.collect_launch([build_search_space(block) for block in blocks], self.launcher.settings, sweep)

@@ -25,16 +25,25 @@ def instantiate_node(node: Config, group: str, **injected: Any) -> Any:
     """
     target = resolve_target(node["_target_"], group)
     named = {name: value for name, value in injected.items() if name in parameters(target) and name not in node}
-    make = build_partial(node, group)
-    try:
-        return make(**(named if takes_injection(target) else {}))
-    except UserError as error:
-        raise name_group(error, group) from error
-    except (ValueError, TypeError) as error:
-        is_bug = is_user_code(target) or (isinstance(error, TypeError) and takes_injection(target))
-        if is_bug:
-            raise
-        raise name_group(error, group) from error
+    return build_partial(node, group)(**(named if takes_injection(target) else {}))
+
+
+class NodePartial(partial[Any]):
+    """A node's target with its keywords. What a constructor of seqlab's or a library's refuses is a UserError."""
+
+    group: str
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Call the target with the rest."""
+        try:
+            return super().__call__(*args, **keywords)
+        except UserError as error:
+            raise name_group(error, self.group) from error
+        except (ValueError, TypeError) as error:
+            is_bug = isinstance(error, TypeError) and takes_injection(self.func)
+            if is_bug or is_user_code(self.func):
+                raise
+            raise name_group(error, self.group) from error
 
 
 def name_group(error: Exception, group: str) -> UserError:
@@ -51,7 +60,10 @@ def build_partial(node: Config, group: str) -> Any:
     Not by Hydra's `instantiate`, which resolves `${…}` in texts that were resolved and checked already, and so can run code.
     """
     target = resolve_target(node["_target_"], group)
-    return partial(target, **{key: build_value(value, group) for key, value in node.items() if key not in NODE_KEYS})
+    keywords = {key: build_value(value, group) for key, value in node.items() if key not in NODE_KEYS}
+    make = NodePartial(target, **keywords)
+    make.group = group
+    return make
 
 
 def build_value(value: Any, group: str) -> Any:

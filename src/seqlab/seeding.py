@@ -8,10 +8,10 @@ import hashlib
 
 import torch
 
-from seqlab.types import NonNegativeInt
+from seqlab.types import Seed
 
 
-def derive_seed(seed: NonNegativeInt, name: str, *counts: int) -> int:
+def derive_seed(seed: Seed, name: str, *counts: int) -> int:
     """A 63-bit seed for one consumer ("order", "dropout", "sampling") of a run with this seed."""
     text = ":".join(map(str, (seed, name, *counts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

@@ -11,5 +11,6 @@ PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(2**63)]  # torch takes no larger one
 Fraction = Annotated[float, Ge(0), Lt(1)]  # a dropout rate, the share of a split
 Probability = Annotated[float, Gt(0), Le(1)]  # top_p

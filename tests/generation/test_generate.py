@@ -51,6 +51,7 @@ def test_temperature_0_is_greedy_and_draws_nothing() -> None:
     assert sample_token(LOGITS, temperature=0, top_k=2, top_p=0.5, generator=generator) == 1
     assert torch.equal(generator.get_state(), state)
     assert sampled(temperature=0.01) == {1}
+    assert sampled(temperature=1e-50) == {1}  # 0 in fp32
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,10 @@ def format_hydra_error(error: Exception, verb: str, args: list[str], folders: li
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"There is no {group}={option}.{did_you_mean(option, error.options or group_options().get(group, []))}"
+    if missing := re.search(r"(Environment variable|Interpolation key) '(.*?)' not found", text):
+        key = re.search(r"full_key: (\S+)", text)
+        remedy = "export it" if missing[1].startswith("Env") else "name a key that there is"
+        return f"{key[1] if key else 'A value'} refers to {missing[2]}, which there is not: {remedy}, or give a value."
     unknown = re.search(r"Could not override '([^'@]+)'", text) or re.search(r"full_key: (\S+)", text)
     if unknown and unknown[1] not in group_options():
         return f"There is no {unknown[1]} to set.{suggest_key(unknown[1], verb, args, folders)}"

@@ -23,6 +23,7 @@ def sample_token(
     """
     if temperature == 0:
         return int(logits.argmax())
+    temperature = max(temperature, torch.finfo(torch.float32).tiny)  # which a smaller one becomes 0 in
     logits = (logits.float() - logits.max()) / temperature  # at most 0, so that a tiny temperature cannot overflow
     if top_k is not None:
         logits = logits.masked_fill(logits < logits.topk(min(top_k, len(logits))).values[-1], -torch.inf)

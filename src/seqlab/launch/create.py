@@ -102,9 +102,17 @@ def inherit_model(source: WeightsSource, model: dict[str, Any], job: ComposedRun
 
 
 def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
-    """Replace every `auto`: the objective, the device, the precision. Returns the line that says which device."""
+    """Replace every `auto`: the objective, the device, the precision. Returns the line that says which device.
+
+    Raises UserError for an objective that is never measured, and a device that is not there.
+    """
     if config["objective"]["metric"] == "auto":
         config["objective"]["metric"] = "val/loss" if has_validation(config) else "train/loss"
+    if config["objective"]["metric"].startswith("val/") and not has_validation(config):
+        raise UserError(
+            f"objective.metric={config['objective']['metric']} is never measured without validation: set data.val_fraction and "
+            "trainer.limit_val_batches above 0, or use objective.metric=train/loss."
+        )
     return resolve_device(config["trainer"], get_class(config, "task").safe_precisions, remote)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt, Le
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
@@ -30,7 +30,7 @@ def create_trainer(
     strategy: str = "auto",
     precision: Precision = "32-true",
     max_epochs: PositiveInt | None = 1,
-    max_steps: Annotated[int, Ge(-1)] = -1,
+    max_steps: Literal[-1] | PositiveInt = -1,
     max_time: str | dict[str, int] | None = None,
     accumulate_grad_batches: PositiveInt = 1,
     gradient_clip_val: NonNegativeFloat | None = None,
