@@ -5,7 +5,7 @@ from typing import Any
 
 from seqlab.build import build_trainer
 from seqlab.callbacks.recorder import RunRecorder
-from seqlab.cli.compose import compose
+from seqlab.cli.compose import compose, pop_switches
 from seqlab.launch.create import create_run
 from seqlab.runs.folder import read_config
 from seqlab.runs.objective import Objective
@@ -13,7 +13,9 @@ from seqlab.runs.objective import Objective
 
 def create(overrides: list[str]) -> tuple[Path, dict[str, Any]]:
     """A new run folder, and its config."""
-    run = create_run(compose("train", overrides).jobs[0])
+    (job,) = compose("train", overrides).jobs
+    pop_switches(job)
+    run = create_run(job)
     return run, read_config(run)
 
 

@@ -235,11 +235,13 @@ def test_a_failing_job_of_a_sweep_is_recorded_and_stops_nothing(seqlab, tmp_path
 
 
 def test_the_door_runs_a_frozen_folder(seqlab, tiny: list[str], tmp_path: Path) -> None:
-    from seqlab.cli.compose import compose
+    from seqlab.cli.compose import compose, pop_switches
     from seqlab.launch.create import create_run
 
     os.chdir(tmp_path)
-    run = create_run(compose("train", tiny[1:]).jobs[0])
+    (job,) = compose("train", tiny[1:]).jobs
+    pop_switches(job)
+    run = create_run(job)
     assert record(run)["status"] == "pending"
     done = subprocess.run([sys.executable, "-m", "seqlab.start", str(run)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -136,7 +136,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def check_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
-    """What a file holds, parsed. Raises UserError for a file that cannot be parsed, or is no mapping."""
+    """What a file holds, parsed. Raises UserError for a file that cannot be parsed, or holds something else."""
     try:
         content = parse(path.read_text(encoding="utf-8"))
     except (ValueError, yaml.YAMLError) as error:
@@ -144,7 +144,9 @@ def check_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
             f"{path} is damaged ({str(error).splitlines()[0]}): restore it, or remove its folder."
         ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged (it is no mapping): restore it, or remove its folder.")
+        raise UserError(
+            f"{path} is damaged (it holds {type(content).__name__}, not a mapping): restore it, or remove its folder."
+        )
     return content
 
 

@@ -132,7 +132,7 @@ def test_a_size_that_config_json_leaves_out_is_that_of_transformers(tmp_path: Pa
 
 def test_a_config_json_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[1]")
-    with pytest.raises(UserError, match=r"config\.json is damaged \(it is no mapping\)"):
+    with pytest.raises(UserError, match=r"config\.json is damaged \(it holds list, not a mapping\)"):
         read_model_node(tmp_path)
 
 

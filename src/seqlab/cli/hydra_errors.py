@@ -36,7 +36,7 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(format_hydra_error(error, verb, args, folders)) from error
-    except (ValueError, TypeError) as error:  # of an option that is no text, and of a list of such
+    except (ValueError, TypeError) as error:  # of an option that is a number, and of a list of such
         is_option = str(error).startswith("Config group override must be") or "defaults_list.py" in innermost_file(
             error
         )

@@ -133,7 +133,7 @@ def check_schedule_can_change(config: Config, changes: list[tuple[str, Any, Any]
     if not isinstance(schedule, LambdaLR):
         raise UserError(
             f"{changed[0][0]} was {changed[0][1]}, and cannot be changed while {type(schedule).__name__} is the schedule, which "
-            "goes on from what it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
+            "continues from what it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
         )
 
 

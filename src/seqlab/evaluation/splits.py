@@ -57,26 +57,35 @@ def evaluate_run(
     if needs_reference(config):
         reference = build_reference(build_initial_model(config, info["data_properties"], run), adapter=None)
     task = build_task(config, model, reference)
-    if device["accelerator"] == "auto" and config["trainer"]["accelerator"] == best_accelerator():
-        device["precision"] = config["trainer"]["precision"]  # to measure what the run measured
-    resolve_device(device, task.safe_precisions)
-    if num_local_processes(device) > 1:
-        raise UserError(
-            f"evaluate is one process, and trainer.devices={device['devices']}: use device=auto, cpu, cuda or mps."
-        )
+    resolve_one_device(device, config["trainer"], task.safe_precisions)
     settings = config["trainer"] | device | {"profiler": None, "limit_test_batches": 1.0}
     bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
     trainer = build_trainer(bare, run, callbacks=[], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
-    file = run / "evaluations" / f"{data_name}-{split}-{checkpoint}.json"
+    save_result(run, {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics})
+    return metrics
+
+
+def resolve_one_device(device: dict[str, Any], trained_on: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:
+    """Replace `auto` in place, by what the run was trained on where that is here. Raises UserError for several devices."""
+    if device["accelerator"] == "auto" and trained_on["accelerator"] == best_accelerator():
+        device["precision"] = trained_on["precision"]  # to measure what the run measured
+    resolve_device(device, safe_precisions)
+    if num_local_processes(device) > 1:
+        raise UserError(
+            f"evaluate is one process, and trainer.devices={device['devices']}: use device=auto, cpu, cuda or mps."
+        )
+
+
+def save_result(run: Path, result: dict[str, Any]) -> None:
+    """Write a result into the run folder, or warn that it cannot be written: what was measured is shown all the same."""
+    file = run / "evaluations" / f"{result['data']}-{result['split']}-{result['checkpoint']}.json"
     try:
         file.parent.mkdir(exist_ok=True)
         write_json(file, result)
-    except OSError as error:  # what was measured is shown all the same
+    except OSError as error:
         warnings.warn(f"{file} could not be written ({error.strerror}).", stacklevel=2)
-    return metrics
 
 
 def fit_context(data: dict[str, Any], longest: int | None, may_shorten: bool) -> None:

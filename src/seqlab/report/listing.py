@@ -15,7 +15,7 @@ def read_flat_config(run: Path) -> dict[str, Any]:
     """config.yaml with dotted keys; empty if it cannot be read, since a list of runs goes on without it."""
     try:
         return flatten(read_config(run))
-    except UserError:
+    except (UserError, FileNotFoundError):
         return {}
 
 
