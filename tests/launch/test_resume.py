@@ -299,6 +299,7 @@ def test_a_run_whose_time_is_up_is_not_resumed(seqlab, story: Path, tmp_path: Pa
     before = contents(only_run(tmp_path))
     assert "trainer.max_time={'seconds': 1} is up: give it more" in seqlab("train", "resume=last").err
     assert "is up" in seqlab("train", "resume=last", "trainer.max_time=00:00:00:01").err
+    assert "is not a time" in seqlab("train", "resume=last", "trainer.max_time=soon").err
     assert contents(only_run(tmp_path)) == before
     assert seqlab("train", "resume=last", "trainer.max_time=00:00:00:02").status == 0
 

@@ -109,6 +109,7 @@ def test_a_sweep_means_its_best_run(mode: str, best: str, tmp_path: Path) -> Non
     for name, value in {"a": 0.5, "b": 0.2, "c": 0.9, "d": None}.items():
         metrics = {"last": {}, "best": {} if value is None else {"val/loss": value}}
         new_run(sweep / name, metrics=metrics, objective={"metric": "val/loss", "mode": mode})
+    new_run(sweep / "e", objective=None)  # could not be composed
     (sweep / "sweep.json").write_text("{}")
     assert folder.find_run(str(sweep), tmp_path) == sweep / best
 

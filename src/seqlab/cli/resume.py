@@ -114,7 +114,10 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
     if not max_time:
         return
     units = ("days", "hours", "minutes", "seconds")
-    limit = max_time if isinstance(max_time, dict) else dict(zip(units, map(int, max_time.split(":")), strict=True))
+    try:
+        limit = max_time if isinstance(max_time, dict) else dict(zip(units, map(int, max_time.split(":")), strict=True))
+    except ValueError as error:
+        raise UserError(f"trainer.max_time={max_time} is not a time: write DD:HH:MM:SS, or {{hours: 2}}.") from error
     used = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0)
     if used >= datetime.timedelta(**limit).total_seconds():
         raise UserError(f"{run} has trained for {used:.0f} s, and trainer.max_time={max_time} is up: give it more.")

@@ -73,9 +73,10 @@ def find_best_job(sweep: Path) -> Path:
     for file in sweep.glob("*/run.json"):
         with suppress(UserError):
             info = read_run_info(file.parent)
-            value = info["metrics"]["best"].get(info["objective"]["metric"])
+            objective = info["objective"] or {}  # a job that could not be composed has none
+            value = info["metrics"]["best"].get(objective.get("metric"))
             if value is not None:
-                values[file.parent] = value if info["objective"]["mode"] == "min" else -value
+                values[file.parent] = value if objective["mode"] == "min" else -value
     if not values:
         raise UserError(f"No run of {sweep} has measured its objective yet: name one of its run folders.")
     return min(values, key=lambda folder: values[folder]).resolve()
