@@ -37,10 +37,7 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(format_hydra_error(error, verb, args, folders)) from error
     except (ValueError, TypeError) as error:  # of an option that is a number, and of a list of such
-        is_option = str(error).startswith("Config group override must be") or "defaults_list.py" in innermost_file(
-            error
-        )
-        if is_option:
+        if str(error).startswith("Config group override must be") or "defaults_list.py" in innermost_file(error):
             raise UserError(format_bad_option(args)) from error
         raise
     finally:

@@ -53,7 +53,7 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
             f"{folder} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
         )
     index = folder / "model.safetensors.index.json"  # of weights in several files
-    listed = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
+    listed = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
     if missing := sorted(listed - {file.name for file in files}):
         raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: copy or download the folder again.")
     tensors: dict[str, Tensor] = {}
