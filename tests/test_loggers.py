@@ -55,7 +55,7 @@ def ask(seqlab, story: Path, tmp_path: Path) -> Iterator[Ask]:
 def read(get: Ask) -> bool:
     """Whether the server has read the last thing that each run wrote."""
     scalars = get("plugin/scalars/tags")
-    ended = [run for run in scalars if "best/val/loss" in scalars[run]]
+    ended = [run for run in scalars if "values_at_best/val/loss" in scalars[run]]
     return len(ended) == 3 and "report" in get("plugin/images/tags")
 
 
@@ -89,20 +89,20 @@ def test_it_ranks_runs_of_different_models_and_overlays_them(ask: Ask, tmp_path:
     for file in tmp_path.glob("runs/*/*/*/run.json"):
         parameters, metrics = rows[file.parent.name]
         known = json.loads(file.read_text())["metrics"]
-        assert metrics["val/loss"] == pytest.approx(known["last"]["val/loss"])
-        assert metrics["best/val/loss"] == pytest.approx(known["best"]["val/loss"])
+        assert metrics["loss/val"] == pytest.approx(known["last"]["val/loss"])
+        assert metrics["values_at_best/val/loss"] == pytest.approx(known["best"]["val/loss"])
         assert {"optimizer.lr", "model", "seed"} <= set(parameters)
     assert "model.n_layer" in rows[runs[2]][0]  # the union of what the models have
     assert "model.hidden_size" in rows[runs[0]][0]
     assert "model.n_layer" not in rows[runs[0]][0]
 
     scalars = ask("plugin/scalars/tags")
-    assert all({"train/loss", "val/loss", "lr", "grad_norm"} <= set(scalars[run]) for run in runs)
+    assert all({"loss/train", "loss/val", "optimizer/lr", "optimizer/grad_norm"} <= set(scalars[run]) for run in runs)
     layout = ask("plugin/custom_scalars/layout")
-    assert layout["category"][0]["chart"][0]["multiline"]["tag"] == ["train/loss_step", "train/loss", "val/loss"]
+    assert layout["category"][0]["chart"][0]["multiline"]["tag"] == ["loss/train_step", "loss/train", "loss/val"]
     images = ask("plugin/images/tags")
     assert "test/forecast" in images[runs[0]]
     assert "learning_curves" in images["report"]
     text = ask("plugin/text/tags")
-    assert {"command", "config"} <= {tag.removesuffix("/text_summary") for tag in text[runs[0]]}
+    assert {"setup/command", "setup/config"} <= {tag.removesuffix("/text_summary") for tag in text[runs[0]]}
     assert "samples" in {tag.removesuffix("/text_summary") for tag in text[runs[2]]}

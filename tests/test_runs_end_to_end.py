@@ -56,20 +56,20 @@ def test_tensorboard_holds_scalars_figures_text_and_hyperparameters(seqlab, tiny
     events.Reload()
     tags = events.Tags()
     wanted = {
-        "train/loss",
-        "train/loss_step",
-        "val/loss",
-        "val/perplexity",
-        "tokens",
-        "tokens_per_second",
-        "lr",
-        "grad_norm",
+        "loss/train",
+        "loss/train_step",
+        "loss/val",
+        "metrics/val_perplexity",
+        "speed/tokens",
+        "speed/tokens_per_second",
+        "optimizer/lr",
+        "optimizer/grad_norm",
     }
     assert wanted <= set(tags["scalars"])
-    loss, bits = (events.Scalars(f"val/{name}")[0].value for name in ("loss", "bits_per_byte"))
+    loss, bits = (events.Scalars(tag)[0].value for tag in ("loss/val", "metrics/val_bits_per_byte"))
     assert bits == pytest.approx(loss / math.log(2))  # of ASCII, in characters
-    assert [event.step for event in events.Scalars("train/loss_step")] == [1]
-    assert {"command/text_summary", "config/text_summary", "samples/text_summary"} <= set(tags["tensors"])
+    assert [event.step for event in events.Scalars("loss/train_step")] == [1]
+    assert {"setup/command/text_summary", "setup/config/text_summary", "samples/text_summary"} <= set(tags["tensors"])
     plugins = events.summary_metadata
     assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(plugins)
 
@@ -209,7 +209,7 @@ def test_epochs_that_are_cut_short_are_all_validated(seqlab, tiny: list[str], tm
     assert seqlab(*words, "data.batch_size=40", "trainer.limit_train_batches=3", "trainer.max_epochs=3").status == 0
     events = EventAccumulator(str(only_run(tmp_path)), size_guidance={"scalars": 0})
     events.Reload()
-    assert [event.step for event in events.Scalars("val/loss")] == [3, 6, 9]
+    assert [event.step for event in events.Scalars("loss/val")] == [3, 6, 9]
 
 
 def test_early_stopping_in_mid_epoch_has_a_training_loss(seqlab, story: Path, tmp_path: Path) -> None:

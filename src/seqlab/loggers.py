@@ -1,20 +1,49 @@
-"""The TensorBoard logger: events in the run folder itself, and hyperparameters that rank runs of different models."""
+"""Loggers. TensorBoard writes into the run folder itself; the others, of Lightning's, get a folder in it and the run's name."""
 
+import csv
+import html
+import logging
+import re
+import uuid
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import hparams
 
 from seqlab.config.nodes import flatten
+from seqlab.errors import UserError
 
 # The tab CUSTOM SCALARS: curves that belong in one chart.
-CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["train/loss_step", "train/loss", "val/loss"]]}}
-NOT_COMPARED = ("paths", "callbacks", "logger", "resume", "objective")  # parts of a config that are no hyperparameters
+CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["loss/train_step", "loss/train", "loss/val"]]}}
+# What people compare or tune; the parts of a config that are no hyperparameters, and keys of the others that are none.
+NOT_COMPARED = ("name", "paths", "callbacks", "logger", "resume", "objective", "threads", "task")
+NOT_TUNED = re.compile(
+    r"data\.(path|url|sha256|folders|num_workers)|\w+\.fused"
+    r"|trainer(\.(?!max_|accumulate_grad_batches|gradient_clip_val|precision|limit_train_batches).*)?"
+)
+# TensorBoard sorts its groups by name and opens the first two: metric -> tag, so that those are the losses and the metrics.
+TAGS = (
+    (r"(train|val)/(loss)(_step)?", r"\2/\1\3"),
+    (r"(train|val)/(\w+)", r"metrics/\1_\2"),
+    (r"(lr|grad_norm)", r"optimizer/\1"),
+    (r"(tokens|tokens_per_second)", r"speed/\1"),
+    (r"best/(.*)", r"values_at_best/\1"),
+)
+
+
+def scalar_tag(metric: str) -> str:
+    """The tag of a metric in TensorBoard: `val/loss` stands under `loss/val`, beside `loss/train`."""
+    for pattern, tag in TAGS:
+        if match := re.fullmatch(pattern, metric):
+            return match.expand(tag)
+    return metric
 
 
 class TensorBoard(TensorBoardLogger):
@@ -26,7 +55,7 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, run: Path, config: dict[str, Any], command: str = "", purge_step: int | None = None) -> None:
         super().__init__(save_dir=run.parent, name=run.name, version="", default_hp_metric=False, purge_step=purge_step)
-        self.config, self.command = config, command
+        self.run, self.config, self.command = run, config, command
         self.resumed_step = None if purge_step is None else purge_step - 1
         self.logged_tags = read_tags(run, self.resumed_step) if self.resumed_step else set()
         self.write_start()
@@ -35,11 +64,15 @@ class TensorBoard(TensorBoardLogger):
     def write_start(self) -> None:
         """Write the start of the hyperparameters' session, the command and the config."""
         _, start, _ = hparams(flatten_hparams(self.config), {})
+        plugin_data = start.value[0].metadata.plugin_data
+        content = HParamsPluginData.FromString(plugin_data.content)
+        content.session_start_info.group_name = trial_name(self.run)
+        plugin_data.content = content.SerializeToString()
         self.experiment.file_writer.add_summary(start)
-        self.experiment.add_text("command", f"    {self.command}", 0)
+        self.experiment.add_text("setup/command", f"    {self.command}", 0)
         self.experiment.add_custom_scalars(CUSTOM_SCALARS)
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        self.experiment.add_text("config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
+        self.experiment.add_text("setup/config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -57,8 +90,9 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log scalars, without the epoch, which Lightning adds to each and which would be a metric of every run."""
-        skipped = {"epoch"} | (self.logged_tags if step == self.resumed_step else set())
-        super().log_metrics({name: value for name, value in metrics.items() if name not in skipped}, step)
+        tags = {scalar_tag(name): value for name, value in metrics.items() if name != "epoch"}
+        skipped = self.logged_tags if step == self.resumed_step else set()
+        super().log_metrics({tag: value for tag, value in tags.items() if tag not in skipped}, step)
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
@@ -77,17 +111,164 @@ def read_tags(run: Path, step: int) -> set[str]:
     return {value.tag for event in events if event.step == step for value in event.summary.value}
 
 
+def trial_name(run: Path) -> str:
+    """The name of a run in the HPARAMS tab, of which TensorBoard shows the beginning: what tells it apart comes first."""
+    name = re.sub(r"^(\d\d-\d\d-\d\d)-(.*)", r"\2 \1", run.name)  # the time stands before the name of a single run
+    folders = [folder.name for folder in (run.parent.parent, run.parent)]
+    return " ".join([name, *(folder for folder in folders if re.match(r"\d\d", folder))])
+
+
 def flatten_hparams(config: dict[str, Any]) -> dict[str, Any]:
     """What people compare, by dotted keys: model, data, recipe. A node's target stands under the node's own key."""
     compared = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    if compared.get("init_from"):
+        compared["init_from"] = Path(compared["init_from"]).name
     hparams: dict[str, Any] = {}
     for key, value in flatten(compared).items():
         node, _, leaf = key.rpartition(".")
+        name = node if leaf == "_target_" else key
+        if NOT_TUNED.fullmatch(name) or value is None or value == {}:
+            continue
         if leaf == "_target_":
-            hparams[node] = str(value).rsplit(".", 1)[-1]
-        elif not leaf.startswith("_") and value is not None and value != {}:
-            hparams[key] = value if isinstance(value, bool | int | float | str) else str(value)
+            hparams[name] = str(value).rsplit(".", 1)[-1]
+        elif not leaf.startswith("_"):
+            hparams[name] = value if isinstance(value, bool | int | float | str) else str(value)
     return hparams
+
+
+class CSV(CSVLogger):
+    """`csv/metrics.csv` and `csv/hparams.yaml` in the run folder."""
+
+    def __init__(self, run: Path, config: dict[str, Any], purge_step: int | None = None) -> None:
+        super().__init__(save_dir=run, name="csv", version="")
+        file = run / "csv" / "metrics.csv"
+        kept: list[dict[str, Any]] = []
+        if file.exists() and purge_step is not None:
+            with open(file, newline="", encoding="utf-8") as stream:
+                kept = [row for row in csv.DictReader(stream) if int(row["step"]) < purge_step]
+        self.resumed_step = None if purge_step is None else purge_step - 1
+        at_step = [row for row in kept if int(row["step"]) == self.resumed_step]
+        self.logged = {name for row in at_step for name, value in row.items() if value}
+        self.write_start(config, kept)
+
+    @rank_zero_only
+    def write_start(self, config: dict[str, Any], kept: list[dict[str, Any]]) -> None:
+        """Write the hyperparameters, and again the rows of the parts before this one, since Lightning begins a new file."""
+        with warnings.catch_warnings(action="ignore"):  # that it begins a new file
+            self.experiment.metrics = kept
+        self.log_hyperparams(flatten_hparams(config))
+        self.save()
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log scalars, each once a step."""
+        skipped = self.logged if step == self.resumed_step else set()
+        if new := {name: value for name, value in metrics.items() if name not in skipped}:
+            super().log_metrics(new, step)
+
+
+class Wandb(WandbLogger):
+    """Weights & Biases: the run's name, hyperparameters, scalars, samples and figures. A resumed run continues its own."""
+
+    def __init__(
+        self, run: Path, config: dict[str, Any], project: str = "seqlab", entity: str | None = None, offline: bool = False
+    ) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError("logger=wandb needs a package: pip install 'seqlab[wandb]'.") from error
+        settings = wandb.Settings(console="off", silent=True)
+        identity = saved_id(run / "wandb")
+        where = {"project": project, "entity": entity, "offline": offline}
+        super().__init__(name=run_name(run), save_dir=run, id=identity, resume="allow", settings=settings, **where)
+        self.write_start(config)
+
+    @rank_zero_only
+    def write_start(self, config: dict[str, Any]) -> None:
+        """Start the run before training does, so that what is wrong with the account or the network is known at once."""
+        try:
+            self.log_hyperparams(flatten_hparams(config))
+        except Exception as error:  # of many kinds, none of them a bug of seqlab's
+            raise UserError(f"wandb: {error} (logger.wandb.offline=true needs no account)") from error
+
+    @rank_zero_only
+    def write_text(self, tag: str, text: str, step: int) -> None:
+        """Log a text."""
+        import wandb
+
+        self.experiment.log({tag: wandb.Html(f"<pre>{html.escape(text)}</pre>"), "trainer/global_step": step})
+
+    @rank_zero_only
+    def write_figure(self, tag: str, figure: Any, step: int) -> None:
+        """Log a figure."""
+        import wandb
+
+        self.experiment.log({tag: wandb.Image(figure), "trainer/global_step": step})
+
+    @rank_zero_only
+    def log_best(self, best: dict[str, float], step: int) -> None:
+        """Put the metrics at the best objective into the summary."""
+        self.experiment.summary.update({f"best/{name}": value for name, value in best.items()})
+
+
+class MLflow(MLFlowLogger):
+    """MLflow: the run's name, hyperparameters, scalars, samples and figures, in the run folder or on a server."""
+
+    def __init__(
+        self, run: Path, config: dict[str, Any], experiment_name: str = "seqlab", tracking_uri: str | None = None
+    ) -> None:
+        folder = run / "mlflow"
+        folder.mkdir(exist_ok=True)
+        known = folder / "run_id"
+        where: dict[str, str] = {"tracking_uri": tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"}
+        if not tracking_uri:
+            where["artifact_location"] = (folder / "artifacts").as_uri()
+        identity = known.read_text(encoding="utf-8") if known.exists() else None
+        try:
+            super().__init__(experiment_name, run_name=run_name(run), run_id=identity, **where)
+        except ImportError as error:
+            raise UserError("logger=mlflow needs a package: pip install 'seqlab[mlflow]'.") from error
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self.write_start(config, known)
+
+    @rank_zero_only
+    def write_start(self, config: dict[str, Any], known: Path) -> None:
+        """Start the run before training does, so that what is wrong with the server is known at once."""
+        try:
+            if not known.exists():  # MLflow allows no other values later
+                known.write_text(str(self.run_id), encoding="utf-8")
+                self.log_hyperparams(flatten_hparams(config))
+        except Exception as error:  # of many kinds, none of them a bug of seqlab's
+            raise UserError(f"mlflow: {error}") from error
+
+    @rank_zero_only
+    def write_text(self, tag: str, text: str, step: int) -> None:
+        """Log a text as an artifact."""
+        self.experiment.log_text(self.run_id, text, f"{tag}/{step:08d}.md")
+
+    @rank_zero_only
+    def write_figure(self, tag: str, figure: Any, step: int) -> None:
+        """Log a figure as an artifact."""
+        self.experiment.log_figure(self.run_id, figure, f"{tag}/{step:08d}.png")
+
+    @rank_zero_only
+    def log_best(self, best: dict[str, float], step: int) -> None:
+        """Log the metrics at the best objective."""
+        self.log_metrics({f"best/{name}": value for name, value in best.items()}, step)
+
+
+def run_name(run: Path) -> str:
+    """The name of a run where its folder is not seen: with the date, and in a sweep with the sweep."""
+    return run.relative_to(run.parents[2] if "-sweep-" in run.parent.name else run.parents[1]).as_posix()
+
+
+def saved_id(folder: Path) -> str:
+    """The id of a run at a service, made once and kept in its folder."""
+    file = folder / "id"
+    if not file.exists():
+        folder.mkdir(exist_ok=True)
+        file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 def write_images(folder: Path, images: list[Path]) -> None:

@@ -50,7 +50,7 @@ def only_run(folder: Path, runs: str = "runs") -> Path:
     return run
 
 
-def losses(run: Path, tag: str = "train/loss_step") -> list[tuple[int, float]]:
+def losses(run: Path, tag: str = "loss/train_step") -> list[tuple[int, float]]:
     """A curve as TensorBoard shows it."""
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
@@ -82,7 +82,7 @@ def test_two_processes_look_and_count_like_one(story: Path, tmp_path: Path) -> N
     assert alone["metrics"]["last"].keys() == together["metrics"]["last"].keys()
     for name, value in alone["metrics"]["last"].items():
         assert together["metrics"]["last"][name] == pytest.approx(value, rel=1e-6, abs=1e-6)
-    for tag in ("train/loss", "train/loss_step", "val/loss", "grad_norm", "tokens"):
+    for tag in ("loss/train", "loss/train_step", "loss/val", "optimizer/grad_norm", "speed/tokens"):
         here, there = losses(one, tag), losses(two, tag)
         assert [step for step, _ in here] == [step for step, _ in there]
         assert [v for _, v in there] == pytest.approx([v for _, v in here], rel=2e-6)

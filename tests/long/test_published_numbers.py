@@ -63,7 +63,7 @@ def test_the_workshops_gpt_learns_the_verdict_by_heart(tmp_path: Path, shared: P
     assert (said["steps"], said["tokens"]) == (90, 46_080)
     events = EventAccumulator(str(run), size_guidance={"scalars": 0})
     events.Reload()
-    assert events.Scalars("train/loss_step")[0].value == pytest.approx(10.99, abs=0.15)
+    assert events.Scalars("loss/train_step")[0].value == pytest.approx(10.99, abs=0.15)
     best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True, mmap=True)
     assert best["global_step"] < 82  # before the last epoch
     assert 5.8 < said["metrics"]["best"]["val/loss"] < 6.7

@@ -110,6 +110,7 @@ class Checkpoint(LightningCheckpoint):
         if self.saved_step == trainer.global_step:
             return
         for logger in trainer.loggers:
+            logger.save()
             flush = getattr(getattr(logger, "experiment", None), "flush", None)
             if flush:
                 flush()

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
-from seqlab.callbacks.reporting import warn_on_error
+from seqlab.callbacks.reporting import log_media, warn_on_error
 from seqlab.types import NonNegativeFloat
 
 
@@ -43,8 +43,7 @@ class ForecastPlot(Callback):
     @warn_on_error
     def draw_split(self, trainer: Any, pl_module: Any, split: str) -> None:
         """One panel: truth and forecast of the first of the horizon's values, channel 0."""
-        loggers = [logger for logger in trainer.loggers if hasattr(logger.experiment, "add_figure")]
-        if not loggers or not trainer.is_global_zero:
+        if not trainer.loggers or not trainer.is_global_zero:
             return
         from matplotlib.figure import Figure  # takes half a second, and not all runs draw
 
@@ -59,5 +58,4 @@ class ForecastPlot(Callback):
         axes.plot(torch.cat(forecast), color="C0", label="forecast")
         axes.set(xlabel=f"window of the {split} split", ylabel="next value", title=f"step {trainer.global_step}")
         axes.legend()
-        for logger in loggers:
-            logger.experiment.add_figure(f"{split}/forecast", figure, trainer.global_step)
+        log_media(trainer, "figure", f"{split}/forecast", figure)

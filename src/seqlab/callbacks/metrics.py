@@ -1,29 +1,29 @@
 """Scalars of the training steps."""
 
-import time
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+
+from seqlab.callbacks.step_timer import StepTimer
 
 
 class TrainingMetrics(Callback):
     """Logs the step's loss, learning rate, gradient norm, and for language the tokens seen and their speed."""
 
     def __init__(self) -> None:
-        self.train_seconds, self.tokens = 0.0, 0  # seconds since the tokens were last logged
-        self.batch_started = 0.0
+        self.timer, self.tokens = StepTimer(), 0  # since the tokens were last logged
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Measure from here on, also when resumed."""
-        self.train_seconds, self.tokens = 0.0, pl_module.counts.tokens
+        self.timer, self.tokens = StepTimer(), pl_module.counts.tokens
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Start the clock: validation, samples and checkpoints are not training time."""
-        self.batch_started = time.perf_counter()
+        """Start the clock."""
+        self.timer.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop the clock, and log if it is time."""
-        self.train_seconds += time.perf_counter() - self.batch_started
+        self.timer.stop()
         step = trainer.global_step
         if pl_module.counts.batches or not pl_module.is_logged(step):  # in the middle of an optimizer step
             return
@@ -34,7 +34,7 @@ class TrainingMetrics(Callback):
         }
         if "vocab_size" in pl_module.required_properties:
             tokens = pl_module.counts.tokens
-            scalars |= {"tokens": tokens, "tokens_per_second": (tokens - self.tokens) / self.train_seconds}
-            self.train_seconds, self.tokens = 0.0, tokens
+            scalars |= {"tokens": tokens, "tokens_per_second": (tokens - self.tokens) / self.timer.pop()}
+            self.tokens = tokens
         for logger in trainer.loggers:
             logger.log_metrics(scalars, step)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, Literal
 
 
 def warn_on_error(report: Callable[..., None]) -> Callable[..., None]:
@@ -25,3 +25,11 @@ def warn_on_error(report: Callable[..., None]) -> Callable[..., None]:
                 )
 
     return call
+
+
+def log_media(trainer: Any, kind: Literal["text", "figure"], tag: str, content: Any) -> None:
+    """Give a text or a figure of this step to the loggers that can keep it: seqlab's, and any with TensorBoard's writer."""
+    for logger in trainer.loggers:
+        write = getattr(logger, f"write_{kind}", None) or getattr(logger.experiment, f"add_{kind}", None)
+        if write:
+            write(tag, content, trainer.global_step)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback
 
-from seqlab.callbacks.reporting import warn_on_error
+from seqlab.callbacks.reporting import log_media, warn_on_error
 from seqlab.generation.generate import generate_tokens, sample_token
 from seqlab.seeding import derive_seed
 from seqlab.types import NonNegativeFloat, PositiveInt
@@ -26,7 +26,7 @@ class SampleText(Callback):
         seed: int = 0,
         prompt: str | None = None,
         max_new_tokens: PositiveInt = 40,
-        temperature: NonNegativeFloat = 0.0,
+        temperature: NonNegativeFloat = 0.8,
         every_seconds: NonNegativeFloat = 2.0,
     ) -> None:
         self.tokenizer, self.seed, self.prompt = tokenizer, seed, prompt
@@ -64,7 +64,6 @@ class SampleText(Callback):
         next_token = partial(sample_token, temperature=self.temperature, generator=generator)
         new = generate_tokens(pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token)
         text = self.tokenizer.decode(list(new))
-        trainer.print(f"step {trainer.global_step}: …{prompt[-40:]}|{text}".replace("\n", " "))
-        for logger in trainer.loggers:
-            if hasattr(logger.experiment, "add_text"):
-                logger.experiment.add_text("samples", f"{prompt}**{text}**", trainer.global_step)
+        how = f"temperature {self.temperature:g}" if self.temperature else "greedy"
+        trainer.print(f"sample, {how}: …{prompt[-40:]}|{text}".replace("\n", " "))
+        log_media(trainer, "text", "samples", f"*{how}*\n\n{prompt}**{text}**")

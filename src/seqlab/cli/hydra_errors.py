@@ -21,6 +21,7 @@ from seqlab.cli.overrides import quote_overrides
 from seqlab.config.groups import group_options
 from seqlab.config.signatures import parameters
 from seqlab.config.targets import resolve_target
+from seqlab.config.validate import suggest_alias
 from seqlab.errors import UserError, did_you_mean
 
 MAX_CHARACTERS = 300  # of a message of Hydra's own
@@ -106,7 +107,7 @@ def suggest_key(key: str, verb: str, args: list[str], folders: list[Path]) -> st
     if target and keyword in parameters(target):
         value = next((arg.split("=", 1)[1] for arg in args if arg.startswith(f"{key}=")), "…")
         return f" It is a keyword of {target.__name__} that the yaml leaves out: add it with +{key}={value}."
-    return did_you_mean(key, list_known_keys(verb, args, folders))
+    return suggest_alias(key) or did_you_mean(key, list_known_keys(verb, args, folders))
 
 
 def select_options(verb: str, args: list[str]) -> list[str]:

@@ -30,6 +30,21 @@ INJECTED_ARGS = {
     "trainer": ("run", "callbacks", "logger", "plugins"),
 }
 RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
+# What people type out of habit -> the key.
+ALIASES = {
+    "lr": "optimizer.lr",
+    "learning_rate": "optimizer.lr",
+    "epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "steps": "trainer.max_steps",
+    "max_time": "+trainer.max_time",
+    "batch": "data.batch_size",
+    "batch_size": "data.batch_size",
+    "block_size": "data.context_length",
+    "seq_len": "data.context_length",
+    "gpus": "trainer.devices",
+    "patience": "callbacks.early_stopping.patience",
+}
 # Keywords of Lightning's Trainer that a run does not take -> what to do instead.
 TRAINER_REMEDIES = {
     "barebones": "switch parts off with logger=none callbacks.progress=null callbacks.metrics=null",
@@ -71,7 +86,7 @@ def check_required_groups(config: Config) -> None:
         if not isinstance(config.get(key), dict):
             raise UserError(f"There is no {key} in this config, and every run needs one: set it, or do not remove it.")
     for key in config.keys() - RUN_KEYS - {"allow"}:  # why that is refused is said where packages are checked
-        raise UserError(f"There is no {key} in a run's config.{did_you_mean(key, RUN_KEYS)}")
+        raise UserError(f"There is no {key} in a run's config.{suggest_alias(key) or did_you_mean(key, RUN_KEYS)}")
     for key in config["objective"].keys() - {"metric", "mode"}:
         raise UserError(f"There is no objective.{key}.{did_you_mean(key, ('metric', 'mode'))}")
     for key, value in flatten({name: config[name] for name in ("objective", "paths")}).items():
@@ -80,6 +95,12 @@ def check_required_groups(config: Config) -> None:
     for group in ("model", *INJECTED_ARGS):
         if group not in MULTI_NODE_GROUPS and (config[group] or group not in OPTIONAL_GROUPS):
             check_has_target(config[group], group)
+
+
+def suggest_alias(key: str) -> str:
+    """' Did you mean …?' for another tool's name of a key, whatever stands before it; or nothing."""
+    known = ALIASES.get(key.rpartition(".")[2])
+    return f" Did you mean {known}?" if known and known.lstrip("+") != key else ""
 
 
 def validate_config(config: Config, choices: dict[str, str]) -> None:

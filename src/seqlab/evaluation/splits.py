@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.build import build_data, build_task, build_tokenizer, build_trainer, needs_reference
+from seqlab.callbacks.progress import Progress
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets
 from seqlab.config.validate import validate_config
@@ -60,7 +61,7 @@ def evaluate_run(
     resolve_one_device(device, config["trainer"], task.safe_precisions)
     settings = config["trainer"] | device | {"profiler": None, "limit_test_batches": 1.0}
     bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
-    trainer = build_trainer(bare, run, callbacks=[], plugins=[])
+    trainer = build_trainer(bare, run, callbacks=[Progress()], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     save_result(run, {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics})
