@@ -25,6 +25,8 @@ def shorten(args: list[str]) -> list[str]:
         return args
     if not any(arg.startswith("device=") for arg in args):
         args = [*args, "device=cpu"]
+    if "device=ddp" in args:
+        args = [*args, "trainer.accelerator=cpu"]
     if not any(arg.startswith(("debug=", "trainer.max_steps=")) for arg in args):
         args = [*args, "debug=fast"]
     is_large = any(arg in ("data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args

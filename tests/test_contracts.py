@@ -31,8 +31,8 @@ from torch import Tensor, nn
 class Memory:
     """Sum of the tokens read, and how many, for each row."""
 
-    def __init__(self, batch_size: int, width: int) -> None:
-        self.total = torch.zeros(batch_size, width)
+    def __init__(self, batch_size: int, weight: Tensor) -> None:
+        self.total = weight.new_zeros(batch_size, weight.size(1))
         self.lengths = torch.zeros(batch_size, dtype=torch.int64)
 
 
@@ -49,7 +49,7 @@ class Averaging(nn.Module):
         return self.head(self.hidden(tokens))
 
     def init_cache(self, batch_size: int, max_length: int) -> Memory:
-        return Memory(batch_size, self.width)
+        return Memory(batch_size, self.head.weight)
 
     def hidden(self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: Memory | None = None) -> Tensor:
         """tokens (B, T), document_ids (B, T) -> (B, T, C)"""
@@ -58,7 +58,7 @@ class Averaging(nn.Module):
         sees = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril().to(x)  # (B, T, T)
         total, count = sees @ x, sees.sum(-1)  # (B, T, C), (B, T)
         if cache:
-            total, count = total + cache.total.unsqueeze(1), count + cache.lengths.unsqueeze(1)
+            total, count = total + cache.total.unsqueeze(1), count + cache.lengths.unsqueeze(1).to(count.device)
             cache.total, cache.lengths = total[:, -1], cache.lengths + tokens.size(1)
         return torch.tanh(self.mix(torch.cat([x, total / count.unsqueeze(-1)], dim=-1)))
 '''
@@ -205,7 +205,7 @@ def test_an_adapter_of_ones_own_is_saved_resumed_evaluated_and_merged(seqlab, wr
         == 0
     )
 
-    model, tokens = load_run(base).model, torch.arange(8).unsqueeze(0)
+    model, tokens = load_run(base, accelerator="cpu").model, torch.arange(8).unsqueeze(0)
     before, adapter = model(tokens), mylab.BitFit()
     adapter.apply(model)
     adapter.load(model, whole / "adapter")

@@ -128,7 +128,8 @@ def test_what_counts_no_devices_is_refused(devices: object) -> None:
 
 def test_ddp_takes_processes_where_there_is_no_gpu_and_all_gpus_where_there_are(monkeypatch) -> None:
     node = {"accelerator": "auto", "precision": "auto", "devices": "auto", "strategy": "ddp"}
-    on_cpu, on_gpus = dict(node), dict(node)
+    on_cpu, on_gpus, on_one = dict(node), dict(node), dict(node)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert device.resolve_device(on_cpu, SAFE) == "device=ddp: 2 x cpu in 32-true"
     assert (
         device.num_local_processes(on_cpu),
@@ -142,6 +143,21 @@ def test_ddp_takes_processes_where_there_is_no_gpu_and_all_gpus_where_there_are(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     assert device.resolve_device(on_gpus, SAFE) == "device=ddp: 8 x cuda in bf16-mixed"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device.resolve_device(on_one, SAFE) == "device=ddp: 1 x cuda in bf16-mixed"
+    assert (on_gpus["strategy"], on_one["strategy"]) == ("ddp", "auto")  # a group of one would outlive the run
+
+
+@pytest.mark.parametrize(("accelerator", "devices"), [("cuda", 2), ("cuda", [1]), ("cpu", 1000)])
+def test_more_devices_than_there_are_are_refused(
+    accelerator: str, devices: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    node = {"accelerator": accelerator, "precision": "32-true", "devices": devices, "strategy": "ddp"}
+    with pytest.raises(UserError, match="this machine"):
+        device.resolve_device(dict(node), SAFE)
+    device.resolve_device(node | {"num_nodes": 2}, SAFE)  # of which others may have more
 
 
 def test_processes_share_the_threads_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_evaluate_restates_nothing_and_takes_other_data(seqlab, tiny: list[str],
         measured = json.loads((run / "evaluations" / "text-val-last.json").read_text())
         assert set(measured) == {"data", "split", "checkpoint", "metrics"}
         losses.append(measured["metrics"]["val/loss"])
-    answer = seqlab("evaluate", "run=last", "split=val", "device=ddp")
+    answer = seqlab("evaluate", "run=last", "split=val", "device=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
     assert answer.status == 1
     assert "evaluate is one process" in answer.err
     assert losses == pytest.approx([record(run)["metrics"]["last"]["val/loss"]] * 3, rel=1e-5)

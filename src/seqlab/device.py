@@ -17,6 +17,7 @@ from seqlab.files import cache_folder, lock_file, write_json
 from seqlab.types import PositiveInt
 
 MIN_BF16_SPEEDUP = 1.5  # bfloat16 must be this many times as fast as fp32
+MAX_PROCESSES_PER_CORE = 4
 FP16_PRECISIONS = ("16", "16-mixed", "16-true")  # Lightning trains in bfloat16 in their place on a CPU
 # rows and width of the product that is timed: a GPU takes longer to start a small one than to do it
 PROBE_SHAPES = {"cpu": (256, 768), "cuda": (4096, 4096)}
@@ -102,6 +103,10 @@ def resolve_device(trainer: dict[str, Any], safe_precisions: tuple[str, ...], re
         trainer["accelerator"] = "cpu" if is_ddp and best_accelerator() == "mps" else best_accelerator()
     if trainer["devices"] in ("auto", -1):
         trainer["devices"] = (gpu_count() if trainer["accelerator"] == "cuda" else 0) or (2 if is_ddp else 1)
+    if not remote and trainer.get("num_nodes", 1) == 1:
+        check_enough_devices(trainer["accelerator"], trainer["devices"])
+    if is_ddp and num_local_processes(trainer) == trainer.get("num_nodes", 1) == 1:
+        trainer["strategy"] = "auto"  # one process needs no group, which would outlive the run
     if num_local_processes(trainer) > 1 and not hasattr(os, "fork"):
         raise UserError("Windows cannot run several processes as one run: leave device=ddp out, or use WSL.")
     if num_local_processes(trainer) > 1 and isinstance(trainer.get("val_check_interval"), str | dict):
@@ -138,6 +143,16 @@ def check_devices(devices: Any) -> None:
             f"trainer.devices={devices} is not a number of devices: use a number such as 2, auto for all, or GPUs by "
             "number: [0,1]."
         )
+
+
+def check_enough_devices(accelerator: str, devices: int | list[int]) -> None:
+    """Raises UserError for more GPUs than there are, and for processes that a CPU cannot bear."""
+    wanted = max(devices) + 1 if isinstance(devices, list) else devices
+    if accelerator == "cuda" and wanted > gpu_count():
+        raise UserError(f"trainer.devices={devices} is more than this machine has: {gpu_count()} GPU(s), counted from 0.")
+    most = MAX_PROCESSES_PER_CORE * (os.cpu_count() or 1)
+    if accelerator == "cpu" and wanted > most:
+        raise UserError(f"trainer.devices={devices} is more processes than this machine can bear: give {most} at most.")
 
 
 def choose_precision(accelerator: str, safe_precisions: tuple[str, ...]) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from seqlab.device import best_accelerator
+
 WRONG = {
     "train model=gptt": ["model=gptt", "Did you mean gpt"],
     "train modle=gpt": ["modle", "Did you mean model"],
@@ -50,10 +52,11 @@ WRONG = {
         "model.norm=sideways",
         "pre or post",
     ],
-    "train device=mps": ["device=mps", "device=cpu"],
+    "train device=mps": ["device=mps", f"device={best_accelerator()}"],
+    "train device=cpu trainer.devices=1000": ["trainer.devices=1000", "at most"],
     "train device=ddp trainer.devices=0": ["trainer.devices=0", "such as 2"],
     "train device=ddp trainer.devices=two": ["trainer.devices=two", "such as 2"],
-    "train device=ddp trainer.accelerator=tpu": ["device=tpu", "device=cpu"],
+    "train device=ddp trainer.accelerator=tpu": ["device=tpu", f"device={best_accelerator()}"],
     "train device=cpu trainer.num_nodes=2": ["trainer.num_nodes=2", "start=false"],
     "train data.val_fraction=0.2 trainer.val_check_interval=9": [
         "val_check_interval=9",
@@ -80,7 +83,7 @@ WRONG = {
     "train --config-dir": ["--config-dir names no folder"],
     "train hydra/launcher=slurm": ["hydra/launcher=slurm is for sweeps", "type -m"],
     "train -m seed=1,2 sweep.trials=3": ["sweep.trials=3 is for a search", "sweep.sampler=random"],
-    "train -m seed=1,2 device=cuda": ["device=cuda", "device=cpu"],
+    "train -m seed=1,2 device=mps": ["device=mps", f"device={best_accelerator()}"],
     "train -m seed=1,2 allow=[nosuch.pkg] model=nosuch": ["There is no model=nosuch"],
     "train +callbacks.foo=3": ["callbacks.foo names no class"],
     "evaluate run=last split=val,test": ["split=val,test has several values", "give one"],

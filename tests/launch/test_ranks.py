@@ -21,7 +21,7 @@ from seqlab.runs.process import process_exists
 DATA = "data=text data.path=story.txt tokenizer=char data.context_length=16 data.batch_size=24 data.val_fraction=0.2"
 MODEL = "model=gpt_mini model.n_layer=1 model.n_head=2 model.n_embd=16 threads=1 trainer.log_every_n_steps=1"
 WORDS = [*DATA.split(), *MODEL.split()]
-TWO = ["device=ddp", "trainer.devices=2"]
+TWO = ["device=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen:

@@ -17,14 +17,14 @@ TRAIN_SINE = ["train", "model=gru", "data.window=8", "data.horizon=3", "trainer.
 def forecaster(seqlab: Callable) -> LoadedRun:
     """A recurrent network that forecasts three values."""
     assert seqlab(*TRAIN_SINE).status == 0
-    return load_run("last")
+    return load_run("last", accelerator="cpu")
 
 
 @pytest.fixture
 def writer(seqlab: Callable, tiny: list[str]) -> LoadedRun:
     """A GPT that was trained on a story."""
     assert seqlab(*tiny, "trainer.val_check_interval=1").status == 0
-    return load_run("last")
+    return load_run("last", accelerator="cpu")
 
 
 def test_metrics_config_and_weights_are_the_runs(writer: LoadedRun) -> None:
@@ -35,7 +35,7 @@ def test_metrics_config_and_weights_are_the_runs(writer: LoadedRun) -> None:
     assert not writer.model.training
     for name in ("best", "last"):
         saved = torch.load(writer.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
-        loaded = load_run(writer.folder, checkpoint=name).model.state_dict()  # type: ignore[arg-type]
+        loaded = load_run(writer.folder, checkpoint=name, accelerator="cpu").model.state_dict()  # type: ignore[arg-type]
         assert all(torch.equal(tensor, saved[f"model.{key}"]) for key, tensor in loaded.items())
 
 
@@ -115,7 +115,7 @@ def test_a_hugging_face_folder_is_loaded_too(tmp_path: Path, shared: Path) -> No
     config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, n_positions=16, vocab_size=50257)
     model = transformers.GPT2LMHeadModel(config).eval()
     model.save_pretrained(tmp_path / "hf")
-    run = load_run(tmp_path / "hf")
+    run = load_run(tmp_path / "hf", accelerator="cpu")
     tokens = torch.arange(5).unsqueeze(0)
     torch.testing.assert_close(run.model(tokens), model(tokens).logits, atol=1e-5, rtol=1e-4)
     assert run.metrics == {}

@@ -50,7 +50,7 @@ def train_run(config: dict[str, Any]) -> LoadedRun:
     run = create_run(ComposedRun(dict(config), choices, overrides, COMMAND))
     if needs_subprocesses(config):
         if subprocess.run(launch_command(run), check=False).returncode:
-            raise UserError(f"{run} did not finish: its run.json says why.")
+            raise UserError(f"{run} did not finish: what it printed says why, and its run.json if there is one.")
     else:
         with restore_process():
             run_folder(run)

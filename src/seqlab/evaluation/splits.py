@@ -9,7 +9,7 @@ from seqlab.callbacks.progress import Progress
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets
 from seqlab.config.validate import validate_config
-from seqlab.device import best_accelerator, num_local_processes, resolve_device
+from seqlab.device import available_accelerators, num_local_processes, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
 from seqlab.runs.environment import compute_checksums
@@ -56,7 +56,8 @@ def evaluate_run(
     module.test_split = split
     reference = None
     if needs_reference(config):
-        reference = build_reference(build_initial_model(config, info["data_properties"], run), adapter=None)
+        initial = build_initial_model(config, info["data_properties"], run)
+        reference = build_reference(initial, adapter=None, compared=model)
     task = build_task(config, model, reference)
     resolve_one_device(device, config["trainer"], task.safe_precisions)
     settings = config["trainer"] | device | {"profiler": None, "limit_test_batches": 1.0}
@@ -70,8 +71,8 @@ def evaluate_run(
 
 def resolve_one_device(device: dict[str, Any], trained_on: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:
     """Replace `auto` in place, by what the run was trained on where that is here. Raises UserError for several devices."""
-    if device["accelerator"] == "auto" and trained_on["accelerator"] == best_accelerator():
-        device["precision"] = trained_on["precision"]  # to measure what the run measured
+    if device["accelerator"] == "auto" and trained_on["accelerator"] in available_accelerators():
+        device |= {key: trained_on[key] for key in ("accelerator", "precision")}  # to measure what the run measured
     resolve_device(device, safe_precisions)
     if num_local_processes(device) > 1:
         raise UserError(

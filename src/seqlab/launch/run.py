@@ -29,6 +29,7 @@ IGNORED_WARNINGS = (
     ".*across ranks is zero.*",
     ".*sync_dist.*",  # every rank logs the value of all
     ".*isinstance.*LeafSpec.*",
+    ".*GPU available but not used.*",  # device=cpu was chosen
 )
 
 

@@ -32,7 +32,7 @@ class CachedModel(HiddenModel, Protocol):
     """A language model that need not read again what it has read: `hidden(new_tokens, cache=cache)` extends the cache."""
 
     def init_cache(self, batch_size: int, max_length: int) -> Any:
-        """An empty cache for `batch_size` rows of at most `max_length` tokens."""
+        """An empty cache for `batch_size` rows of at most `max_length` tokens, on the weights' device and in their dtype."""
 
 
 def offers_hidden(model: Any) -> TypeGuard[HiddenModel]:

@@ -134,16 +134,19 @@ def check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Pa
             )
 
 
-def build_reference(model: nn.Module, adapter: Adapter | None) -> Callable[[], AbstractContextManager[nn.Module]]:
+def build_reference(
+    model: nn.Module, adapter: Adapter | None, compared: nn.Module | None = None
+) -> Callable[[], AbstractContextManager[nn.Module]]:
     """The model as it is now, for a task that compares with it: `with reference() as model` gives it in eval mode.
 
-    It is a frozen copy, or with an adapter the same weights with the adapter disabled.
+    It is a frozen copy, or with an adapter the same weights with the adapter disabled. It follows the model that is
+    `compared` with it (by default this one) to its device.
     """
     frozen = model if adapter else copy.deepcopy(model).requires_grad_(False)
 
     @contextmanager
     def reference() -> Iterator[nn.Module]:
-        frozen.to(next(model.parameters()).device)
+        frozen.to(next((compared or model).parameters()).device)
         was_training = frozen.training
         with torch.no_grad(), adapter.disabled(model) if adapter else nullcontext():
             try:
