@@ -51,7 +51,12 @@ def test_single_runs_work(tmp_path: Path) -> None:
 
 
 def test_what_needs_several_processes_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    commands = [["-m", "model=rnn,gru"], ["sweep.resume=last"], ["device=ddp", "trainer.devices=2", "trainer.accelerator=cpu"], ["trainer.devices=2", "device=cpu"]]
+    commands = [
+        ["-m", "model=rnn,gru"],
+        ["sweep.resume=last"],
+        ["device=ddp", "trainer.devices=2", "trainer.accelerator=cpu"],
+        ["trainer.devices=2", "device=cpu"],
+    ]
     statuses, said = run_windows(tmp_path, *(["train", *command] for command in commands))
     assert statuses == [1] * 4
     assert said.count("WSL") == len(said.strip().splitlines()) == 4

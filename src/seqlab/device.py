@@ -149,7 +149,9 @@ def check_enough_devices(accelerator: str, devices: int | list[int]) -> None:
     """Raises UserError for more GPUs than there are, and for processes that a CPU cannot bear."""
     wanted = max(devices) + 1 if isinstance(devices, list) else devices
     if accelerator == "cuda" and wanted > gpu_count():
-        raise UserError(f"trainer.devices={devices} is more than this machine has: {gpu_count()} GPU(s), counted from 0.")
+        raise UserError(
+            f"trainer.devices={devices} is more than this machine has: {gpu_count()} GPU(s), counted from 0."
+        )
     most = MAX_PROCESSES_PER_CORE * (os.cpu_count() or 1)
     if accelerator == "cpu" and wanted > most:
         raise UserError(f"trainer.devices={devices} is more processes than this machine can bear: give {most} at most.")

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from seqlab.streams import BrokenPipeSafeStream
+from seqlab.streams import BrokenPipeSafeStream, print_wrapped
 
 PERMISSION_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no EDQUOT
@@ -47,7 +47,7 @@ def run_cli(action: Callable[[], Any]) -> int:
         known = not isinstance(error, OSError) or error.errno in DISK_FULL_ERRNOS + PERMISSION_ERRNOS
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not known:
             traceback.print_exc()
-        print(f"seqlab: {format_error(error)}", file=BrokenPipeSafeStream(sys.stderr))
+        print_wrapped(f"seqlab: {format_error(error)}", BrokenPipeSafeStream(sys.stderr))
         return 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
 
 

@@ -21,7 +21,12 @@ from seqlab.errors import UserError
 def cache_folder() -> Path:
     """`$SEQLAB_CACHE`, else `seqlab` in `$XDG_CACHE_HOME`, else `~/.cache/seqlab`."""
     own = os.environ.get("SEQLAB_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqlab"
+    return expand_path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seqlab"
+
+
+def expand_path(path: str | Path) -> Path:
+    """A path with its `~` and its `$VARIABLES` replaced, unless there is one that is called like that."""
+    return Path(path) if Path(path).exists() else Path(os.path.expandvars(path)).expanduser()
 
 
 def compute_sha256(path: Path) -> str:
@@ -45,10 +50,10 @@ def find_file(
     Raises UserError if it is nowhere, listing the places and what to type instead (`remedy`), and if a download does not
     have the checksum `sha256`.
     """
-    if Path(path).expanduser().is_file():
-        return Path(path).expanduser().resolve()
+    if expand_path(path).is_file():
+        return expand_path(path).resolve()
     relative = path.lstrip("/")
-    places = [Path(folder).expanduser() for folder in (os.environ.get("SEQLAB_DATA"), *folders) if folder]
+    places = [expand_path(folder) for folder in (os.environ.get("SEQLAB_DATA"), *folders) if folder]
     for folder in [*places, cache_folder()]:
         if (folder / relative).is_file():
             return (folder / relative).resolve()

@@ -171,7 +171,12 @@ class Wandb(WandbLogger):
     """Weights & Biases: the run's name, hyperparameters, scalars, samples and figures. A resumed run continues its own."""
 
     def __init__(
-        self, run: Path, config: dict[str, Any], project: str = "seqlab", entity: str | None = None, offline: bool = False
+        self,
+        run: Path,
+        config: dict[str, Any],
+        project: str = "seqlab",
+        entity: str | None = None,
+        offline: bool = False,
     ) -> None:
         try:
             import wandb

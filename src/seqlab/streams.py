@@ -1,7 +1,10 @@
-"""Printing that survives a closed pipe: the reader, such as `tee` or a terminal, may be gone before the work is done."""
+"""Printing: it survives a closed pipe, whose reader may be gone before the work is done, and fits a narrow terminal."""
 
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
@@ -53,6 +56,20 @@ def ignore_broken_pipe() -> Iterator[None]:
     prepare_streams()
     with redirect_stdout(BrokenPipeSafeStream(sys.stdout)), redirect_stderr(BrokenPipeSafeStream(sys.stderr)):
         yield
+
+
+def print_wrapped(text: str, file: Any = None) -> None:
+    """Print a line, on a terminal broken between words; in a file or a pipe it stays one line."""
+    stream = file or sys.stdout
+    print(wrap(text) if stream.isatty() else text, file=stream, flush=True)
+
+
+def wrap(text: str) -> str:
+    """A line broken between words to the width of the terminal, its label and what belongs to it indented alike."""
+    label = re.match(r"\w+( \w+)? {2,}", text)
+    indent = " " * (label.end() if label else 0)
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def signal_safe_print(text: str) -> None:

@@ -203,7 +203,9 @@ def test_a_new_learning_rate_is_taken_from_the_next_step_on(seqlab, story: Path,
     assert answer.status == 0, answer.err
     assert "new value   optimizer.lr: 0.0004 -> 0.1" in answer.out
     run = only_run(tmp_path)
-    assert [rate for _, rate in curves(run)["optimizer/lr"]][3:] == pytest.approx([0.1 * (12 - n) / 12 for n in range(3, 12)])
+    assert [rate for _, rate in curves(run)["optimizer/lr"]][3:] == pytest.approx(
+        [0.1 * (12 - n) / 12 for n in range(3, 12)]
+    )
     state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]
     assert state["param_groups"][0]["weight_decay"] == 0.3
     assert record(run)["overrides"][-1] == "optimizer.weight_decay=0.3"

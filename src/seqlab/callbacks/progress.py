@@ -94,15 +94,23 @@ class Progress(ProgressBar):
         if time.perf_counter() - self.line_at < SECONDS_BETWEEN_LINES:
             return
         counts, known = pl_module.counts, trainer.callback_metrics
-        mean = counts.epoch_loss / counts.epoch_tokens if counts.epoch_tokens else float(known.get("train/loss", math.nan))
+        mean = (
+            counts.epoch_loss / counts.epoch_tokens if counts.epoch_tokens else float(known.get("train/loss", math.nan))
+        )
         self.print_line(trainer, f"train {mean:.4g}{self.val_loss}")
 
     def print_line(self, trainer: Trainer, losses: str) -> None:
         """Print step, losses, speed and the time that is left."""
         self.line_at = time.perf_counter()
         total, made = get_total_steps(trainer), trainer.global_step - self.first_step
-        left = None if total is None else (self.line_at - self.started_at) / max(made, 1) * (total - trainer.global_step)
-        parts = [f"step {trainer.global_step}" + ("" if total is None else f"/{total}"), losses, self.format_speed(trainer)]
+        left = (
+            None if total is None else (self.line_at - self.started_at) / max(made, 1) * (total - trainer.global_step)
+        )
+        parts = [
+            f"step {trainer.global_step}" + ("" if total is None else f"/{total}"),
+            losses,
+            self.format_speed(trainer),
+        ]
         self.print("  ".join([*parts, *([] if left is None else [f"{format_time(left)} left"])]))
 
     # ------------------------------------------------------------------ validation and test

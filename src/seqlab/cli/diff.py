@@ -11,6 +11,7 @@ from seqlab.cli.tables import format_cell
 from seqlab.config.nodes import find_differences, flatten
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
+from seqlab.streams import print_wrapped
 
 RUN_INFO_KEYS = (
     "status",
@@ -42,9 +43,9 @@ def main(args: list[str]) -> int:
     if differences:
         Console(highlight=False, markup=False).print(table)
     else:
-        print("The two runs are the same in config, code, data, versions and metrics.")
+        print_wrapped("The two runs are the same in config, code, data, versions and metrics.")
     if any((read_run_info(run)["git"] or {}).get("dirty") for run in runs):
-        print("The code may differ as well: a checkout had changes that were not committed.")
+        print_wrapped("The code may differ as well: a checkout had changes that were not committed.")
     return 0
 
 

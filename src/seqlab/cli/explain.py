@@ -1,5 +1,8 @@
 """explain=true: the composed config, and beside every value the yaml or the override that set it and what it replaced."""
 
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,18 @@ def explain_config(job: ComposedRun, folders: list[Path]) -> None:
     for key, value in flatten(job.config).items():
         if value != composed.get(key):
             history.setdefault(key, []).append(("seqlab, on this machine and with these data", value))
-    print("\n".join(format_lines(job.config, history)))
+    lines = format_lines(job.config, history)
+    print("\n".join(map(break_line, lines) if sys.stdout.isatty() else lines))
+
+
+def break_line(line: str) -> str:
+    """A line for a terminal: a comment for which there is no room stands below its value, broken between words."""
+    value, mark, comment = line.partition("  # ")
+    width, indent = shutil.get_terminal_size().columns, " " * (len(line) - len(line.lstrip()) + 2) + "# "
+    if len(line) <= width:
+        return line
+    below = textwrap.fill(comment, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+    return f"{value.rstrip()}\n{below}" if mark else line
 
 
 def trace_values(overrides: list[str], folders: list[Path]) -> History:

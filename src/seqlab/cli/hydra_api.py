@@ -14,6 +14,7 @@ from omegaconf.errors import MissingMandatoryValue
 from seqlab.config.groups import COMMAND_KEYS, CONF
 from seqlab.config.validate import RUN_KEYS
 from seqlab.errors import UserError
+from seqlab.files import expand_path
 
 
 def compose_config(verb: str, overrides: list[str], folders: list[Path], **options: bool) -> DictConfig:
@@ -70,7 +71,7 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
                 paths = absolute_path(value) if is_one else [absolute_path(path) for path in value]
                 config.paths[key] = escape_interpolations(paths)
     path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None
-    if isinstance(path, str) and Path(path).expanduser().exists():
+    if isinstance(path, str) and expand_path(path).exists():
         config.data.path = escape_interpolations(absolute_path(path))
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -81,7 +82,7 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
 
 def absolute_path(path: str) -> str:
     """A path from the root."""
-    return str(Path(path).expanduser().resolve())
+    return str(expand_path(path).resolve())
 
 
 def escape_interpolations(value: Any) -> Any:

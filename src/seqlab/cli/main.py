@@ -18,6 +18,8 @@ VERBS = {
     "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
 }
 
+SIGNS = {"train": "composing …", "reproduce": "composing …", "evaluate": "loading …", "generate": "loading …"}
+
 
 def main(args: list[str] | None = None) -> int:
     """The console script `seqlab`; returns its exit status."""
@@ -46,6 +48,8 @@ def dispatch(args: list[str]) -> int:
         )
         print_help(verb, descriptions, folders)
         return 0
+    if verb in SIGNS and sys.stderr.isatty():
+        print(SIGNS[verb], file=sys.stderr, flush=True)  # before imports that take seconds
     with gc_paused():
         module = import_module(VERBS[verb][1])
     return module.main(rest)

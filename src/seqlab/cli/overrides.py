@@ -8,6 +8,7 @@ import yaml
 
 from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
+from seqlab.files import expand_path
 
 QUOTED_KEYS = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN_FLAGS = ("-m", "--multirun")
@@ -50,7 +51,7 @@ def get_override(args: list[str], key: str) -> str | None:
 
 def get_runs_folder(args: list[str]) -> Path:
     """The folder of the runs."""
-    return Path(get_override(args, "paths.runs") or "runs")
+    return expand_path(get_override(args, "paths.runs") or "runs")
 
 
 def pop_allow(args: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from seqlab.launch.create import ComposedRun
 from seqlab.launch.plan import Plan, Planner
 from seqlab.report.rows import overrides_to_dict, varying_keys
 from seqlab.report.tables import shorten_keys
+from seqlab.streams import print_wrapped
 from seqlab.sweeps.create import check_job
 
 Planned = list[tuple[int, ComposedRun, Plan]]  # number of a job, the job, its sizes
@@ -28,10 +29,10 @@ def print_plan(jobs: list[ComposedRun]) -> int:
         print_plan_table(planned, [overrides_to_dict(job.overrides) for job in jobs])
     for number, job in enumerate(jobs):
         if job.error:
-            print(f"{number:03d} is refused: {job.error}")
+            print_wrapped(f"{number:03d} is refused: {job.error}")
     if len(jobs) > 1:
         disk = format_bytes(sum(plan.disk for _, _, plan in planned))
-        print(
+        print_wrapped(
             f"{len(planned)} of {len(jobs)} jobs can run; together they keep {disk} of checkpoints; nothing was written"
         )
     return 1 if len(planned) < len(jobs) else 0

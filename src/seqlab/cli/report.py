@@ -37,4 +37,7 @@ def print_report(report: Report) -> None:
         console.print(table)
     for row in unfinished(report):
         console.print(f"{row.status:<11} {row.name}: {row.error or ''}")
+    if winner := report.winner():
+        console.print(f"best        {relative_to_cwd(report.folder / winner.name)}")
     console.print(f"report      {relative_to_cwd(report.folder / 'results.md')}")
+    console.print(f"look        tensorboard --logdir {relative_to_cwd(report.folder)}")

@@ -21,11 +21,12 @@ from seqlab.config.targets import get_class
 from seqlab.config.validate import check_required_groups, validate_config
 from seqlab.device import resolve_device
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import compute_sha256
+from seqlab.files import compute_sha256, expand_path
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config, write_config
 from seqlab.runs.process import ensure_not_running
 from seqlab.runs.run_info import read_run_info, update_run_info
+from seqlab.streams import print_wrapped
 from seqlab.weights.restore import check_resumable, needs_base, resolve_base
 
 Config = dict[str, Any]
@@ -45,7 +46,7 @@ def prepare_resume(args: list[str]) -> Path:
     use_previous = Path(name).name == checkpoints.PREVIOUS
     if Path(name).name in (checkpoints.PREVIOUS, checkpoints.LAST):
         name = str(Path(name).resolve().parents[1])
-    if (Path(name).expanduser() / "sweep.json").is_file():
+    if (expand_path(name) / "sweep.json").is_file():
         raise UserError(
             f"{name} is a sweep: continue it with sweep.resume={name}, or one of its runs with resume=<its folder>."
         )
@@ -78,7 +79,7 @@ def prepare_resume(args: list[str]) -> Path:
     if use_previous:
         checkpoints.restore_previous(run)
     for key, before, now in changes:
-        print(f"new value   {key}: {before} -> {now}")
+        print_wrapped(f"new value   {key}: {before} -> {now}")
     write_config(run, updated)
     resumed = [*(info["resumed"] or []), overrides]
     update_run_info(run, overrides=[*info["overrides"], *overrides], resumed=resumed)
@@ -91,7 +92,7 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], use_previ
     if not last:
         if info["status"] == "done":
             raise UserError(f"{run} has kept no last.ckpt to continue from: start a new run with init_from={run}.")
-        print("resumed     from the start, since no checkpoint was saved")
+        print_wrapped("resumed     from the start, since no checkpoint was saved")
         return
     checkpoints.check_checksum(last)
     state = checkpoints.load_checkpoint(last, mmap=True)
@@ -144,7 +145,7 @@ def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: li
     """The data must be what they were, wherever they are now; what was checked will be read. Raises UserError."""
     moved = get_override(overrides, "data.path")
     for path, digest in files.items():
-        now = Path(moved or path).expanduser()
+        now = expand_path(moved or path)
         if not now.is_file():
             raise UserError(
                 f"{now}, which this run was trained on, is not there: give its new place with data.path=<file>."
@@ -168,7 +169,7 @@ def update_config(config: Config, overrides: list[str], choices: dict[str, str])
                 f"{override.input_line} is a list of values to sweep over: give one, or [a list] in brackets."
             )
         key, value = override.key_or_group, override.value()
-        if key in ("data.path", "init_from") and Path(str(value)).expanduser().exists():
+        if key in ("data.path", "init_from") and expand_path(str(value)).exists():
             value = escape_interpolations(absolute_path(str(value)))
         if key in group_options():
             if value != choices.get(key):

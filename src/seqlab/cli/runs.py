@@ -10,8 +10,9 @@ from seqlab.cli.overrides import get_override, get_runs_folder
 from seqlab.cli.tables import TABLE_WIDTH, format_cell
 from seqlab.errors import UserError
 from seqlab.report.listing import ListedRun, check_key, filter_runs, find_runs
-from seqlab.runs.folder import relative_to_cwd
+from seqlab.runs.folder import relative_to_cwd, short_id
 from seqlab.runs.process import describe_status
+from seqlab.streams import print_wrapped
 
 COLUMNS = ("status", "model", "data", "seed")
 
@@ -22,25 +23,33 @@ def main(args: list[str]) -> int:
     limit = parse_limit(get_override(args, "limit") or "20")
     runs, errors = find_runs(runs_folder)
     for error in errors:
-        print(f"left out    {error}", file=sys.stderr)
+        print_wrapped(f"left out    {error}", sys.stderr)
     filters = parse_filters([arg for arg in args if arg.split("=")[0] not in ("sort", "limit", "paths.runs")])
     found = filter_runs(runs, filters, runs_folder)
     check_key(runs, sort, runs_folder)
     found.sort(key=lambda run: sort_key(run, sort))
     shown = found[-limit:] if sort == "started" else found[:limit]
     extra = [key for key in [*filters, sort] if key not in ("started", *COLUMNS)]
+    print_runs(shown, extra)
+    if filters.get("status") == "failed":
+        for run in shown:
+            print_wrapped(f"{relative_to_cwd(run.folder)}: {run.info['error']}")
+    print_wrapped(f"{len(shown)} of {len(runs)} runs below {runs_folder}")
+    return 0
+
+
+def print_runs(runs: list[ListedRun], extra: list[str]) -> None:
+    """Print a row for each run: with its short id on a terminal, with its path in a file or a pipe."""
+    name = short_id if sys.stdout.isatty() else relative_to_cwd
     table = Table(box=None, pad_edge=False)
-    has_errors = any(run.info["error"] for run in shown) and filters.get("status") == "failed"
-    for title in (*COLUMNS, *extra, "objective", "steps", "run", *(["error"] if has_errors else [])):
+    for title in ("run", *COLUMNS, *extra, "objective", "steps"):
         table.add_column(title, no_wrap=True)
-    for run in shown:
-        cells = [describe_status(run.info), *(run.lookup(key) for key in (*COLUMNS[1:], *extra))]
-        cells += [run.best_objective(), run.info["steps"], relative_to_cwd(run.folder)]
-        cells += [run.info["error"]] if has_errors else []
+    for run in runs:
+        best, metric = run.best_objective(), (run.info["objective"] or {}).get("metric")
+        cells = [name(run.folder), describe_status(run.info), *(run.lookup(key) for key in (*COLUMNS[1:], *extra))]
+        cells += [None if best is None else f"{metric} {format_cell(best)}", run.info["steps"]]
         table.add_row(*map(format_cell, cells))
     Console(highlight=False, markup=False, width=TABLE_WIDTH).print(table)
-    print(f"{len(shown)} of {len(runs)} runs below {runs_folder}")
-    return 0
 
 
 def parse_filters(args: list[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from seqlab.errors import UserError, did_you_mean
 from seqlab.launch.create import ComposedRun, create_run
 from seqlab.launch.run import launch_command, needs_subprocesses, run_folder
 from seqlab.runs.folder import relative_to_cwd
+from seqlab.streams import print_wrapped
 from seqlab.sweeps import resume
 from seqlab.sweeps.manifest import Sweep, find_sweep
 from seqlab.sweeps.run import SweepResult, run_grid, run_search, write_search, write_sweep
@@ -50,7 +51,9 @@ def run_sweep(collector: ComposeCollector, args: list[str]) -> int:
     if all(found["start"] for found in switches):
         return print_result(run_grid(sweep))
     folder = relative_to_cwd(sweep.folder)
-    print(f"{len(jobs)} runs written to {folder}; start them with: seqlab train sweep.resume={folder}{allow_words()}")
+    print_wrapped(
+        f"{len(jobs)} runs written to {folder}; start them with: seqlab train sweep.resume={folder}{allow_words()}"
+    )
     return 1 if sweep.count("failed") else 0
 
 
@@ -67,7 +70,7 @@ def start_search(collector: ComposeCollector, options: list[str]) -> int:
     samples = compose([[*block["overrides"], *lowest_sample(block["ranges"])] for block in blocks])
     switches = pop_all_switches(samples)
     if any(found["plan"] for found in switches):
-        print(
+        print_wrapped(
             f"search      {node['trials']} trials of each block, of which this is one at the lower ends of all ranges"
         )
         return print_plan(samples)
@@ -145,12 +148,12 @@ def print_result(result: SweepResult) -> int:
     """Print the table of a sweep and what is not done; return the exit status."""
     print_report(result.report)
     sweep, folder = result.sweep, relative_to_cwd(result.sweep.folder)
-    print(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {folder}", flush=True)
+    print_wrapped(f"{sweep.count('done')} of {len(sweep.jobs)} runs done in {folder}")
     failed = sweep.count("failed", "interrupted")
     if failed and sweep.search:
-        print(f"{failed} trials failed, which is a result too: they are not run again")
+        print_wrapped(f"{failed} trials failed, which is a result too: they are not run again")
     elif failed:
-        print(
+        print_wrapped(
             f"{failed} not done; once that is fixed, run them with: seqlab train sweep.resume={folder}{allow_words()}"
         )
     return result.exit_status

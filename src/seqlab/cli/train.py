@@ -10,13 +10,15 @@ from seqlab.cli.overrides import get_config_folders, get_override, is_multirun, 
 from seqlab.cli.plan import print_plan
 from seqlab.cli.resume import prepare_resume
 from seqlab.config.groups import default_options
+from seqlab.config.nodes import flatten
 from seqlab.config.targets import allow_words
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun, create_run
 from seqlab.launch.imports import gc_paused
 from seqlab.launch.run import check_multi_node, launch_command, launch_run
-from seqlab.streams import ignore_broken_pipe
+from seqlab.streams import ignore_broken_pipe, print_wrapped
 
+RECIPE_VALUES = {"data.batch_size", "optimizer.lr", "optimizer.weight_decay", "trainer.max_epochs"}
 SWEEP_KEYS = ("sweep=", "sweep.", "hydra/launcher=", "hydra.launcher.", "hydra/sweeper=")
 
 
@@ -51,12 +53,12 @@ def main(args: list[str]) -> int:
     if switches["start"]:
         launch_run(run)
     else:
-        print(f"Written, to be started with: {shlex.join(launch_command(run))}{allow_words()}")
+        print_wrapped(f"Written, to be started with: {shlex.join(launch_command(run))}{allow_words()}")
     return 0
 
 
 def print_recipe(job: ComposedRun) -> None:
-    """Say what was chosen along with what was typed: data choose their task, and a task its recipe."""
+    """Say what was chosen along with what was typed: data choose their task, and a task its recipe and its values."""
     typed = {override.split("=")[0] for override in job.overrides}
     defaults = default_options()
     chosen = [
@@ -65,7 +67,8 @@ def print_recipe(job: ComposedRun) -> None:
         if group not in typed and option != defaults.get(group, option)
     ]
     if job.choices["task"] != defaults["task"]:
-        print(f"recipe      {' '.join(chosen)}", flush=True)
+        values = [f"{key}={value}" for key, value in flatten(job.config).items() if key in RECIPE_VALUES - typed]
+        print_wrapped(f"recipe      {' '.join([*chosen, *values])}")
 
 
 def main_sweep(args: list[str]) -> int:

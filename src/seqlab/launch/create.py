@@ -11,6 +11,7 @@ from seqlab.errors import UserError
 from seqlab.files import write_atomically, write_json
 from seqlab.runs.folder import create_run_folder, write_config
 from seqlab.runs.run_info import FILE_NAME, new_run_info
+from seqlab.streams import print_wrapped
 from seqlab.weights.sources import WeightsSource, provenance, resolve_init_from
 
 OVERRIDABLE = ("dropout",)  # what may differ from a source's model
@@ -35,7 +36,7 @@ def create_run(job: ComposedRun) -> Path:
     """Check a composed config and make its run folder `<paths.runs>/<date>/<time>-<name>`. Raises UserError."""
     source, device_message = check_run(job)
     if device_message:
-        print(device_message, flush=True)
+        print_wrapped(device_message)
     names = [job.choices.get(group, group) for group in ("model", "data")]
     folder = create_run_folder(Path(job.config["paths"]["runs"]), job.config.get("name") or "-".join(names))
     write_run_folder(job, folder, source)

@@ -16,7 +16,7 @@ from seqlab.runs.environment import collect_environment
 from seqlab.runs.folder import find_run, is_in_sweep, mark_ended, read_config
 from seqlab.runs.process import ensure_not_running, is_running
 from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
-from seqlab.streams import ignore_broken_pipe
+from seqlab.streams import ignore_broken_pipe, print_wrapped
 
 IGNORED_WARNINGS = (
     ".*does not have many workers.*",
@@ -166,7 +166,7 @@ def configure_logging() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
-    warnings.showwarning = lambda message, *args, **kwargs: print(f"Warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *args, **kwargs: print_wrapped(f"Warning: {message}", sys.stderr)
 
 
 @ignore_broken_pipe()

@@ -60,6 +60,11 @@ class Report:
             groups.values(), key=lambda group: (group[1][0].metric, statistics.fmean(map(self.rank_key, group[1])))
         )
 
+    def winner(self) -> Row | None:
+        """The finished run with the best objective, unless the runs have several objectives."""
+        done = [row for row in self.rows if row.status == "done" and row.best is not None]
+        return min(done, key=self.rank_key) if done and self.metric != MIXED_OBJECTIVES else None
+
     def rank_key(self, row: Row) -> float:
         """A run's objective, so that the best is the smallest; runs without one come last."""
         return math.inf if row.best is None else row.best if self.mode == "min" else -row.best

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from seqlab.errors import UserError
-from seqlab.files import read_yaml, write_atomically
+from seqlab.files import expand_path, read_json, read_yaml, write_atomically
 from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
 
 
@@ -40,9 +40,12 @@ def create_run_folder(runs: Path, name: str) -> Path:
 def find_run(run: str, runs: Path) -> Path:
     """The folder that `run` names: a run folder, the name of a run, or a sweep, which means its best run.
 
-    `last`, like a name that several runs have, is the one started last, jobs of sweeps included. Raises UserError.
+    `last`, like a name that several runs have, is the one started last, jobs of sweeps included; `best` is the best run of
+    the sweep started last. `14-05-59`, with `/003` for a job of a sweep, is short for a folder. Raises UserError.
     """
-    folder = Path(run).expanduser()
+    if run == "best":
+        return find_best_job(find_last_sweep(runs))
+    folder = expand_path(run)
     if run != "last" and (folder / "config.yaml").is_file():
         if not (folder / FILE_NAME).is_file():
             raise UserError(f"{folder} has no {FILE_NAME}, which a run folder needs: restore it, or use another run.")
@@ -53,7 +56,7 @@ def find_run(run: str, runs: Path) -> Path:
     for file in list_run_files(runs):
         with suppress(UserError):  # one that cannot be read is not the one that was started last
             info = read_run_info(file.parent)
-            if info["started"] and run in ("last", info["name"]):
+            if info["started"] and run in ("last", info["name"], short_id(file.parent)):
                 started[file.parent] = info["started"]
     if started:
         return max(started, key=lambda folder: started[folder]).resolve()
@@ -64,7 +67,23 @@ def find_run(run: str, runs: Path) -> Path:
     reason = (
         "is not a run folder (it has no config.yaml)" if folder.exists() else "does not exist, nor a run of that name"
     )
-    raise UserError(f"{folder} {reason}: give a folder below {runs}, a run's name, or last.")
+    raise UserError(f"{folder} {reason}: give a folder below {runs}, a run's name, last or best.")
+
+
+def short_id(run: Path) -> str:
+    """The time in the name of a run's folder, and the number of a job: `14-05-59`, `14-05-59/003`."""
+    parts = [run.parent.name, run.name] if is_in_sweep(run) else [run.name]
+    return "/".join(re.match(r"(\d\d-\d\d-\d\d|\d+)?", part)[0] for part in parts)  # type: ignore[index]  # always matches
+
+
+def find_last_sweep(runs: Path) -> Path:
+    """The folder of the sweep started last. Raises UserError if there is none."""
+    created = {file.parent: read_json(file)["created"] for file in runs.glob("*/*/sweep.json")}
+    if not created:
+        raise UserError(
+            f"There is no sweep below {runs} yet: start one with seqlab train -m …, or set paths.runs=<folder>."
+        )
+    return max(created, key=lambda folder: created[folder])
 
 
 def find_best_job(sweep: Path) -> Path:

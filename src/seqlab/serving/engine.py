@@ -14,6 +14,7 @@ from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import allow_packages, check_targets, get_class
 from seqlab.device import torch_device
 from seqlab.errors import UserError
+from seqlab.files import expand_path
 from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
 from seqlab.prompts.styles import Message, PromptStyle, load_prompt_style
 from seqlab.runs.folder import find_run, read_config
@@ -141,7 +142,7 @@ def load_run(
     """
     allow_packages(allow)
     device = torch_device(accelerator)
-    path = Path(run).expanduser()
+    path = expand_path(run)
     is_hf = is_hf_folder(path) and not (path / "config.yaml").is_file()
     folder = path.resolve() if is_hf else find_run(str(run), Path(runs))
     config = read_hf_nodes(folder) if is_hf else read_config(folder)

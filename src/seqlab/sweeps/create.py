@@ -11,6 +11,7 @@ from seqlab.files import write_json
 from seqlab.launch.create import ComposedRun, check_run, write_run_folder
 from seqlab.runs import run_info
 from seqlab.runs.folder import create_run_folder
+from seqlab.streams import print_wrapped
 from seqlab.sweeps.manifest import Job, Sweep, job_name, job_names
 
 ComposeJobs = Callable[
@@ -38,7 +39,7 @@ def check_jobs(jobs: list[ComposedRun]) -> list[Any]:
     if len(refused) == len(jobs):
         raise UserError(refused[0].error)
     for message in dict.fromkeys(message for _, message in checked if message):
-        print(message, flush=True)
+        print_wrapped(message)
     return [source for source, _ in checked]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import UserError
-from seqlab.files import read_json, write_json
+from seqlab.files import expand_path, read_json, write_json
 from seqlab.report.rows import overrides_to_dict, varying_keys
-from seqlab.runs.folder import slugify
+from seqlab.runs.folder import find_last_sweep, slugify
 
 FILE_NAME = "sweep.json"
 
@@ -80,15 +80,10 @@ def read_sweep(folder: Path) -> Sweep:
 
 def find_sweep(name: str, runs_folder: Path) -> Path:
     """The folder of the sweep that `name` names; `last` is the one started last. Raises UserError."""
-    if name != "last":
-        folder = Path(name).expanduser()
-        return folder.parent if folder.name == FILE_NAME else folder
-    created = {file.parent: read_json(file)["created"] for file in runs_folder.glob(f"*/*/{FILE_NAME}")}
-    if not created:
-        raise UserError(
-            f"There is no sweep below {runs_folder} yet: start one with seqlab train -m …, or set paths.runs=<folder>."
-        )
-    return max(created, key=lambda folder: created[folder])
+    if name == "last":
+        return find_last_sweep(runs_folder)
+    folder = expand_path(name)
+    return folder.parent if folder.name == FILE_NAME else folder
 
 
 def job_names(jobs: list[list[str]]) -> list[str]:

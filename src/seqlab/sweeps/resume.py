@@ -13,6 +13,7 @@ from seqlab.launch.create import ComposedRun
 from seqlab.runs.folder import read_config
 from seqlab.runs.process import is_running
 from seqlab.runs.run_info import read_run_info
+from seqlab.streams import print_wrapped
 from seqlab.sweeps.create import ComposeJobs, check_job, write_job
 from seqlab.sweeps.manifest import Job, Sweep, read_sweep
 from seqlab.sweeps.run import SweepResult, check_launcher_settings, is_local, run_jobs, run_trials
@@ -42,7 +43,7 @@ def resume_sweep(folder: Path, settings: dict[str, Any], compose: ComposeJobs, u
         composed = compose(sweep, [job.overrides for job in to_compose]) if to_compose else []
         revalidate(sweep, todo, dict(zip((job.number for job in to_compose), composed, strict=True)))
         if todo and (files := changed_files(sweep.source, source_checksums())):
-            print(f"source      {len(files)} files were edited since the sweep started, such as {files[0]}")
+            print_wrapped(f"source      {len(files)} files were edited since the sweep started, such as {files[0]}")
             sweep.source = source_checksums()
         sweep.write()
         return run_trials(sweep, compose) if sweep.search else run_jobs(sweep)

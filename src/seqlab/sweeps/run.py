@@ -14,6 +14,7 @@ from seqlab.loggers import write_images
 from seqlab.report.files import write_report
 from seqlab.report.rows import Report
 from seqlab.runs.folder import read_config, relative_to_cwd
+from seqlab.streams import print_wrapped
 from seqlab.sweeps.create import ComposeJobs, add_jobs, check_jobs, create_sweep
 from seqlab.sweeps.display import Display
 from seqlab.sweeps.local import LocalLauncher
@@ -122,7 +123,7 @@ def print_sweep_header(kind: str, sweep: Sweep, count: int, unit: str, launcher:
     """Say what starts, and where."""
     plural = "s" if count > 1 else ""
     parallel = min(launcher.slots, count)
-    print(f"{kind:<11} {relative_to_cwd(sweep.folder)}: {count} {unit}{plural}, {parallel} at once", flush=True)
+    print_wrapped(f"{kind:<11} {relative_to_cwd(sweep.folder)}: {count} {unit}{plural}, {parallel} at once")
 
 
 def is_local(settings: dict[str, Any]) -> bool:

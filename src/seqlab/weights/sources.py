@@ -7,7 +7,7 @@ from typing import Any
 from seqlab.config.signatures import parameters
 from seqlab.config.targets import check_targets, get_class
 from seqlab.errors import UserError
-from seqlab.files import compute_sha256
+from seqlab.files import compute_sha256, expand_path
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
@@ -34,7 +34,7 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
 
     Raises UserError for anything else.
     """
-    path = Path(init_from).expanduser().resolve()
+    path = expand_path(init_from).resolve()
     is_run = init_from == "last" or (path / "config.yaml").is_file()
     if not is_run and is_hf_folder(path):
         source = WeightsSource(path, path, model=read_model_node(path), choices={"model": path.name})
