@@ -1,6 +1,7 @@
 """Config -> objects. The only module that instantiates."""
 
 import re
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from seqlab.adapters.base import Adapter
-from seqlab.config.signatures import NODE_KEYS, parameters
+from seqlab.config.signatures import NODE_KEYS, SCHEDULE_KEYS, parameters
 from seqlab.config.targets import get_class, is_user_code, resolve_target, takes_injection
 from seqlab.errors import UserError
 from seqlab.files import write_atomically
@@ -78,12 +79,37 @@ def build_value(value: Any, group: str) -> Any:
     return {key: build_value(inner, group) for key, inner in value.items()}
 
 
-def build_schedule(node: Config) -> Any:
-    """A callable (optimizer, total_steps); a target that does not name total_steps, as torch's own, is not given it."""
-    make = build_partial(node, "schedule")
-    if "total_steps" in parameters(make.func):
-        return make
-    return lambda optimizer, total_steps: make(optimizer)
+@dataclass
+class Schedule:
+    """A callable (optimizer, total_steps) -> scheduler, and when it moves: each step, each epoch, or when `monitor` was
+    measured."""
+
+    make: NodePartial
+    interval: str = "step"
+    monitor: str | None = None
+
+    def __call__(self, optimizer: Any, total_steps: int) -> Any:
+        """Build the scheduler."""
+        return complete_schedule(self.make, optimizer, total_steps)
+
+
+def build_schedule(node: Config) -> Schedule:
+    """The schedule of a node."""
+    when = {key: value for key, value in node.items() if key in SCHEDULE_KEYS and value is not None}
+    make = build_partial({key: value for key, value in node.items() if key not in SCHEDULE_KEYS}, "schedule")
+    return Schedule(make, **when)
+
+
+def complete_schedule(make: NodePartial, optimizer: Any, total_steps: int) -> Any:
+    """A scheduler, and those inside of it, as SequentialLR has them; one that names no total_steps is not given any."""
+    inner = {
+        key: [complete_schedule(value, optimizer, total_steps) for value in values]
+        for key, values in make.keywords.items()
+        if isinstance(values, list) and any(isinstance(value, NodePartial) for value in values)
+    }
+    known = parameters(make.func)
+    given = {"total_steps": total_steps} if "total_steps" in known and "total_steps" not in make.keywords else {}
+    return make(optimizer=optimizer, **given, **inner)
 
 
 def build_tokenizer(config: Config, run: Path) -> Any:

@@ -184,8 +184,8 @@ class Wandb(WandbLogger):
             raise UserError("logger=wandb needs a package: pip install 'seqlab[wandb]'.") from error
         settings = wandb.Settings(console="off", silent=True)
         identity = saved_id(run / "wandb")
-        where = {"project": project, "entity": entity, "offline": offline}
-        super().__init__(name=run_name(run), save_dir=run, id=identity, resume="allow", settings=settings, **where)
+        how: dict[str, Any] = {"entity": entity, "resume": "allow", "settings": settings}
+        super().__init__(run_name(run), run, id=identity, project=project, offline=offline, **how)
         self.write_start(config)
 
     @rank_zero_only
@@ -225,12 +225,12 @@ class MLflow(MLFlowLogger):
         folder = run / "mlflow"
         folder.mkdir(exist_ok=True)
         known = folder / "run_id"
-        where: dict[str, str] = {"tracking_uri": tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"}
+        uri, artifacts = tracking_uri, None
         if not tracking_uri:
-            where["artifact_location"] = (folder / "artifacts").as_uri()
+            uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
         identity = known.read_text(encoding="utf-8") if known.exists() else None
         try:
-            super().__init__(experiment_name, run_name=run_name(run), run_id=identity, **where)
+            super().__init__(experiment_name, run_name(run), uri, artifact_location=artifacts, run_id=identity)
         except ImportError as error:
             raise UserError("logger=mlflow needs a package: pip install 'seqlab[mlflow]'.") from error
         logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -59,7 +59,7 @@ def test_diff_names_what_differs_and_nothing_else(trained: Path, seqlab) -> None
     assert answer.status == 0, answer.err
     assert "choices model" in answer.out
     assert "config model _target_" in answer.out
-    assert "last test/mse" in answer.out
+    assert "best test/mse" in answer.out
     assert "optimizer" not in answer.out
     assert "versions" not in answer.out
     assert "are the same" in seqlab("diff", f"a={one}", f"b={one}").out
@@ -69,7 +69,7 @@ def test_diff_names_what_differs_and_nothing_else(trained: Path, seqlab) -> None
 def test_report_of_a_sweep(trained: Path, seqlab) -> None:
     answer = seqlab("report")
     assert answer.status == 0, answer.err
-    assert "best train/loss" in answer.out
+    assert "best val/loss" in answer.out
     assert (next(trained.glob("*/*/sweep.json")).parent / "results.csv").exists()
     assert "is not a sweep" in seqlab("report", f"run={trained}").err
 

@@ -103,7 +103,10 @@ WRONG = {
     "train optimizer.lr=${nope}": ["optimizer.lr refers to nope, which there is not"],
     "train seed=99999999999999999999": ["seed=99999999999999999999 does not fit"],
     "train trainer.max_steps=0": ["trainer.max_steps=0 does not fit", "-1 or a whole number of at least 1"],
-    "train objective.metric=val/loss": ["is never measured without validation", "data.val_fraction"],
+    "train objective.metric=val/loss data.val_fraction=0": [
+        "is never measured without validation",
+        "data.val_fraction",
+    ],
     "train optimizer=sgd optimizer.nesterov=true device=cpu": ["optimizer: Nesterov momentum requires a momentum"],
     "train +foo=1": ["There is no foo in a run's config"],
     "train +lr=3": ["There is no lr in a run's config"],

@@ -138,7 +138,7 @@ def test_every_step_of_an_epoch_and_its_boundary_can_be_resumed(
 ) -> None:
     kept = Kept(seqlab, tmp_path, TASKS[task].split(), monkeypatch)
     assert kept.steps == 2 * STEPS[task]
-    assert [step for step, _ in kept.end[2]["train/loss_step"]] == list(range(1, kept.steps + 1))
+    assert [step for step, _ in kept.end[2]["loss/train_step"]] == list(range(1, kept.steps + 1))
     for step in range(1, STEPS[task] + 2):
         kept.assert_resumes_after(step)
 
@@ -154,6 +154,10 @@ def test_every_step_of_an_epoch_and_its_boundary_can_be_resumed(
         "buckets": "data.bucket_by_length=true",
         "early stopping": "callbacks.early_stopping.patience=1 trainer.val_check_interval=2",
         "schedule": "schedule=cosine schedule.warmup_steps=3 trainer.gradient_clip_val=0.5",
+        "plateau": "schedule=plateau schedule.patience=0 trainer.val_check_interval=2 optimizer.lr=0.05",
+        "by epochs": "schedule._target_=torch.optim.lr_scheduler.ExponentialLR ~schedule.warmup_steps +schedule.gamma=0.5 "
+        "+schedule.interval=epoch",
+        "muon": "optimizer=muon",
     }.items(),
     ids=lambda variant: variant[0],
 )
@@ -227,7 +231,7 @@ def test_validating_and_sampling_more_often_changes_nothing(seqlab, story: Path,
         answer = seqlab(*words, *more, f"paths.runs={name}")
         assert answer.status == 0, answer.err
         (run,) = tmp_path.glob(f"{name}/*/*")
-        losses.append(curves(run)["train/loss_step"])
+        losses.append(curves(run)["loss/train_step"])
         ends.append(weights(run / "checkpoints" / "last.ckpt"))
     assert losses[0] == losses[1] == losses[2]
     for end in ends[1:]:
@@ -478,7 +482,7 @@ def test_a_run_killed_before_its_first_checkpoint_has_one_curve(
             seqlab("train", *TASKS["pretraining"].split(), "trainer.max_epochs=1", "trainer.log_every_n_steps=1")
     answer = seqlab("train", "resume=last")
     assert answer.status == 0, answer.err
-    assert [step for step, _ in curves(only_run(tmp_path))["train/loss_step"]] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in curves(only_run(tmp_path))["loss/train_step"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_best_weights_are_those_that_the_record_names(seqlab, story: Path, tmp_path: Path) -> None:

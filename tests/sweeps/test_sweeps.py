@@ -423,5 +423,5 @@ def test_blocks_of_a_file_of_ones_own(seqlab, story: Path, tmp_path: Path) -> No
         "gpt_mini"
     ] * 2
     table = (sweep / "results.md").read_text()
-    assert "train/loss |" in table
+    assert "best val/loss" in table
     assert "val/loss |" in table

@@ -11,7 +11,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
-from seqlab.config.validate import INJECTED_ARGS, TRAINER_REMEDIES
+from seqlab.config.remedies import TRAINER_REMEDIES
+from seqlab.config.validate import INJECTED_ARGS
 from seqlab.errors import UserError
 from seqlab.training.trainer import create_trainer
 

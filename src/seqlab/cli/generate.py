@@ -1,8 +1,12 @@
 """The verb generate."""
 
 import sys
+from pathlib import Path
 
 from seqlab.cli.compose import compose_one
+from seqlab.errors import UserError
+from seqlab.report.listing import find_runs
+from seqlab.runs.folder import relative_to_cwd
 from seqlab.serving.engine import load_run
 
 LOAD_OPTIONS = ("checkpoint", "dtype", "init_from")
@@ -19,6 +23,8 @@ def main(args: list[str]) -> int:
     run = load_run(
         str(config["run"]), accelerator=config["trainer"]["accelerator"], runs=config["paths"]["runs"], **load_options
     )
+    if run.tokenizer is None:
+        raise UserError(f"{run.folder} is not a language model: {suggest_language_run(Path(config['paths']['runs']))}.")
     pieces = run.stream(prompt, **stream_options)
     if not run.prompt_style:
         sys.stdout.write(prompt)
@@ -27,3 +33,15 @@ def main(args: list[str]) -> int:
         sys.stdout.flush()
     sys.stdout.write("\n")
     return 0
+
+
+def suggest_language_run(runs_folder: Path) -> str:
+    """The language model that was trained last, as what to type."""
+    runs, _ = find_runs(runs_folder)
+    writers = [
+        run for run in runs if run.info["steps"] and (run.info["choices"] or {}).get("tokenizer", "none") != "none"
+    ]
+    if not writers:
+        return "train one, as in seqlab train model=gpt data=verdict"
+    newest = max(writers, key=lambda run: run.info["started"])
+    return f"the last one is run={relative_to_cwd(newest.folder)}"

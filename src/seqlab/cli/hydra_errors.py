@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from seqlab.cli.hydra_api import compose_config, dotted_keys
 from seqlab.cli.overrides import quote_overrides
 from seqlab.config.groups import group_options
+from seqlab.config.remedies import suggest_alias
 from seqlab.config.signatures import parameters
 from seqlab.config.targets import resolve_target
-from seqlab.config.validate import suggest_alias
 from seqlab.errors import UserError, did_you_mean
 
 MAX_CHARACTERS = 300  # of a message of Hydra's own

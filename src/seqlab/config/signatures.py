@@ -15,6 +15,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from seqlab.errors import UserError, did_you_mean
 
 NODE_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")  # Hydra's
+SCHEDULE_KEYS = ("interval", "monitor")  # of a schedule's node: when it moves
 TYPE_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -88,7 +89,8 @@ def matches_type(value: Any, hint: Any) -> bool:
     """True if a plain value of a config fits a type. What is built from a `_target_`, and a type that pydantic cannot
     check, is not judged."""
     adapter = type_adapter(hint)
-    if adapter is None or (isinstance(value, dict) and "_target_" in value):
+    inner = value if isinstance(value, list) else [value]
+    if adapter is None or any(isinstance(node, dict) and "_target_" in node for node in inner):
         return True
     try:
         adapter.validate_json(

@@ -1,17 +1,19 @@
 """What is refused before anything is read: missing groups, values that do not fit, choices that do not fit together."""
 
-from typing import Any
+from typing import Any, Literal
 
 from seqlab.config import groups
 from seqlab.config.nodes import flatten
+from seqlab.config.remedies import TRAINER_REMEDIES, UNSUPPORTED_TARGETS, suggest_alias
 from seqlab.config.signatures import (
+    SCHEDULE_KEYS,
     check_arguments,
     check_value,
     parameters,
     required_parameters,
     type_hints,
 )
-from seqlab.config.targets import get_class, resolve_target, takes_injection
+from seqlab.config.targets import get_class, resolve_target, takes_injection, user_packages
 from seqlab.device import setup_process
 from seqlab.errors import UserError, did_you_mean
 from seqlab.seeding import derive_seed
@@ -23,52 +25,13 @@ INJECTED_ARGS = {
     "data": ("tokenizer",),
     "adapter": (),
     "task": ("model", "optimizer", "schedule", "reference", "seed"),
-    "optimizer": ("params",),
+    "optimizer": ("params", "named_parameters"),
     "schedule": ("optimizer", "total_steps"),
     "callbacks": ("run", "config", "objective", "tokenizer", "adapter", "seed"),
     "logger": ("run", "config", "command", "purge_step"),
     "trainer": ("run", "callbacks", "logger", "plugins"),
 }
 RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
-# What people type out of habit -> the key.
-ALIASES = {
-    "lr": "optimizer.lr",
-    "learning_rate": "optimizer.lr",
-    "epochs": "trainer.max_epochs",
-    "num_epochs": "trainer.max_epochs",
-    "steps": "trainer.max_steps",
-    "max_time": "+trainer.max_time",
-    "batch": "data.batch_size",
-    "batch_size": "data.batch_size",
-    "block_size": "data.context_length",
-    "seq_len": "data.context_length",
-    "gpus": "trainer.devices",
-    "patience": "callbacks.early_stopping.patience",
-}
-# Keywords of Lightning's Trainer that a run does not take -> what to do instead.
-TRAINER_REMEDIES = {
-    "barebones": "switch parts off with logger=none callbacks.progress=null callbacks.metrics=null",
-    "callbacks": "set nodes of the group callbacks, such as +callbacks.mine._target_=…",
-    "default_root_dir": "use paths.runs=<folder>",
-    "enable_autolog_hparams": "the logger writes what was composed; use logger=none",
-    "enable_checkpointing": "use callbacks.checkpoint=null",
-    "enable_model_summary": "plan=true prints the sizes",
-    "enable_progress_bar": "use callbacks.progress=null",
-    "fast_dev_run": "use debug=fast",
-    "gradient_clip_algorithm": "gradients are clipped by their norm, trainer.gradient_clip_val",
-    "inference_mode": "validation and test never build a graph",
-    "limit_predict_batches": "seqlab generate has max_new_tokens",
-    "logger": "use logger=none, or nodes of the group logger",
-    "min_epochs": "leave callbacks.early_stopping.patience out, or make it larger",
-    "min_steps": "leave callbacks.early_stopping.patience out, or make it larger",
-    "model_registry": "a run folder holds its weights",
-    "num_sanity_val_steps": "debug=fast tries validation after two steps",
-    "overfit_batches": "use debug=overfit",
-    "plugins": "choose trainer.precision and trainer.strategy",
-    "reload_dataloaders_every_n_epochs": "data are read once",
-    "run": "use paths.runs=<folder>",
-    "use_distributed_sampler": "seqlab orders the samples itself, so that a run can be resumed and its seed decides",
-}
 MULTI_NODE_GROUPS = ("callbacks", "logger")  # groups of any number of named nodes
 OPTIONAL_GROUPS = ("tokenizer", "adapter")
 COMPLETED_GROUPS = (
@@ -97,12 +60,6 @@ def check_required_groups(config: Config) -> None:
             check_has_target(config[group], group)
 
 
-def suggest_alias(key: str) -> str:
-    """' Did you mean …?' for another tool's name of a key, whatever stands before it; or nothing."""
-    known = ALIASES.get(key.rpartition(".")[2])
-    return f" Did you mean {known}?" if known and known.lstrip("+") != key else ""
-
-
 def validate_config(config: Config, choices: dict[str, str]) -> None:
     """Refuse what cannot work: unknown keywords, values that do not fit, choices that do not fit together.
 
@@ -119,6 +76,7 @@ def validate_config(config: Config, choices: dict[str, str]) -> None:
                 check_node(node, group, path, injected)
     check_node(config["model"], "model", "model", get_class(config, "data").data_properties)
     check_objective(config)
+    check_monitors(config)
 
 
 def iter_nodes(config: Config, group: str) -> list[tuple[str, Any]]:
@@ -141,18 +99,56 @@ def check_node(node: Config, group: str, path: str, injected: tuple[str, ...]) -
     if group == "trainer":
         for key in node.keys() & TRAINER_REMEDIES.keys():
             raise UserError(f"trainer.{key} is not for seqlab's runs: {TRAINER_REMEDIES[key]}.")
+    if target.__name__ in UNSUPPORTED_TARGETS and target.__module__.startswith(("torch.", "lightning.")):
+        raise UserError(f"{path} cannot be {target.__name__}: {UNSUPPORTED_TARGETS[target.__name__]}.")
+    if group == "schedule":
+        check_schedule(node, target)
+        node = {key: value for key, value in node.items() if key not in SCHEDULE_KEYS}
     is_given = takes_injection(target) or group in COMPLETED_GROUPS
     check_arguments(node, target, path, injected if is_given else ())
 
 
+def check_schedule(node: Config, target: Any) -> None:
+    """Refuse a schedule that would never move, or at another time than was meant. Raises UserError."""
+    name, interval, monitor = target.__name__, node.get("interval"), node.get("monitor")
+    check_value("schedule.interval", interval, Literal["step", "epoch"] | None)
+    follows = name == "ReduceLROnPlateau"
+    if follows and not monitor:
+        raise UserError("ReduceLROnPlateau follows a metric: name one, such as +schedule.monitor=val/loss.")
+    if not follows and monitor:
+        raise UserError(f"schedule.monitor={monitor} has no effect: {name} follows no metric; leave it out.")
+    if interval and (follows or "total_steps" in parameters(target)):
+        reason = "moves when its metric was measured" if follows else "counts steps"
+        raise UserError(f"schedule.interval={interval} has no effect: {name} {reason}; leave it out.")
+
+
+def check_monitors(config: Config) -> None:
+    """Refuse a metric that no run measures, of a schedule and of Lightning's callbacks, such as EarlyStopping.
+
+    With code of the user's own any metric may be logged. Raises UserError.
+    """
+    nodes = {"schedule": config["schedule"]} | {f"callbacks.{name}": node for name, node in config["callbacks"].items()}
+    known = measured_metrics(config)
+    for path, node in nodes.items():
+        monitor = node.get("monitor") if node else None
+        if monitor and monitor not in known and not user_packages():
+            raise UserError(f"{path}.monitor={monitor} is not measured.{did_you_mean(str(monitor), known)}")
+
+
 def check_objective(config: Config) -> None:
     """Refuse an objective that no run measures. Raises UserError."""
-    metric, mode, task = config["objective"]["metric"], config["objective"]["mode"], get_class(config, "task")
+    metric, mode = config["objective"]["metric"], config["objective"]["mode"]
     if mode not in ("min", "max"):
         raise UserError(f"objective.mode={mode} is unknown: use min or max.")
-    known = ["auto", "train/loss", *(f"val/{name}" for name in (*task.metric_names, *task.derived_names))]
+    known = ["auto", *measured_metrics(config)]
     if metric not in known:
         raise UserError(f"objective.metric={metric} is not measured by this task.{did_you_mean(str(metric), known)}")
+
+
+def measured_metrics(config: Config) -> list[str]:
+    """The metrics that training measures."""
+    task = get_class(config, "task")
+    return ["train/loss", *(f"val/{name}" for name in (*task.metric_names, *task.derived_names))]
 
 
 def check_optional_groups(config: Config, choices: dict[str, str]) -> None:

@@ -114,6 +114,10 @@ def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
             f"objective.metric={config['objective']['metric']} is never measured without validation: set data.val_fraction and "
             "trainer.limit_val_batches above 0, or use objective.metric=train/loss."
         )
+    monitors = [(node or {}).get("monitor") for node in (config["schedule"], *config["callbacks"].values())]
+    for monitor in monitors:
+        if str(monitor).startswith("val/") and not has_validation(config):
+            raise UserError(f"monitor={monitor} is never measured without validation: set data.val_fraction above 0.")
     return resolve_device(config["trainer"], get_class(config, "task").safe_precisions, remote)
 
 

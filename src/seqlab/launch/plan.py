@@ -101,7 +101,7 @@ def count_steps(trainer: dict[str, Any], data: Any) -> tuple[int, float]:
 
 def optimizer_state_slots(task: Task) -> int:
     """How many numbers the optimizer keeps for each one that it trains: two, as Adam, unless it is known better."""
-    group = task.make_optimizer([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
+    group = task.create_optimizer([("weight", torch.nn.Parameter(torch.zeros(1)))]).param_groups[0]
     return 2 if "betas" in group or "momentum" not in group else int(group["momentum"] != 0)
 
 

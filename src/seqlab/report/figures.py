@@ -1,7 +1,9 @@
 """Figures of a report: the objective against each parameter that was swept, and the learning curves in one chart."""
 
+import itertools
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib import colormaps
@@ -11,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy import linspace
 
 from seqlab.report.rows import Report, Row
+from seqlab.report.tables import shorten_keys
 from seqlab.runs.metrics_log import read_metrics
 
-MAX_COLORS = 10  # of matplotlib's cycle; more curves are told apart by what is varied first, or by a scale
+MAX_COLORS = 10  # of matplotlib's cycle; more settings are told apart by what is varied first alone, or by a scale
 
 
 def draw_figures(report: Report) -> list[Path]:
@@ -30,7 +33,7 @@ def draw_figures(report: Report) -> list[Path]:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure; return its path."""
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=160)
     return path
 
 
@@ -43,7 +46,7 @@ def add_axes(figure: Figure) -> Axes:
 
 def plot_against(report: Report, rows: list[Row], key: str) -> Figure:
     """The best objective of each run against a parameter: on a scale of numbers, or at places for names."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = add_axes(figure)
     rows = [row for row in rows if row.values.get(key) not in (None, "")]
     numbers = [parse_number(row.values[key]) for row in rows]
@@ -58,7 +61,20 @@ def plot_against(report: Report, rows: list[Row], key: str) -> Figure:
         places = [float(names.index(str(row.values[key]))) for row in rows]
         is_long = max(map(len, names)) * len(names) > 60
         axes.set_xticks(range(len(names)), names, rotation=30 if is_long else 0, ha="right" if is_long else "center")
-    axes.plot(places, [math.nan if row.best is None else row.best for row in rows], "o", alpha=0.7)
+    groups = [str(row.values[report.varied[0]]) for row in rows]
+    for number, group in enumerate(sorted(set(groups))):
+        is_in = [found == group for found in groups]
+        heights = [math.nan if row.best is None else row.best for row in itertools.compress(rows, is_in)]
+        axes.plot(
+            list(itertools.compress(places, is_in)),
+            heights,
+            "o",
+            alpha=0.7,
+            color=f"C{number % MAX_COLORS}",
+            label=group,
+        )
+    if key != report.varied[0] and len(set(groups)) <= MAX_COLORS:
+        figure.legend(title=report.varied[0], title_fontsize="small", fontsize="small", loc="outside right upper")
     axes.set(xlabel=key, ylabel=f"best {report.metric}")
     set_log_scale(axes, [row.best for row in rows if row.best is not None])
     return figure
@@ -80,26 +96,31 @@ def parse_number(value: Any) -> float | None:
 
 
 def plot_learning_curves(report: Report, rows: list[Row]) -> Figure:
-    """The objective of each run over its steps, coloured by what is varied first."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    """The objective over the steps: a curve for each setting, of several seeds the mean in a band from lowest to highest."""
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = add_axes(figure)
-    key = report.varied[0] if report.varied and len(rows) > MAX_COLORS else None
-    groups = {row.name: str(row.values[key]) if key else row.name for row in rows}
-    unique = sorted(set(groups.values()))
-    colors = dict(zip(unique, colormaps["turbo"](linspace(0.05, 0.95, len(unique))), strict=True))
-    if len(unique) <= MAX_COLORS:
-        colors = {group: f"C{place}" for place, group in enumerate(unique)}
-    labelled: set[str] = set()
-    heights: list[float] = []
+    keys = report.varied[:1] if len(report.ranked_groups()) > MAX_COLORS else report.varied
+    curves: dict[str, list[dict[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row.name):
+        label = ", ".join(str(row.values[key]) for key in keys) or "all"
         points = [point for point in read_metrics(report.folder / row.name) if row.metric in point]
-        group = groups[row.name]
-        label = None if group in labelled else f"{key} {group}" if key else group
-        labelled.add(group)
-        xs, ys = [point["step"] for point in points], [point[row.metric] for point in points]
-        heights += filter(math.isfinite, ys)
-        axes.plot(xs, ys, "." if len(xs) == 1 else "-", color=colors[group], alpha=0.7, lw=1.2, label=label)
+        curves.setdefault(label, []).append({point["step"]: point[row.metric] for point in points})
+    colors = colormaps["turbo"](linspace(0.05, 0.95, len(curves)))
+    heights: list[float] = []
+    for number, (label, runs) in enumerate(curves.items()):
+        color = f"C{number}" if len(curves) <= MAX_COLORS else colors[number]
+        steps = sorted(set[int].intersection(*map(set, runs)))
+        values = [[run[step] for run in runs] for step in steps]
+        if len(runs) > 1:
+            axes.fill_between(steps, list(map(min, values)), list(map(max, values)), color=color, alpha=0.2, lw=0)
+        marker = "." if len(steps) == 1 else "-"
+        axes.plot(steps, list(map(fmean, values)), marker, color=color, lw=1.5, label=label)
+        heights += filter(math.isfinite, itertools.chain.from_iterable(values))
     axes.set(xlabel="step", ylabel=report.metric)
     set_log_scale(axes, heights)
-    axes.legend(fontsize=7)
+    if any(len(runs) > 1 for runs in curves.values()):
+        axes.set_title("mean over seeds, in a band from lowest to highest", fontsize="small")
+    figure.legend(
+        title="\n".join(shorten_keys(keys)), title_fontsize="small", fontsize="small", loc="outside right upper"
+    )
     return figure

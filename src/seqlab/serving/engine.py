@@ -83,6 +83,11 @@ class LoadedRun:
         model, an empty prompt, and one that the tokenizer cannot encode.
         """
         ids = self.encode_prompt(prompt, input)
+        for name, value in (("top_k", top_k), ("top_p", top_p)):
+            if value is not None and not temperature:
+                raise UserError(
+                    f"{name}={value} has no effect at temperature=0, which takes the most likely token: give both."
+                )
         generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "sampling"))
         next_token = partial(sample_token, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         tokens = generate_tokens(self.model, ids, max_new_tokens, self.tokenizer.eos_id, next_token)

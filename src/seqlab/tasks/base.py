@@ -1,7 +1,8 @@
 """What all tasks share: exact means, separate random streams, gradients weighted by supervised tokens."""
 
+import inspect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from lightning.pytorch import LightningModule
@@ -15,6 +16,7 @@ from seqlab.batch import Batch
 from seqlab.seeding import derive_seed, seed_generators
 from seqlab.tasks.means import TokenCount, TrainingCounts, WeightedMean
 
+NEVER = 10**12  # steps
 Sums = dict[str, tuple[Tensor, Tensor]]  # metric -> (total, count)
 
 
@@ -35,7 +37,7 @@ class Task(LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler],
         seed: int = 0,
     ) -> None:
@@ -151,15 +153,33 @@ class Task(LightningModule):
         if self.counts.epoch_tokens:
             self.log_now({"train/loss": self.counts.pop_epoch_mean()})
 
-    def trained_parameters(self) -> list[nn.Parameter]:
-        """The parameters that the optimizer changes."""
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+    def trained_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that the optimizer changes, with their names."""
+        return [(name, parameter) for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+
+    def create_optimizer(self, named: list[tuple[str, nn.Parameter]]) -> Optimizer:
+        """The optimizer over these parameters; it gets their names if it asks for `named_parameters`."""
+        signature = inspect.signature(getattr(self.make_optimizer, "func", self.make_optimizer))
+        if "named_parameters" in signature.parameters:
+            return self.make_optimizer(named_parameters=named)
+        return self.make_optimizer([parameter for _, parameter in named])
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what is trained, and the schedule per step."""
-        optimizer = self.make_optimizer(self.trained_parameters())
+        optimizer = self.create_optimizer(self.trained_parameters())
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        frequency = 1
+        if getattr(self.make_schedule, "interval", "step") == "epoch":  # at its last step, and so before a checkpoint
+            frequency = int(self.trainer.num_training_batches)
+        if self.monitor:
+            frequency = NEVER  # it moves when the metric is measured
+        moves = {"interval": "step", "frequency": frequency, "monitor": self.monitor}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **moves}}
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that the schedule follows."""
+        return getattr(self.make_schedule, "monitor", None)
 
     # ------------------------------------------------------------------ evaluation
 
@@ -206,10 +226,13 @@ class Task(LightningModule):
             mean.reset()
 
     def log_now(self, metrics: dict[str, float]) -> None:
-        """Log at `global_step` ourselves: Lightning's logging counters restart on resume."""
+        """Log at `global_step` ourselves: Lightning's logging counters restart on resume. Tell a schedule that monitors."""
         self.log_dict(metrics, logger=False)
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, self.global_step)
+        if self.monitor in metrics and self.trainer.state.fn == "fit":
+            follower: Any = self.trainer.lr_scheduler_configs[0].scheduler
+            follower.step(metrics[self.monitor])
 
     @property
     def data(self) -> Any:
@@ -232,7 +255,7 @@ class Task(LightningModule):
         self.micro_batches = checkpoint["counts"]["micro_batches"]
         self.counts.load_state_dict(checkpoint["counts"])
         configured = getattr(self.make_optimizer, "keywords", {}).keys() - {"lr"}
-        fresh_groups = self.make_optimizer(self.trained_parameters()).param_groups
+        fresh_groups = self.create_optimizer(self.trained_parameters()).param_groups
         for state, schedule in zip(checkpoint["optimizer_states"], checkpoint["lr_schedulers"], strict=True):
             for group, fresh in zip(state["param_groups"], fresh_groups, strict=True):
                 group |= {key: fresh[key] for key in configured & fresh.keys()}

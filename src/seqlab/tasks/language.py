@@ -1,7 +1,7 @@
 """The base of the language-modeling tasks."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class LanguageModeling(Task):
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         schedule: Callable[..., LRScheduler],
         seed: int = 0,
         loss_chunk: PositiveInt | None = None,

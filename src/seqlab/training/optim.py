@@ -1,9 +1,13 @@
-"""Optimizers, with ranges of their settings, and learning-rate schedules per step."""
+"""Optimizers, with ranges of their settings, and learning-rate schedules per step.
+
+An optimizer that names `named_parameters` gets (name, parameter) pairs instead of parameters.
+"""
 
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.optim import Optimizer
@@ -33,9 +37,83 @@ def adamw(
     eps: PositiveFloat = 1e-8,
     weight_decay: NonNegativeFloat = 0.01,
     fused: bool | None = None,
+    decay: Literal["all", "matrices"] = "all",
 ) -> torch.optim.AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101)."""
-    return torch.optim.AdamW(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused)
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101).
+
+    `decay=matrices` leaves biases and norms, whatever has one dimension, without weight decay, as GPT-3 was trained
+    (arXiv 2005.14165) and nanoGPT does.
+    """
+    groups = params
+    if decay == "matrices":
+        params = list(params)
+        matrices = {"params": [p for p in params if p.dim() >= 2]}
+        others = {"params": [p for p in params if p.dim() < 2], "weight_decay": 0.0}
+        groups = [group for group in (matrices, others) if group["params"]]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused)
+
+
+def adafactor(
+    params: Params,
+    lr: NonNegativeFloat = 1e-2,
+    beta2_decay: float = -0.8,
+    d: PositiveFloat = 1.0,
+    weight_decay: NonNegativeFloat = 0.0,
+) -> torch.optim.Adafactor:
+    """Adafactor, which keeps a row and a column of second moments for each matrix (Shazeer and Stern, arXiv 1804.04235)."""
+    return torch.optim.Adafactor(params, lr=lr, beta2_decay=beta2_decay, d=d, weight_decay=weight_decay)
+
+
+def muon(
+    named_parameters: Iterable[tuple[str, torch.nn.Parameter]],
+    lr: NonNegativeFloat = 1e-3,
+    momentum: Fraction = 0.95,
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95),
+    weight_decay: NonNegativeFloat = 0.1,
+) -> "MuonWithAdamW":
+    """Muon for the hidden matrices (Jordan et al., kellerjordan.github.io/posts/muon), AdamW for the rest: embeddings,
+    head, biases, norms. Updates are scaled as AdamW's (Liu et al., arXiv 2502.16982), so that both take one learning rate.
+    """
+    named = list(named_parameters)
+    hidden = [p for name, p in named if p.dim() == 2 and not re.search(r"embedding|(^|\.)head\b", name)]
+    rest = [p for _, p in named if not any(p is matrix for matrix in hidden)]
+    parts: list[Optimizer] = []
+    if hidden:
+        parts.append(torch.optim.Muon(hidden, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw"))
+    if rest:
+        parts.append(torch.optim.AdamW(rest, lr, betas, weight_decay=weight_decay))
+    return MuonWithAdamW(parts)
+
+
+class MuonWithAdamW(Optimizer):
+    """Several optimizers of torch's as one: parameter groups and state are theirs."""
+
+    def __init__(self, parts: list[Optimizer]) -> None:
+        self.parts = parts
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self.share()
+
+    def share(self) -> None:
+        """Let the parts use the groups and the state of the whole."""
+        first = 0
+        for part in self.parts:
+            last = first + len(part.param_groups)
+            part.param_groups, part.state, first = self.param_groups[first:last], self.state, last
+
+    def step(self, closure: Any = None) -> Any:
+        """Make a step of each."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().load_state_dict(state_dict)
+        self.share()
 
 
 def sgd(
