@@ -1,6 +1,11 @@
 """Devices: what auto takes, and that it is measured once per machine."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -23,11 +28,12 @@ def measured(monkeypatch: pytest.MonkeyPatch, ratio: float) -> list[torch.dtype]
     """Let bf16 be so many times as fast as fp32; the measurements made."""
     made: list[torch.dtype] = []
 
-    def seconds(name: str, dtype: torch.dtype) -> float:
+    def seconds(name: str, dtype: torch.dtype, width: int) -> float:
         made.append(dtype)
         return ratio if dtype == torch.float32 else 1.0
 
     monkeypatch.setattr(device, "time_matmul", seconds)
+    monkeypatch.setattr(device, "is_busy", lambda: False)
     return made
 
 
@@ -62,7 +68,56 @@ def test_a_gpu_is_measured_at_a_product_that_fills_it(monkeypatch: pytest.Monkey
     assert len(made) == 2
     (of_cpu, of_gpu) = json.loads((cache_folder() / "precision.json").read_text())
     assert of_cpu.endswith("cpu, 256 x 768")
-    assert of_gpu.endswith("cuda, 4096 x 4096")
+    assert of_gpu.endswith("cuda, 4096 x 768")
+
+
+def test_a_product_of_the_models_own_width_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(monkeypatch, 2.0)
+    trainer = {"accelerator": "cpu", "precision": "auto", "devices": 1}
+    device.resolve_device(trainer, SAFE, width=device.model_width({"n_embd": 96, "n_layer": 2}))
+    assert next(iter(json.loads((cache_folder() / "precision.json").read_text()))).endswith("cpu, 256 x 96")
+
+
+def test_on_a_busy_machine_nothing_is_measured_and_fp32_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measured(monkeypatch, 9.0)
+    monkeypatch.setattr(device, "is_busy", lambda: True)
+    trainer = {"accelerator": "auto", "precision": "auto", "devices": 1}
+    assert "busy" in device.resolve_device(trainer, SAFE)
+    assert (trainer["precision"], made) == ("32-true", [])
+    monkeypatch.setattr(device, "is_busy", lambda: False)
+    assert device.choose_precision("cpu", SAFE, 768)[0] == "bf16-mixed"  # nothing was remembered
+    monkeypatch.setattr(device, "is_busy", lambda: True)
+    assert device.choose_precision("cpu", SAFE, 768)[0] == "bf16-mixed"  # known from before
+
+
+def test_other_processes_make_a_machine_busy() -> None:
+    orphans = subprocess.run(  # of another parent
+        ["sh", "-c", f"for i in 1 2; do {sys.executable} -c 'while True: pass' >/dev/null 2>&1 & echo $!; done"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    try:
+        time.sleep(0.5)
+        assert device.is_busy(0.5)
+    finally:
+        for pid in orphans:
+            os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("model", "accelerator", "threads", "chosen"),
+    [
+        ({"n_embd": 128}, "cpu", None, 1),
+        ({"hidden_size": 32}, "cpu", None, 1),
+        ({"n_embd": 768}, "cpu", None, None),
+        ({"n_embd": 128}, "cuda", None, None),
+        ({"n_embd": 128}, "cpu", 2, 2),
+        ({"depth": 3}, "cpu", None, None),
+    ],
+)
+def test_a_small_model_takes_one_thread(model: dict, accelerator: str, threads: int | None, chosen: int | None) -> None:
+    assert device.choose_threads(threads, model, accelerator) == chosen
 
 
 def test_a_task_for_which_only_fp32_is_safe_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +160,7 @@ def test_accelerators_and_their_torch_devices(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_measurement_is_short_and_positive() -> None:
-    assert 0 < device.time_matmul("cpu", torch.float32, budget=0.001) < 1
+    assert 0 < device.time_matmul("cpu", torch.float32, 64, budget=0.001) < 1
     assert device.hardware_name()
 
 

@@ -1,5 +1,6 @@
 """TensorBoard's own server, started on a sweep of different models: what it answers is what its page shows."""
 
+import csv
 import json
 import re
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from seqlab.loggers import flatten_hparams, run_name, scalar_tag, trial_name
 
 Ask = Callable[..., Any]
 
@@ -106,3 +109,156 @@ def test_it_ranks_runs_of_different_models_and_overlays_them(ask: Ask, tmp_path:
     text = ask("plugin/text/tags")
     assert {"setup/command", "setup/config"} <= {tag.removesuffix("/text_summary") for tag in text[runs[0]]}
     assert "samples" in {tag.removesuffix("/text_summary") for tag in text[runs[2]]}
+
+
+def test_names_of_runs_tell_them_apart_where_tensorboard_cuts_them() -> None:
+    assert trial_name(Path("/x/runs/2026-11-27/14-05-59-gru-sine")) == "gru-sine 14-05-59 2026-11-27"
+    job = Path("/x/runs/2026-11-27/14-05-59-sweep-multirun/003-model_gru-seed_1")
+    assert trial_name(job) == "003-model_gru-seed_1 2026-11-27 14-05-59-sweep-multirun"
+    assert run_name(job) == "2026-11-27/14-05-59-sweep-multirun/003-model_gru-seed_1"
+
+
+def test_losses_and_metrics_come_first_and_single_values_last() -> None:
+    metrics = [
+        "val/loss",
+        "train/loss",
+        "train/loss_step",
+        "val/mae",
+        "lr",
+        "tokens",
+        "test/mse",
+        "best/val/loss",
+        "mine/x",
+    ]
+    assert [scalar_tag(metric) for metric in metrics] == [
+        "loss/val",
+        "loss/train",
+        "loss/train_step",
+        "metrics/val_mae",
+        "optimizer/lr",
+        "speed/tokens",
+        "test/mse",
+        "values_at_best/val/loss",
+        "mine/x",
+    ]
+    groups = [scalar_tag(metric).split("/")[0] for metric in metrics[:-1]]
+    assert sorted(set(groups)) == list(dict.fromkeys(groups))  # TensorBoard sorts them
+
+
+def test_hyperparameters_are_what_can_be_tuned() -> None:
+    config = {
+        "seed": 1,
+        "name": "mine",
+        "init_from": "/home/me/runs/2026-11-27/14-05-59-gpt-verdict",
+        "model": {"_target_": "seqlab.models.gpt.GPT", "n_layer": 2, "context_length": None},
+        "data": {
+            "_target_": "seqlab.data.text.TextDataModule",
+            "path": "/home/me/x.txt",
+            "batch_size": 8,
+            "url": "http://x",
+        },
+        "trainer": {"_target_": "x.y", "max_epochs": 3, "deterministic": False, "devices": 1},
+        "callbacks": {"samples": {"temperature": 0.8}},
+    }
+    assert flatten_hparams(config) == {
+        "seed": 1,
+        "init_from": "14-05-59-gpt-verdict",
+        "model": "GPT",
+        "model.n_layer": 2,
+        "data": "TextDataModule",
+        "data.batch_size": 8,
+        "trainer.max_epochs": 3,
+    }
+
+
+SHORT = [
+    "train",
+    "device=cpu",
+    "data.length=220",
+    "data.batch_size=40",
+    "trainer.max_epochs=3",
+    "trainer.log_every_n_steps=1",
+]
+
+
+def read_csv(run: Path) -> list[tuple[int, str, float]]:
+    """Step, metric and value of csv/metrics.csv."""
+    with open(run / "csv" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        (int(row["step"]), name, float(value))
+        for row in rows
+        for name, value in row.items()
+        if value and name != "step"
+    ]
+
+
+def test_csv_has_each_value_once_also_when_resumed(seqlab, tmp_path: Path) -> None:
+    assert seqlab(*SHORT, "logger=csv", "paths.runs=whole").status == 0
+    assert seqlab(*SHORT, "logger=csv", "trainer.max_steps=6").status == 0
+    (run,), (whole,) = tmp_path.glob("runs/*/*"), tmp_path.glob("whole/*/*")
+    file = run / "csv" / "metrics.csv"
+    columns = file.read_text().splitlines()[0].split(",")
+    file.write_text(
+        file.read_text() + ",".join(["9"] * len(columns)) + "\n"
+    )  # as one that is killed after its checkpoint
+    assert seqlab("train", "resume=last", "trainer.max_steps=-1").status == 0
+    assert list(run.glob("events.*"))  # TensorBoard beside it
+    there, here = read_csv(whole), read_csv(run)
+    assert len({(step, name) for step, name, _ in here}) == len(here)
+    ends = ("test/", "best/")  # of the first part too
+    assert sorted(v for v in here if not v[1].startswith(ends)) == sorted(v for v in there if not v[1].startswith(ends))
+
+
+def test_wandb_continues_its_own_run(seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "wandb-cache"))
+    words = ["logger=wandb", "logger.wandb.offline=true", "name=mine"]
+    assert seqlab(*SHORT, *words, "trainer.max_steps=6").status == 0
+    answer = seqlab("train", "resume=last", "trainer.max_steps=-1")
+    assert answer.status == 0, answer.err
+    (run,) = tmp_path.glob("runs/*/*")
+    identity = (run / "wandb" / "id").read_text()
+    files = sorted(run.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 2
+    assert {file.name for file in files} == {f"run-{identity}.wandb"}
+    content = files[0].read_bytes()
+    assert all(word in content for word in (b"val/loss", b"optimizer.lr", run.name.encode()))
+
+
+def test_mlflow_continues_its_own_run(seqlab, tmp_path: Path, tiny: list[str]) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    from mlflow.tracking import MlflowClient
+
+    answer = seqlab(*tiny, "logger=[csv,mlflow]")
+    assert answer.status == 0, answer.err
+    assert seqlab("train", "resume=last", "trainer.max_steps=4").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    assert (run / "csv" / "metrics.csv").exists()
+    client = MlflowClient(f"sqlite:///{run / 'mlflow' / 'mlflow.db'}")
+    (found,) = client.search_runs([client.get_experiment_by_name("seqlab").experiment_id])
+    assert found.info.run_id == (run / "mlflow" / "run_id").read_text()
+    assert found.info.status == "FINISHED"
+    assert found.data.tags["mlflow.runName"].endswith(run.name)
+    assert found.data.params["model.n_embd"] == "16"
+    assert found.data.metrics["val/loss"] == pytest.approx(
+        json.loads((run / "run.json").read_text())["metrics"]["last"]["val/loss"]
+    )
+    assert [file.path for file in client.list_artifacts(found.info.run_id, "samples")] == [
+        "samples/00000002.md",
+        "samples/00000004.md",
+    ]
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("lightning.pytorch.loggers.mlflow._MLFLOW_AVAILABLE", False)
+    answer = seqlab(*SHORT, f"logger={package}")
+    assert answer.status == 1
+    assert f"pip install 'seqlab[{package}]'" in answer.err
+    assert "Traceback" not in answer.err
+    assert not list(tmp_path.glob("runs/*/*"))

@@ -23,7 +23,7 @@ def compose(overrides: Iterable[str] = (), config_dir: str | Path | None = None)
 
     `config_dir` is a folder of your own groups. Raises UserError, as the command would.
     """
-    return import_module("seqlab.cli.notebook").compose_run(list(overrides), config_dir)
+    return import_module("seqlab.cli.notebook").compose_run(overrides, config_dir)
 
 
 def train(config: dict[str, Any]) -> LoadedRun:

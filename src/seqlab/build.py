@@ -15,6 +15,7 @@ from seqlab.config.targets import get_class, is_user_code, resolve_target, takes
 from seqlab.errors import UserError
 from seqlab.files import write_atomically
 from seqlab.runs.ranks import get_rank
+from seqlab.tokenizers.base import load_tokenizer
 
 Config = dict[str, Any]
 
@@ -118,7 +119,7 @@ def build_tokenizer(config: Config, run: Path) -> Any:
         return None
     tokenizer_class, saved = get_class(config, "tokenizer"), run / "tokenizer"
     if saved.is_dir():
-        return tokenizer_class.load(saved)
+        return load_tokenizer(tokenizer_class, saved)
     texts = training_texts(config) if "texts" in parameters(tokenizer_class) else None
     tokenizer = instantiate_node(config["tokenizer"], "tokenizer", texts=texts)
     if not get_rank():

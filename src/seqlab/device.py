@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from seqlab.errors import UserError
@@ -19,8 +20,14 @@ from seqlab.types import PositiveInt
 MIN_BF16_SPEEDUP = 1.5  # bfloat16 must be this many times as fast as fp32
 MAX_PROCESSES_PER_CORE = 4
 FP16_PRECISIONS = ("16", "16-mixed", "16-true")  # Lightning trains in bfloat16 in their place on a CPU
-# rows and width of the product that is timed: a GPU takes longer to start a small one than to do it
-PROBE_SHAPES = {"cpu": (256, 768), "cuda": (4096, 4096)}
+PROBE_ROWS = {
+    "cpu": 256,
+    "cuda": 4096,
+}  # of the product that is timed: a GPU takes longer to start a small one than to do it
+PROBE_WIDTH = 768  # of a model whose width is not known
+WIDTH_KEYS = ("n_embd", "hidden_size", "width")  # of a model's node
+ONE_THREAD_WIDTH = 256  # a second thread costs a model that is narrower more than it does (benchmarks/threads.py)
+BUSY_CORES = 0.5  # that other processes use: what is timed beside them says nothing
 DEFAULT_PRECISION = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # of device=<accelerator> and device=ddp
 
 
@@ -64,6 +71,19 @@ def num_local_processes(trainer: dict[str, Any]) -> int:
     return len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) and devices > 0 else 1
 
 
+def model_width(model: dict[str, Any]) -> int | None:
+    """The width of a model's layers, by the usual names in its node; None if it has none of them."""
+    widths = [model[key] for key in WIDTH_KEYS if isinstance(model.get(key), int)]
+    return max(widths, default=None)
+
+
+def choose_threads(threads: int | None, model: dict[str, Any], accelerator: str) -> int | None:
+    """One thread for a small model on a CPU, unless a number was chosen; null lets torch take all cores."""
+    width = model_width(model)
+    is_small = accelerator == "cpu" and width is not None and width < ONE_THREAD_WIDTH
+    return 1 if threads is None and is_small else threads
+
+
 def setup_process(threads: PositiveInt | None, processes: int = 1) -> None:
     """Set the threads of this process (null: its share) and make glibc keep memory that is freed.
 
@@ -82,11 +102,13 @@ def setup_process(threads: PositiveInt | None, processes: int = 1) -> None:
             libc.mallopt(-1, -1)
 
 
-def resolve_device(trainer: dict[str, Any], safe_precisions: tuple[str, ...], remote: bool = False) -> str | None:
+def resolve_device(
+    trainer: dict[str, Any], safe_precisions: tuple[str, ...], remote: bool = False, width: int | None = None
+) -> str | None:
     """Replace `auto` in a trainer node's accelerator, devices and precision in place.
 
     Returns the line that says what was chosen, if anything was. `safe_precisions` are those that the task calls safe, fp32
-    first. A `remote` run may name a device that this machine does not have. Raises UserError.
+    first, `width` is that of the model. A `remote` run may name a device that this machine does not have. Raises UserError.
     """
     requested = trainer["accelerator"]
     check_accelerator(requested, remote)
@@ -118,7 +140,9 @@ def resolve_device(trainer: dict[str, Any], safe_precisions: tuple[str, ...], re
         if is_ddp:
             trainer["precision"] = DEFAULT_PRECISION[trainer["accelerator"]]
         else:
-            trainer["precision"], reason = choose_precision(trainer["accelerator"], safe_precisions)
+            trainer["precision"], reason = choose_precision(
+                trainer["accelerator"], safe_precisions, width or PROBE_WIDTH
+            )
     if trainer["accelerator"] == "cpu" and str(trainer["precision"]) in FP16_PRECISIONS and not remote:
         raise UserError(f"trainer.precision={trainer['precision']} needs a GPU: use bf16-mixed or 32-true on a CPU.")
     if not is_auto:
@@ -157,38 +181,59 @@ def check_enough_devices(accelerator: str, devices: int | list[int]) -> None:
         raise UserError(f"trainer.devices={devices} is more processes than this machine can bear: give {most} at most.")
 
 
-def choose_precision(accelerator: str, safe_precisions: tuple[str, ...]) -> tuple[str, str]:
+def choose_precision(accelerator: str, safe_precisions: tuple[str, ...], width: int) -> tuple[str, str]:
     """The precision to use, and the reason."""
     if "bf16-mixed" not in safe_precisions or accelerator == "mps":
         return "32-true", ""
-    speedup = bf16_speedup(accelerator)
+    speedup = bf16_speedup(accelerator, width)
+    if speedup is None:
+        return "32-true", " (other processes keep this machine busy, so that bf16 was not measured)"
     precision = "bf16-mixed" if speedup >= MIN_BF16_SPEEDUP else "32-true"
     return precision, f" (bf16 measured at {speedup:.2g} times the speed of fp32)"
 
 
-def bf16_speedup(accelerator: str) -> float:
-    """The speed of matrix products in bfloat16 relative to fp32, measured once per machine and kept in the cache."""
+def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH) -> float | None:
+    """The speed of matrix products of a model's width in bfloat16 relative to fp32; None if the machine is busy.
+
+    Measured once per machine and kept in the cache.
+    """
     file = cache_folder() / "precision.json"
-    rows, width = PROBE_SHAPES[accelerator]
-    machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}, {rows} x {width}"
+    size = f"{PROBE_ROWS[accelerator]} x {width}"
+    machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}, {size}"
     known: dict[str, float] = {}
     with suppress(OSError), lock_file(file):  # where the cache cannot be written, it is measured each time
         with suppress(OSError, ValueError):
             known = json.loads(file.read_text(encoding="utf-8"))
-        if machine not in known:
-            known[machine] = time_speedup(accelerator)
+        if machine not in known and not (accelerator == "cpu" and is_busy()):
+            known[machine] = time_speedup(accelerator, width)
             write_json(file, known)
-    return known[machine] if machine in known else time_speedup(accelerator)
+        return known.get(machine)
+    return known[machine] if machine in known else time_speedup(accelerator, width)
 
 
-def time_speedup(accelerator: str) -> float:
+def is_busy(seconds: float = 0.1) -> bool:
+    """True if other processes than this one and those that it has started use this machine's cores."""
+
+    def own_seconds() -> float:
+        total, this = 0.0, psutil.Process()
+        for process in (this, *this.children(recursive=True)):
+            with suppress(psutil.Error):
+                total += sum(process.cpu_times()[:2])
+        return total
+
+    before = own_seconds()
+    used = psutil.cpu_percent(seconds) / 100 * (os.cpu_count() or 1) * seconds
+    return used - (own_seconds() - before) > BUSY_CORES * seconds
+
+
+def time_speedup(accelerator: str, width: int) -> float:
     """The speed of a product in bfloat16 relative to fp32."""
-    return time_matmul(accelerator, torch.float32) / time_matmul(accelerator, torch.bfloat16)
+    return time_matmul(accelerator, torch.float32, width) / time_matmul(accelerator, torch.bfloat16, width)
 
 
-def time_matmul(accelerator: str, dtype: torch.dtype, budget: float = 0.03) -> float:
+def time_matmul(accelerator: str, dtype: torch.dtype, width: int, budget: float = 0.03) -> float:
     """Seconds of a product (rows, width) by (width, width): the shortest within `budget` seconds."""
-    rows, width = PROBE_SHAPES[accelerator]
+    rows = PROBE_ROWS[accelerator]
     left = torch.ones(rows, width, dtype=dtype, device=accelerator)
     right = torch.ones(width, width, dtype=dtype, device=accelerator)
     times: list[float] = []

@@ -4,6 +4,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -137,7 +138,32 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a mapping from YAML. Raises UserError for a damaged file."""
-    return check_mapping(path, yaml.safe_load)
+    return check_mapping(path, lambda text: yaml.load(text, YamlLoader))  # a SafeLoader
+
+
+def format_yaml(value: dict[str, Any], **options: Any) -> str:
+    """Plain data as YAML, in its order."""
+    return yaml.dump(value, Dumper=YamlDumper, sort_keys=False, allow_unicode=True, **options)
+
+
+class YamlLoader(yaml.SafeLoader):
+    """Reads 1e-3 as a number, as YAML 1.2 and Hydra do, and PyYAML does not. Refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping. Raises ConstructorError for a key that stands twice, of which PyYAML takes the last."""
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+class YamlDumper(yaml.SafeDumper):
+    """Quotes a text such as 1e-3, so that it is read as the text that it was."""
+
+
+EXPONENT = re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$")
+for style in (YamlLoader, YamlDumper):
+    style.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 
 
 def check_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -19,6 +18,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
+from seqlab.files import format_yaml
 
 # The tab CUSTOM SCALARS: curves that belong in one chart.
 CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["loss/train_step", "loss/train", "loss/val"]]}}
@@ -71,7 +71,7 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.file_writer.add_summary(start)
         self.experiment.add_text("setup/command", f"    {self.command}", 0)
         self.experiment.add_custom_scalars(CUSTOM_SCALARS)
-        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+        text = format_yaml(self.config)
         self.experiment.add_text("setup/config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
 
     @rank_zero_only

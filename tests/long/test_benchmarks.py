@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAST = {
+    "devices --steps 2 --rounds 1": "ratio, round by round",
     "exactness --steps 25 --rounds 1": "added, round by round",
     "gpt2_small --steps 1 --rounds 1": "ratio, round by round",
     "kills": "20 of 20 ended with bitwise the same weights",

@@ -1,15 +1,16 @@
 """What `seqlab.compose` and `seqlab.train` do: the verb train without a command line."""
 
+import re
 import signal
 import subprocess
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from seqlab.cli.compose import add_source_options, compose_job, pop_switches
+from seqlab.cli.compose import add_source_options, check_command_line, compose_job, pop_switches
 from seqlab.cli.overrides import get_config_folders, pop_allow, quote_overrides
 from seqlab.config.nodes import flatten
 from seqlab.config.validate import check_required_groups
@@ -29,9 +30,16 @@ class RunConfig(dict[str, Any]):
         self.choices, self.overrides = choices, overrides
 
 
-def compose_run(overrides: list[str], config_dir: str | Path | None = None) -> RunConfig:
+def compose_run(overrides: Iterable[str], config_dir: str | Path | None = None) -> RunConfig:
     """Compose a config and check it, as `seqlab train` would. Raises UserError."""
-    overrides = quote_overrides(add_source_options(pop_allow(overrides)))
+    given: list[Any] = list(overrides) if isinstance(overrides, Iterable) and not isinstance(overrides, str) else [None]
+    if not all(isinstance(override, str) for override in given):
+        raise UserError(f'compose({overrides!r}): give a list of overrides, such as ["model=gru", "seed=1"].')
+    overrides = quote_overrides(add_source_options(pop_allow(given)))
+    check_command_line("train", overrides)
+    for override in overrides:
+        if re.match(r"-|[+~]*(resume|plan|explain|start|sweep|hydra)[=./]", override):
+            raise UserError(f"{override} is for the command line, and compose gives one config: leave it out.")
     folders = get_config_folders([f"--config-dir={config_dir}"] if config_dir else [])
     job = compose_job(overrides, folders, COMMAND, cache={})
     if job.error:
@@ -43,11 +51,14 @@ def compose_run(overrides: list[str], config_dir: str | Path | None = None) -> R
 
 def train_run(config: dict[str, Any]) -> LoadedRun:
     """Train in a new run folder. Raises UserError for a config that cannot work; other errors end the run as failed."""
+    if not isinstance(config, dict):
+        raise UserError(f"train({config!r}): a config is a dictionary, such as seqlab.compose([...]) gives.")
     choices = config.choices if isinstance(config, RunConfig) else name_targets(config)
     overrides = config.overrides if isinstance(config, RunConfig) else []
     check_required_groups(config)
-    check_multi_node(config)
-    run = create_run(ComposedRun(dict(config), choices, overrides, COMMAND))
+    plain = {key: to_plain(value, key) for key, value in config.items()}
+    check_multi_node(plain)
+    run = create_run(ComposedRun(plain, choices, overrides, COMMAND))
     if needs_subprocesses(config):
         if subprocess.run(launch_command(run), check=False).returncode:
             raise UserError(f"{run} did not finish: what it printed says why, and its run.json if there is one.")
@@ -55,6 +66,23 @@ def train_run(config: dict[str, Any]) -> LoadedRun:
         with restore_process():
             run_folder(run)
     return load_run(run)
+
+
+def to_plain(value: Any, path: str) -> Any:
+    """Plain data as YAML has them: NumPy's numbers, paths and tuples are taken as what they stand for. Raises UserError."""
+    if isinstance(value, dict):
+        return {str(key): to_plain(inner, f"{path}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(inner, path) for inner in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # of NumPy, or a tensor of one number
+        value = value.item()
+    if isinstance(value, bool | int | float):
+        return value
+    raise UserError(f"{path} is {type(value).__name__}, and a config holds numbers, texts, lists and dictionaries.")
 
 
 @contextmanager

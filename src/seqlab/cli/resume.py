@@ -19,7 +19,7 @@ from seqlab.config.nodes import find_differences, flatten
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import get_class
 from seqlab.config.validate import check_required_groups, validate_config
-from seqlab.device import resolve_device
+from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256, expand_path
 from seqlab.runs import checkpoints
@@ -70,7 +70,8 @@ def prepare_resume(args: list[str]) -> Path:
     check_required_groups(updated)
     validate_config(updated, info["choices"])
     check_schedule_can_change(updated, changes)
-    resolve_device(updated["trainer"], get_class(updated, "task").safe_precisions)
+    safe = get_class(updated, "task").safe_precisions
+    resolve_device(updated["trainer"], safe, width=model_width(updated["model"]))
     check_run_data(run, updated["data"], info["data"] or {}, overrides)
     if needs_base(updated):
         resolve_base(updated["init_from"], run)

@@ -68,11 +68,12 @@ def check_arguments(
 
 
 def checked_keywords(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorator: a keyword of a call that the function does not take, or whose value does not fit, is a UserError."""
+    """Decorator: an argument of a call that the function does not take, or whose value does not fit, is a UserError."""
 
     @wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
-        check_arguments(keywords, function, "", injected=required_parameters(function))
+        given = dict(zip(parameters(function), args, strict=False)) | keywords
+        check_arguments(given, function, "")
         return function(*args, **keywords)
 
     return call

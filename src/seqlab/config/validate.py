@@ -32,6 +32,12 @@ INJECTED_ARGS = {
     "trainer": ("run", "callbacks", "logger", "plugins"),
 }
 RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
+# What seqlab itself reads of a config.
+REQUIRED_KEYS = {"seed", "threads", "init_from", "objective.metric", "objective.mode", "paths.runs"} | {
+    f"trainer.{key}"
+    for key in "accelerator devices precision max_epochs max_steps accumulate_grad_batches limit_train_batches "
+    "val_check_interval check_val_every_n_epoch".split()
+}
 MULTI_NODE_GROUPS = ("callbacks", "logger")  # groups of any number of named nodes
 OPTIONAL_GROUPS = ("tokenizer", "adapter")
 COMPLETED_GROUPS = (
@@ -55,6 +61,8 @@ def check_required_groups(config: Config) -> None:
     for key, value in flatten({name: config[name] for name in ("objective", "paths")}).items():
         if value is None:
             raise UserError(f"{key}=null has no meaning: give a value, or leave it out.")
+    for key in REQUIRED_KEYS - flatten(config).keys():
+        raise UserError(f"{key} is missing in this config: set it, or do not remove it.")
     for group in ("model", *INJECTED_ARGS):
         if group not in MULTI_NODE_GROUPS and (config[group] or group not in OPTIONAL_GROUPS):
             check_has_target(config[group], group)

@@ -1,5 +1,6 @@
 """What all data sets share: splits, loaders in a resumable order, and the count of samples consumed."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,6 +39,11 @@ class BatchedDataset(Dataset):
 def identity_collate(batch: Any) -> Any:
     """Batches are already collated."""
     return batch
+
+
+def ignore_interrupt(worker: int) -> None:
+    """In a process that loads batches: leave Ctrl-C, which a terminal sends to all, to the run, which still needs batches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class DataModule(LightningDataModule):
@@ -96,6 +102,7 @@ class DataModule(LightningDataModule):
             batch_sampler=sampler,
             collate_fn=identity_collate,
             num_workers=self.num_workers,
+            worker_init_fn=ignore_interrupt,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
         )

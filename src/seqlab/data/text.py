@@ -1,6 +1,8 @@
 """One text file, cut into windows of tokens."""
 
+import inspect
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ class TokenWindowDataset(Dataset):
 class TextDataModule(DataModule):
     """A UTF-8 file, split by characters into train, validation and test, in this order.
 
+    With `special_tokens` an end token written out in the text, as `<|endoftext|>`, is one token and not its characters.
     Windows have `context_length` tokens and begin every `stride` tokens (null: no overlap); tokens left over at the end of
     a split are not used.
     """
@@ -51,6 +54,7 @@ class TextDataModule(DataModule):
         context_length: PositiveInt = 256,
         batch_size: PositiveInt = 8,
         stride: PositiveInt | None = None,
+        special_tokens: bool = False,
         val_fraction: Fraction = 0.1,
         test_fraction: Fraction = 0.0,
         num_workers: NonNegativeInt = 0,
@@ -63,6 +67,10 @@ class TextDataModule(DataModule):
         self.tokenizer, self.vocab_size = tokenizer, tokenizer.vocab_size
         self.context_length, self.stride = context_length, stride or context_length
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        encode: Any = tokenizer.encode
+        self.encode = partial(encode, special=True) if special_tokens else encode
+        if special_tokens and "special" not in inspect.signature(encode).parameters:
+            raise UserError(f"special_tokens=true has no effect: {type(tokenizer).__name__} has no special tokens.")
 
     @classmethod
     def tokenizer_training_texts(
@@ -86,11 +94,11 @@ class TextDataModule(DataModule):
     def sample_prompt(self, prompt: str | None) -> tuple[str, list[int]]:
         """The prompt, else the first words of the file."""
         text = prompt or " ".join(read_text(self.files[0])[:200].split(" ")[:4])
-        return text, self.tokenizer.encode(text)
+        return text, self.encode(text)
 
     def build_windows(self, split: str, text: str) -> TokenWindowDataset:
         """The windows of a split. Raises UserError if the text is too short for one."""
-        tokens = torch.tensor(self.tokenizer.encode(text), dtype=torch.int32)
+        tokens = torch.tensor(self.encode(text), dtype=torch.int32)
         windows = TokenWindowDataset(tokens, self.context_length, self.stride)
         if not len(windows):
             other = " or data.val_fraction=0" if split == "val" else ""

@@ -9,7 +9,7 @@ from seqlab.callbacks.progress import Progress
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets
 from seqlab.config.validate import validate_config
-from seqlab.device import available_accelerators, num_local_processes, resolve_device
+from seqlab.device import available_accelerators, model_width, num_local_processes, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
 from seqlab.runs.environment import compute_checksums
@@ -59,7 +59,7 @@ def evaluate_run(
         initial = build_initial_model(config, info["data_properties"], run)
         reference = build_reference(initial, adapter=None, compared=model)
     task = build_task(config, model, reference)
-    resolve_one_device(device, config["trainer"], task.safe_precisions)
+    resolve_one_device(device, config, task.safe_precisions)
     settings = config["trainer"] | device | {"profiler": None, "limit_test_batches": 1.0}
     bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
     trainer = build_trainer(bare, run, callbacks=[Progress()], plugins=[])
@@ -69,11 +69,12 @@ def evaluate_run(
     return metrics
 
 
-def resolve_one_device(device: dict[str, Any], trained_on: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:
+def resolve_one_device(device: dict[str, Any], config: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:
     """Replace `auto` in place, by what the run was trained on where that is here. Raises UserError for several devices."""
+    trained_on = config["trainer"]
     if device["accelerator"] == "auto" and trained_on["accelerator"] in available_accelerators():
         device |= {key: trained_on[key] for key in ("accelerator", "precision")}  # to measure what the run measured
-    resolve_device(device, safe_precisions)
+    resolve_device(device, safe_precisions, width=model_width(config["model"]))
     if num_local_processes(device) > 1:
         raise UserError(
             f"evaluate is one process, and trainer.devices={device['devices']}: use device=auto, cpu, cuda or mps."

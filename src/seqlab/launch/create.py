@@ -6,12 +6,13 @@ from typing import Any
 
 from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import check_required_groups, validate_config
-from seqlab.device import resolve_device
+from seqlab.device import choose_threads, model_width, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_atomically, write_json
 from seqlab.runs.folder import create_run_folder, write_config
 from seqlab.runs.run_info import FILE_NAME, new_run_info
 from seqlab.streams import print_wrapped
+from seqlab.tokenizers.base import load_tokenizer
 from seqlab.weights.sources import WeightsSource, provenance, resolve_init_from
 
 OVERRIDABLE = ("dropout",)  # what may differ from a source's model
@@ -118,7 +119,10 @@ def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
     for monitor in monitors:
         if str(monitor).startswith("val/") and not has_validation(config):
             raise UserError(f"monitor={monitor} is never measured without validation: set data.val_fraction above 0.")
-    return resolve_device(config["trainer"], get_class(config, "task").safe_precisions, remote)
+    width, safe = model_width(config["model"]), get_class(config, "task").safe_precisions
+    message = resolve_device(config["trainer"], safe, remote, width)
+    config["threads"] = choose_threads(config["threads"], config["model"], config["trainer"]["accelerator"])
+    return message
 
 
 def has_validation(config: dict[str, Any]) -> bool:
@@ -132,7 +136,7 @@ def write_run_folder(job: ComposedRun, folder: Path, source: WeightsSource | Non
     if source and source.tokenizer_folder and config["tokenizer"] and not (folder / "tokenizer").exists():
         with write_atomically(folder / "tokenizer") as partial:
             partial.mkdir()
-            get_class(config, "tokenizer").load(source.tokenizer_folder).save(partial)
+            load_tokenizer(get_class(config, "tokenizer"), source.tokenizer_folder).save(partial)
     write_config(folder, config)
     info = new_run_info(
         command=job.command,

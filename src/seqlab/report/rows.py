@@ -75,6 +75,7 @@ def read_report(folder: Path) -> Report:
     infos = {file.parent: read_run_info(file.parent) for file in sorted(folder.glob("*/run.json"))}
     if not infos:
         raise UserError(f"There is no run in {folder}: give the folder of a sweep, or last.")
+    infos = drop_repeated(infos)
     keys = varying_keys([overrides_to_dict(info["overrides"]) for info in infos.values()])
     seeds = [key for key in keys if key.rsplit(".", 1)[-1] == "seed"]
     objectives = [info["objective"] for info in infos.values() if info["objective"]]
@@ -86,6 +87,14 @@ def read_report(folder: Path) -> Report:
     report.rows = [read_row(run, info, keys) for run, info in infos.items()]
     report.rows.sort(key=lambda row: (row.metric, report.rank_key(row)))
     return report
+
+
+def drop_repeated(infos: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """Of runs with the same overrides, as a job that was renamed and run again, keep the one started last: a seed counts once."""
+    latest: dict[str, Path] = {}
+    for run, info in sorted(infos.items(), key=lambda item: item[1]["started"] or ""):
+        latest[json.dumps(sorted(info["overrides"] or [run.name]))] = run
+    return {run: info for run, info in infos.items() if run in latest.values()}
 
 
 def overrides_to_dict(overrides: list[str] | None) -> dict[str, str]:

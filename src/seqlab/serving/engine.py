@@ -20,6 +20,7 @@ from seqlab.prompts.styles import Message, PromptStyle, load_prompt_style
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.seeding import derive_seed
+from seqlab.tokenizers.base import load_tokenizer
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
 from seqlab.weights.restore import check_base_place, load_model_from_run, load_source
@@ -124,6 +125,12 @@ class LoadedRun:
             raise UserError(f"{self.folder} is not a forecaster: use a run that was trained on a series.")
         series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
         windows = series.view(1, -1, 1) if series.dim() == 1 else series.unsqueeze(0) if series.dim() == 2 else series
+        channels = self.data_properties["channels"]
+        if windows.dim() != 3 or windows.size(2) != channels:
+            raise UserError(
+                f"Values of shape {tuple(series.shape)} are no series of {channels} channel(s): give (T,) for one channel, "
+                "(T, C) or (B, T, C)."
+            )
         if windows.size(1) < window:
             raise UserError(f"{windows.size(1)} values are fewer than the window of {window} that this run reads.")
         predictions = self.model(windows[:, -window:])  # (B, H, C)
@@ -152,7 +159,7 @@ def load_run(
     folder = path.resolve() if is_hf else find_run(str(run), Path(runs))
     config = read_hf_nodes(folder) if is_hf else read_config(folder)
     check_targets(config)
-    tokenizer = load_tokenizer(config, folder)
+    tokenizer = find_tokenizer(config, folder)
     info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
     warn_if_edited(folder, info)
     check_base_place(config, init_from)
@@ -164,15 +171,20 @@ def load_run(
         is_half = dtype == "auto" and device.type == "cuda" and tokenizer is not None
         return model.to(device, torch.bfloat16 if is_half else None)
 
-    return LoadedRun(folder, config, load_model, info, tokenizer, load_prompt_style(folder))
+    style = load_prompt_style(folder)
+    if style is None and (config.get("data") or {}).get("prompt_style"):
+        raise UserError(
+            f"{folder} has lost its prompt_style.json, without which a prompt means another one: restore it."
+        )
+    return LoadedRun(folder, config, load_model, info, tokenizer, style)
 
 
-def load_tokenizer(config: dict[str, Any], folder: Path) -> Any:
+def find_tokenizer(config: dict[str, Any], folder: Path) -> Any:
     """The tokenizer that was saved with a run, or that lies in a Hugging Face folder; None if there is none."""
     if not config["tokenizer"]:
         return None
     saved = folder / "tokenizer"
-    return get_class(config, "tokenizer").load(saved if saved.is_dir() else folder)
+    return load_tokenizer(get_class(config, "tokenizer"), saved if saved.is_dir() else folder)
 
 
 def read_hf_nodes(folder: Path) -> dict[str, Any]:

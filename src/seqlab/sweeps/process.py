@@ -123,7 +123,6 @@ def job_main(run: Path, writer: Connection, environment: dict[str, str], threads
     """In the job's process: run the folder, with the output in a file, and end with the parent process."""
     os.setpgrp()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)  # one that came since the fork is handled now
     os.environ.clear()  # the server's may be older
     os.environ.update(environment)
     for number in (1, 2):
@@ -131,7 +130,12 @@ def job_main(run: Path, writer: Connection, environment: dict[str, str], threads
     threading.Thread(target=die_with_parent, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = nth_visible_gpu(gpu, os.environ.get("CUDA_VISIBLE_DEVICES"))
-    raise SystemExit(run_job(run, threads))
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_SIGNALS)  # one that came since the fork is handled now
+        status = run_job(run, threads)
+    except KeyboardInterrupt:  # before the run began
+        status = 130
+    raise SystemExit(status)
 
 
 def nth_visible_gpu(gpu: int, visible: str | None) -> str:

@@ -1,6 +1,9 @@
-"""What others ask of a tokenizer."""
+"""What others ask of a tokenizer, and how a saved one is loaded."""
 
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+
+from seqlab.errors import UserError
 
 
 class Tokenizer(Protocol):
@@ -14,3 +17,12 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids."""
+
+
+def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
+    """The tokenizer that was saved in a folder. Raises UserError if its files are missing or damaged."""
+    try:
+        return tokenizer_class.load(folder)
+    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:  # whatever half a file makes of it
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"The tokenizer in {folder} cannot be read ({reason}): restore its files.") from error
