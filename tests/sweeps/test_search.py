@@ -123,7 +123,8 @@ def test_halving_prunes_too(seqlab, tmp_path: Path) -> None:
 
 
 def test_blocks_have_one_objective(seqlab, tmp_path: Path) -> None:
-    blocks = "sweep.blocks=[{data.val_fraction:0.1,optimizer.lr:'interval(0.01,0.1)'},{data.val_fraction:0,optimizer.lr:'interval(0.01,0.1)'}]"
+    lr = "optimizer.lr:'interval(0.01,0.1)'"
+    blocks = f"sweep.blocks=[{{data.val_fraction:0.1,{lr}}},{{data.val_fraction:0,{lr}}}]"
     answer = seqlab("train", "-m", blocks, "sweep.sampler=random", "device=cpu")
     assert answer.status == 1
     assert "several objectives" in answer.err
