@@ -58,11 +58,13 @@ def main() -> None:
     options = parser.parse_args()
     cores = os.cpu_count() or 1
     print(machine())
-    for width in (64, 128, 256, 512):
+    for rows, length, width in ((1, 64, 16), (2, 64, 64), (2, 256, 128), (8, 256, 128)):
         model = GPT(vocab_size=257, context_length=256, n_layer=4, n_head=4, n_embd=width)
-        tokens = torch.randint(257, (8, 256))
-        print(f"a step of 8 x 256 tokens, 4 layers of width {width}")
-        steps = max(1, options.steps // 20)
+        tokens = torch.randint(257, (rows, length))
+        print(
+            f"a step of {rows} x {length} tokens, 4 layers of width {width}: {rows * length * width:,} activations of a layer"
+        )
+        steps = max(1, options.steps // 10)
         contenders = {f"{n} thread(s)": steps_with(n, model, tokens, steps) for n in (1, cores)}
         alternate(contenders, options.rounds, "ms")
     torch.set_num_threads(cores)

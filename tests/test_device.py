@@ -108,16 +108,21 @@ def test_other_processes_make_a_machine_busy() -> None:
 @pytest.mark.parametrize(
     ("model", "accelerator", "threads", "chosen"),
     [
-        ({"n_embd": 128}, "cpu", None, 1),
-        ({"hidden_size": 32}, "cpu", None, 1),
+        ({"n_embd": 16}, "cpu", None, 1),
+        ({"hidden_size": 192}, "cpu", None, 3),
         ({"n_embd": 768}, "cpu", None, None),
-        ({"n_embd": 128}, "cuda", None, None),
-        ({"n_embd": 128}, "cpu", 2, 2),
+        ({"n_embd": 16}, "cuda", None, None),
+        ({"n_embd": 16}, "cpu", 2, 2),
         ({"depth": 3}, "cpu", None, None),
     ],
 )
-def test_a_small_model_takes_one_thread(model: dict, accelerator: str, threads: int | None, chosen: int | None) -> None:
-    assert device.choose_threads(threads, model, accelerator) == chosen
+def test_a_small_model_takes_few_threads(
+    model: dict, accelerator: str, threads: int | None, chosen: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    data = {"batch_size": 8, "context_length": 16}
+    config = {"model": model, "data": data, "threads": threads, "trainer": {"accelerator": accelerator}}
+    assert device.choose_threads(config) == chosen
 
 
 def test_a_task_for_which_only_fp32_is_safe_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

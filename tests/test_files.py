@@ -161,3 +161,31 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.cache_folder() == tmp_path / ".cache" / "seqlab"
+
+
+def test_a_path_that_begins_with_a_variable_or_a_home_is_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MINE", str(tmp_path / "mine"))
+    assert files.expand_path("~/runs") == tmp_path / "runs"
+    assert files.expand_path("$MINE/runs") == tmp_path / "mine" / "runs"
+    assert files.expand_path("${MINE}") == tmp_path / "mine"
+    for other in ("a $MINE/b", "/a/$MINE", "x~", "$NOSUCH/a"):
+        assert str(files.expand_path(other)) == other
+
+
+@pytest.mark.parametrize(
+    "value", ["1e-3", "1e3", "-2.5E+4", "1.", "0.1", ".5", "yes", "null", "12:30", 1e-3, 1e300, 0.1, None]
+)
+def test_what_is_written_as_yaml_is_read_as_it_was(value: object, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(files.format_yaml({"a": value, "b": [value]}))
+    assert files.read_yaml(tmp_path / "x.yaml") == {"a": value, "b": [value]}
+
+
+def test_yaml_as_people_write_it(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: 1e-3\nb: 2E5\nc: 0.5\nd: 1_000e2\ne: x1e3\n")
+    assert files.read_yaml(tmp_path / "x.yaml") == {"a": 0.001, "b": 2e5, "c": 0.5, "d": 1e5, "e": "x1e3"}
+    (tmp_path / "x.yaml").write_text("a: {b: 1, b: 2}\n")
+    with pytest.raises(UserError, match="b stands twice"):
+        files.read_yaml(tmp_path / "x.yaml")

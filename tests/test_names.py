@@ -14,7 +14,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 MAX_LINES = 50  # of a function: a screen
 # Functions of one word: the doors of the package, commands, PyTorch's optimizers, and terms that say it all.
 ONE_WORD = {"main", "dispatch", "train", "load", "compose", "adam", "adamw", "sgd", "flatten", "slugify", "timestamp"}
-ONE_WORD |= {"parameters", "provenance", "recompose", "revalidate", "unfinished", "matches"}
+ONE_WORD |= {"muon", "adafactor", "parameters", "provenance", "recompose", "revalidate", "unfinished", "matches"}
 RETIRED_MODULES = {
     *("mistakes", "bases", "pretrained", "freeze", "freezing", "choices", "checks", "limits", "schedules", "fetching"),
     *(

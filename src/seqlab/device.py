@@ -26,7 +26,7 @@ PROBE_ROWS = {
 }  # of the product that is timed: a GPU takes longer to start a small one than to do it
 PROBE_WIDTH = 768  # of a model whose width is not known
 WIDTH_KEYS = ("n_embd", "hidden_size", "width")  # of a model's node
-ONE_THREAD_WIDTH = 256  # a second thread costs a model that is narrower more than it does (benchmarks/threads.py)
+ACTIVATIONS_PER_THREAD = 8192  # of a layer: with fewer a thread costs as much as it does (benchmarks/devices.py)
 BUSY_CORES = 0.5  # that other processes use: what is timed beside them says nothing
 DEFAULT_PRECISION = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # of device=<accelerator> and device=ddp
 
@@ -77,11 +77,14 @@ def model_width(model: dict[str, Any]) -> int | None:
     return max(widths, default=None)
 
 
-def choose_threads(threads: int | None, model: dict[str, Any], accelerator: str) -> int | None:
-    """One thread for a small model on a CPU, unless a number was chosen; null lets torch take all cores."""
-    width = model_width(model)
-    is_small = accelerator == "cpu" and width is not None and width < ONE_THREAD_WIDTH
-    return 1 if threads is None and is_small else threads
+def choose_threads(config: dict[str, Any]) -> int | None:
+    """As many threads as a layer of the model is work for, unless a number was chosen; null lets torch take all cores."""
+    data, width, threads = config["data"], model_width(config["model"]), config["threads"]
+    if threads is not None or width is None or config["trainer"]["accelerator"] != "cpu":
+        return threads
+    positions = data.get("batch_size", 1) * (data.get("context_length") or data.get("window") or 1)
+    enough = max(1, positions * width // ACTIVATIONS_PER_THREAD)
+    return enough if enough < torch.get_num_threads() else None
 
 
 def setup_process(threads: PositiveInt | None, processes: int = 1) -> None:

@@ -26,8 +26,9 @@ def cache_folder() -> Path:
 
 
 def expand_path(path: str | Path) -> Path:
-    """A path with its `~` and its `$VARIABLES` replaced, unless there is one that is called like that."""
-    return Path(path) if Path(path).exists() else Path(os.path.expandvars(path)).expanduser()
+    """A path that begins with `~` or a `$VARIABLE`, with that replaced; any other is taken as it is typed."""
+    first, slash, rest = str(path).partition("/")
+    return Path(f"{os.path.expandvars(first)}{slash}{rest}").expanduser() if first.startswith("$") else Path(path).expanduser()
 
 
 def compute_sha256(path: Path) -> str:

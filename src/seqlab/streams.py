@@ -61,10 +61,10 @@ def ignore_broken_pipe() -> Iterator[None]:
 def print_wrapped(text: str, file: Any = None) -> None:
     """Print a line, on a terminal broken between words; in a file or a pipe it stays one line."""
     stream = file or sys.stdout
-    print(wrap(text) if stream.isatty() else text, file=stream, flush=True)
+    print(wrap_line(text) if stream.isatty() else text, file=stream, flush=True)
 
 
-def wrap(text: str) -> str:
+def wrap_line(text: str) -> str:
     """A line broken between words to the width of the terminal, its label and what belongs to it indented alike."""
     label = re.match(r"\w+( \w+)? {2,}", text)
     indent = " " * (label.end() if label else 0)

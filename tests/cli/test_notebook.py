@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -115,3 +118,79 @@ def test_a_run_that_fails_says_why_and_is_recorded() -> None:
     config = package.compose([*WORDS, "data.noise=1e30", "trainer.max_epochs=30"])
     with pytest.raises(UserError, match="loss became"):
         package.train(config)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "resume=last",
+        "plan=true",
+        "explain=true",
+        "start=false",
+        "sweep.seeds=3",
+        "hydra.verbose=true",
+        "-m",
+        "~seed",
+        "gru",
+    ],
+)
+def test_compose_refuses_what_it_would_not_do(override: str) -> None:
+    with pytest.raises(UserError, match=re.escape(override)):
+        package.compose([override])
+
+
+@pytest.mark.parametrize("overrides", [None, "model=gru", [3], 5])
+def test_compose_takes_a_list_of_texts(overrides: Any) -> None:
+    with pytest.raises(UserError, match="give a list of overrides"):
+        package.compose(overrides)
+
+
+def test_numbers_of_numpy_and_paths_are_values_of_a_config() -> None:
+    config = package.compose(WORDS)
+    config["optimizer"]["lr"] = np.float64(0.02)
+    config["data"]["seed"] = np.int64(3)
+    config["paths"]["runs"] = Path("elsewhere").resolve()
+    config["optimizer"]["betas"] = (0.8, 0.99)
+    run = package.train(config)
+    saved = yaml.safe_load((run.folder / "config.yaml").read_text())
+    assert (saved["optimizer"]["lr"], saved["data"]["seed"], saved["optimizer"]["betas"]) == (0.02, 3, [0.8, 0.99])
+    assert run.folder.is_relative_to(Path("elsewhere").resolve())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("lr", object(), "optimizer.lr is object"),
+        ("lr", "fast", "optimizer.lr=fast does not fit"),
+        ("_target_", None, "optimizer names"),
+    ],
+)
+def test_what_is_no_value_of_a_config_is_named(key: str, value: object, said: str) -> None:
+    config = package.compose(WORDS)
+    config["optimizer"][key] = value
+    if value is None:
+        del config["optimizer"][key]
+    with pytest.raises(UserError, match=said):
+        package.train(config)
+
+
+@pytest.mark.parametrize("key", ["seed", "threads", "objective.metric", "trainer.max_steps", "trainer", "task"])
+def test_a_key_that_was_deleted_is_named(key: str) -> None:
+    config = package.compose(WORDS)
+    *groups, leaf = key.split(".")
+    del (config[groups[0]] if groups else config)[leaf]
+    with pytest.raises(UserError, match=key):
+        package.train(config)
+    assert not list(Path().glob("runs/*/*"))
+
+
+def test_arguments_of_another_kind_end_in_a_sentence() -> None:
+    with pytest.raises(UserError, match="a config is a dictionary"):
+        package.train(None)  # type: ignore[arg-type]
+    for run in (5, None):
+        with pytest.raises(UserError, match="must be text or a path"):
+            package.load(run)  # type: ignore[arg-type]
+    run = package.train(package.compose(WORDS))
+    for shape in ((20, 3), (1, 2, 3, 4), ()):
+        with pytest.raises(UserError, match="no series of 1 channel"):
+            run.forecast(np.zeros(shape))

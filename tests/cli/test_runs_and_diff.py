@@ -22,13 +22,13 @@ def lines(out: str) -> list[str]:
 
 def test_runs_are_listed_filtered_and_sorted(trained: Path, seqlab) -> None:
     assert len(lines(seqlab("runs").out)) == 3
-    assert [line.split()[1] for line in lines(seqlab("runs", "status=done", "model=gru").out)] == ["gru"]
-    assert [line.split()[1] for line in lines(seqlab("runs", "optimizer.lr=0.5").out)] == ["lstm"]
+    assert [line.split()[2] for line in lines(seqlab("runs", "status=done", "model=gru").out)] == ["gru"]
+    assert [line.split()[2] for line in lines(seqlab("runs", "optimizer.lr=0.5").out)] == ["lstm"]
     by_loss = lines(seqlab("runs", "sort=train/loss").out)
-    values = [float(line.split()[4]) for line in by_loss]
+    values = [float(line.split()[5]) for line in by_loss]
     assert values == sorted(values)
     assert len(lines(seqlab("runs", "limit=1").out)) == 1
-    assert lines(seqlab("runs", "limit=1").out)[0].split()[1] == "lstm"  # the one started last
+    assert lines(seqlab("runs", "limit=1").out)[0].split()[2] == "lstm"  # the one started last
     assert "2 of 3 runs" in seqlab("runs", "limit=2").out
 
 

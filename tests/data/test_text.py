@@ -163,3 +163,18 @@ def test_a_tokenizer_learns_from_the_training_split_or_from_all(story: Path) -> 
 def test_a_byte_order_mark_is_not_a_character(tmp_path: Path) -> None:
     (tmp_path / "bom.txt").write_text("one two", encoding="utf-8-sig")
     assert read_text(tmp_path / "bom.txt") == "one two"
+
+
+def test_end_tokens_in_a_text_are_characters_unless_told(tmp_path: Path, shared: Path) -> None:
+    (tmp_path / "two.txt").write_text("One story.<|endoftext|>Another one." * 3)
+    tokenizer = GPT2Tokenizer([str(shared)])
+
+    def tokens(**options: Any) -> list[int]:
+        data = TextDataModule(str(tmp_path / "two.txt"), tokenizer, context_length=4, val_fraction=0, **options)
+        data.setup()
+        return data.splits["train"].tokens.tolist()
+
+    assert tokenizer.eos_id not in tokens()
+    assert tokens(special_tokens=True).count(tokenizer.eos_id) == 3
+    with pytest.raises(UserError, match="ByteTokenizer has no special tokens"):
+        TextDataModule("x.txt", ByteTokenizer(), special_tokens=True)

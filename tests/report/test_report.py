@@ -90,3 +90,11 @@ def test_only_what_differs_and_tells_jobs_apart_is_a_column() -> None:
 def test_a_folder_without_runs(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no run in"):
         write_report(tmp_path)
+
+
+def test_a_job_that_was_renamed_and_run_again_counts_once(tmp_path: Path) -> None:
+    for number, loss in enumerate((1.0, 2.0, 3.0)):
+        run(tmp_path, number, ["optimizer.lr=0.1", f"seed={min(number, 1)}"], [loss], started=f"2026-11-27T0{number}")
+    report = read_report(tmp_path)
+    assert sorted(row.name for row in report.rows) == ["000", "002"]
+    assert build_table(report)[1][0][1:3] == ["2", "2 ± 1.4"]

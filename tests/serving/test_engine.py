@@ -120,3 +120,50 @@ def test_a_hugging_face_folder_is_loaded_too(tmp_path: Path, shared: Path) -> No
     torch.testing.assert_close(run.model(tokens), model(tokens).logits, atol=1e-5, rtol=1e-4)
     assert run.metrics == {}
     assert run.tokenizer is None
+
+
+def test_what_has_no_effect_at_temperature_zero_is_refused(writer: LoadedRun) -> None:
+    for options in ({"top_k": 5}, {"top_p": 0.5}):
+        with pytest.raises(UserError, match="has no effect at temperature=0"):
+            writer.generate("The river", **options)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "", '{"alphabet": 3}'])
+def test_a_damaged_tokenizer_is_said(damage: str, writer: LoadedRun, seqlab: Callable) -> None:
+    (writer.folder / "tokenizer" / "alphabet.json").write_text(damage)
+    with pytest.raises(UserError, match="restore"):
+        load_run(writer.folder)
+    for words in (
+        ["generate", "run=last", "prompt=The"],
+        ["evaluate", "run=last", "split=val"],
+        ["train", "resume=last"],
+    ):
+        answer = seqlab(*words, *(["trainer.max_steps=4"] if "train" in words else []))
+        assert (answer.status, len(answer.err.strip().splitlines())) == (1, 1), answer.err
+
+
+def test_a_prompt_style_that_was_lost_is_missed(seqlab: Callable, tmp_path: Path) -> None:
+    records = [{"instruction": f"Say {n}.", "output": "so"} for n in range(20)]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    small = [
+        "model=gpt_mini",
+        "model.n_layer=1",
+        "model.n_head=2",
+        "model.n_embd=16",
+        "trainer.max_steps=1",
+        "device=cpu",
+    ]
+    assert seqlab("train", "data=instruction", "data.path=records.json", "tokenizer=byte", *small).status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    (run / "prompt_style.json").unlink()
+    answer = seqlab("generate", "run=last", "prompt=Say 3.")
+    assert answer.status == 1
+    assert "has lost its prompt_style.json" in answer.err
+
+
+def test_generate_names_the_language_model_trained_last(seqlab: Callable, tiny: list[str], tmp_path: Path) -> None:
+    assert seqlab("train", "-m", "model=rnn,gru", "trainer.max_epochs=1", "device=cpu").status == 0
+    assert "train one, as in" in seqlab("generate", "run=last", "prompt=x").err
+    assert seqlab(*tiny).status == 0
+    (language,) = tmp_path.glob("runs/*/*gpt_mini*")
+    assert f"the last one is run={language.relative_to(tmp_path)}" in seqlab("generate", "run=best", "prompt=x").err

@@ -121,7 +121,7 @@ def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
             raise UserError(f"monitor={monitor} is never measured without validation: set data.val_fraction above 0.")
     width, safe = model_width(config["model"]), get_class(config, "task").safe_precisions
     message = resolve_device(config["trainer"], safe, remote, width)
-    config["threads"] = choose_threads(config["threads"], config["model"], config["trainer"]["accelerator"])
+    config["threads"] = choose_threads(config)
     return message
 
 

@@ -33,7 +33,7 @@ def draw_figures(report: Report) -> list[Path]:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure; return its path."""
-    figure.savefig(path, dpi=160)
+    figure.savefig(path, dpi=120)
     return path
 
 

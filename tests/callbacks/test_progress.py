@@ -1,0 +1,100 @@
+"""What a person sees while a run trains: lines of losses, signs of life without a terminal, nothing broken on one."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from seqlab.callbacks import progress
+
+LINE = r"step (\d+)/(\d+)  train ([\d.]+)  val ([\d.]+)  ([\d,.]+) tokens/s  \d+:\d\d left"
+
+
+def find_lines(out: str, pattern: str = LINE) -> list[re.Match[str]]:
+    """The lines that match a pattern from end to end."""
+    return [match for line in out.splitlines() if (match := re.fullmatch(pattern, line))]
+
+
+def test_a_line_after_each_validation(seqlab, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    answer = seqlab(*tiny, "trainer.max_steps=-1", "trainer.max_epochs=2", "trainer.val_check_interval=0.5")
+    assert answer.status == 0, answer.err
+    found = find_lines(answer.out)
+    (run,) = tmp_path.glob("runs/*/*")
+    measured = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = json.loads((run / "run.json").read_text())["steps"]
+    assert [(int(line[1]), float(line[4])) for line in found] == [
+        (point["step"], pytest.approx(point["val/loss"], rel=1e-3)) for point in measured if "val/loss" in point
+    ]
+    assert {int(line[2]) for line in found} == {steps}
+    assert float(found[-1][3]) == pytest.approx(measured[-1]["train/loss"], rel=1e-3)  # the mean over the epoch
+
+
+def test_a_line_each_epoch_where_nothing_is_validated(seqlab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
+    answer = seqlab("train", "data.val_fraction=0", "trainer.max_epochs=3", "device=cpu")
+    pattern = r"step (\d)/3  train ([\d.]+)  ([\d,.]+) (steps/s|s/step)  \d+:\d\d left"
+    assert [line[1] for line in find_lines(answer.out, pattern)] == ["1", "2", "3"]
+
+
+def test_fast_validations_do_not_flood_the_terminal(seqlab) -> None:
+    answer = seqlab("train", "trainer.max_epochs=20", "device=cpu")
+    assert len(find_lines(answer.out, "step .*")) < 10
+
+
+def test_without_a_terminal_there_is_a_sign_now_and_then(seqlab, tiny: list[str], monkeypatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_SIGNS", 0)
+    assert len(find_lines(seqlab(*tiny).out, r"step \d/2  loss [\d.]+ .* left")) == 2
+    assert find_lines(seqlab("evaluate", "run=last", "split=val").out, r"batch \d+/\d+  \d+:\d\d left")
+
+
+def on_terminal(*words: str, folder: Path) -> str:
+    """What a command shows on a terminal of 80 columns, without colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")} | {
+        "TERM": "xterm"
+    }
+    command = [sys.executable, "-m", "seqlab", *words]
+    process = subprocess.Popen(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while block := os.read(ours, 65536):
+            shown += block
+    except OSError:  # how Linux says that the other side was closed
+        pass
+    process.wait()
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
+
+
+def test_eighty_columns_break_no_word(seqlab, story: Path, tmp_path: Path) -> None:
+    assert seqlab("train", "-m", "model=rnn,gru", "trainer.max_epochs=1", "device=cpu").status == 0
+    shown = on_terminal("runs", folder=tmp_path)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    (sweep,) = tmp_path.glob("runs/*/*")
+    time = sweep.name[:8]
+    assert [line.split()[0] for line in lines[1:3]] == [f"{time}/000", f"{time}/001"]
+    assert all("val/loss " in line for line in lines[1:3])
+    for name in (f"{time}/001", "best", str(sweep)):
+        assert seqlab("evaluate", f"run={name}", "split=val").status == 0  # what is shown can be typed
+
+    shown = on_terminal("train", "resume=last", "trainer.max_epochs=3", "data.contxt=3", folder=tmp_path)
+    assert shown.startswith("composing …\n")
+    words = shown.split()
+    assert {"resume=last", "data.contxt", "config."} & set(words)
+    assert all(len(line) <= 80 or " " not in line.strip() for line in shown.splitlines())
+
+    shown = on_terminal("train", "data=text", f"data.path={story}", "tokenizer=byte", "explain=true", folder=tmp_path)
+    assert all(len(line) <= 80 or " " not in line.strip(" #") for line in shown.splitlines())
+    assert "lr: 0.0004" in shown
