@@ -179,7 +179,7 @@ def test_a_path_that_begins_with_a_variable_or_a_home_is_expanded(
     "value", ["1e-3", "1e3", "-2.5E+4", "1.", "0.1", ".5", "yes", "null", "12:30", 1e-3, 1e300, 0.1, None]
 )
 def test_what_is_written_as_yaml_is_read_as_it_was(value: object, tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_text(files.format_yaml({"a": value, "b": [value]}))
+    (tmp_path / "x.yaml").write_text(files.dump_yaml({"a": value, "b": [value]}))
     assert files.read_yaml(tmp_path / "x.yaml") == {"a": value, "b": [value]}
 
 

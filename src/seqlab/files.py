@@ -28,7 +28,11 @@ def cache_folder() -> Path:
 def expand_path(path: str | Path) -> Path:
     """A path that begins with `~` or a `$VARIABLE`, with that replaced; any other is taken as it is typed."""
     first, slash, rest = str(path).partition("/")
-    return Path(f"{os.path.expandvars(first)}{slash}{rest}").expanduser() if first.startswith("$") else Path(path).expanduser()
+    return (
+        Path(f"{os.path.expandvars(first)}{slash}{rest}").expanduser()
+        if first.startswith("$")
+        else Path(path).expanduser()
+    )
 
 
 def compute_sha256(path: Path) -> str:
@@ -142,7 +146,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return check_mapping(path, lambda text: yaml.load(text, YamlLoader))  # a SafeLoader
 
 
-def format_yaml(value: dict[str, Any], **options: Any) -> str:
+def dump_yaml(value: dict[str, Any], **options: Any) -> str:
     """Plain data as YAML, in its order."""
     return yaml.dump(value, Dumper=YamlDumper, sort_keys=False, allow_unicode=True, **options)
 

@@ -18,7 +18,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
-from seqlab.files import format_yaml
+from seqlab.files import dump_yaml
 
 # The tab CUSTOM SCALARS: curves that belong in one chart.
 CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["loss/train_step", "loss/train", "loss/val"]]}}
@@ -71,7 +71,7 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.file_writer.add_summary(start)
         self.experiment.add_text("setup/command", f"    {self.command}", 0)
         self.experiment.add_custom_scalars(CUSTOM_SCALARS)
-        text = format_yaml(self.config)
+        text = dump_yaml(self.config)
         self.experiment.add_text("setup/config", "".join(f"    {line}\n" for line in text.splitlines()), 0)
 
     @rank_zero_only
@@ -182,6 +182,8 @@ class Wandb(WandbLogger):
             import wandb
         except ImportError as error:
             raise UserError("logger=wandb needs a package: pip install 'seqlab[wandb]'.") from error
+        if wandb.run is not None:  # of a run before this one in the same process, which would be continued
+            wandb.finish()
         settings = wandb.Settings(console="off", silent=True)
         identity = saved_id(run / "wandb")
         how: dict[str, Any] = {"entity": entity, "resume": "allow", "settings": settings}
@@ -212,8 +214,9 @@ class Wandb(WandbLogger):
 
     @rank_zero_only
     def log_best(self, best: dict[str, float], step: int) -> None:
-        """Put the metrics at the best objective into the summary."""
+        """Put the metrics at the best objective into the summary, and end: this is the last that is logged."""
         self.experiment.summary.update({f"best/{name}": value for name, value in best.items()})
+        self.experiment.finish()
 
 
 class MLflow(MLFlowLogger):

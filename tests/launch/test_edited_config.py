@@ -46,7 +46,7 @@ def test_a_number_as_python_writes_it_is_a_number(seqlab, tmp_path: Path, monkey
         ("  max_steps: -1\n", "", "trainer.max_steps is missing"),
         ("objective:\n  metric: val/loss\n", "objective:\n", "objective.metric is missing"),
         ("seed: 0\n", "", "seed is missing"),
-        ("optimizer:", "optimiser:", "There is no optimizer"),
+        ("optimizer:", "optimiser:", "optimiser names"),
         ("lr: 0.01", "lr: [", "is damaged"),
     ],
 )

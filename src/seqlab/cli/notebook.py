@@ -35,11 +35,11 @@ def compose_run(overrides: Iterable[str], config_dir: str | Path | None = None) 
     given: list[Any] = list(overrides) if isinstance(overrides, Iterable) and not isinstance(overrides, str) else [None]
     if not all(isinstance(override, str) for override in given):
         raise UserError(f'compose({overrides!r}): give a list of overrides, such as ["model=gru", "seed=1"].')
-    overrides = quote_overrides(add_source_options(pop_allow(given)))
-    check_command_line("train", overrides)
-    for override in overrides:
+    check_command_line("train", given)
+    for override in given:
         if re.match(r"-|[+~]*(resume|plan|explain|start|sweep|hydra)[=./]", override):
             raise UserError(f"{override} is for the command line, and compose gives one config: leave it out.")
+    overrides = quote_overrides(add_source_options(pop_allow(given)))
     folders = get_config_folders([f"--config-dir={config_dir}"] if config_dir else [])
     job = compose_job(overrides, folders, COMMAND, cache={})
     if job.error:

@@ -18,7 +18,7 @@ from seqlab.config.groups import group_options
 from seqlab.config.nodes import find_differences, flatten
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import get_class
-from seqlab.config.validate import check_required_groups, validate_config
+from seqlab.config.validate import validate_config
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256, expand_path
@@ -67,7 +67,6 @@ def prepare_resume(args: list[str]) -> Path:
                 f"{key}={now} cannot be changed in a run that was started with {before}: its folder, its weights or the "
                 f"samples it has seen depend on it. Start a new run with init_from={run}."
             )
-    check_required_groups(updated)
     validate_config(updated, info["choices"])
     check_schedule_can_change(updated, changes)
     safe = get_class(updated, "task").safe_precisions

@@ -69,10 +69,12 @@ def check_required_groups(config: Config) -> None:
 
 
 def validate_config(config: Config, choices: dict[str, str]) -> None:
-    """Refuse what cannot work: unknown keywords, values that do not fit, choices that do not fit together.
+    """Refuse what cannot work: parts that are missing, unknown keywords, values that do not fit, choices that do not fit
+    together.
 
     `choices` names the option of each group, for the messages. Raises UserError.
     """
+    check_required_groups(config)
     check_value("name", config.get("name"), str | None)
     check_value("seed", config["seed"], type_hints(derive_seed)["seed"])
     check_value("threads", config["threads"], type_hints(setup_process)["threads"])

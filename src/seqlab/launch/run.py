@@ -71,7 +71,7 @@ def run_folder(run: Path) -> dict[str, float]:
     with gc_paused():
         from seqlab.callbacks.interrupt import EarlyInterrupt
         from seqlab.config.targets import add_cwd_to_path, check_targets
-        from seqlab.config.validate import check_required_groups, validate_config
+        from seqlab.config.validate import validate_config
         from seqlab.device import num_local_processes, setup_process
         from seqlab.training.train import train
 
@@ -79,8 +79,7 @@ def run_folder(run: Path) -> dict[str, float]:
     config = read_config(run)
     try:
         check_targets(config)
-        check_required_groups(config)  # config.yaml may have been edited
-        validate_config(config, read_run_info(run)["choices"] or {})
+        validate_config(config, read_run_info(run)["choices"] or {})  # config.yaml may have been edited
         check_multi_node(config)
     except UserError as error:
         if is_in_sweep(run):  # which would show the error of the time before

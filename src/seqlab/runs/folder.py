@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import UserError
-from seqlab.files import expand_path, format_yaml, read_json, read_yaml, write_atomically
+from seqlab.files import dump_yaml, expand_path, read_json, read_yaml, write_atomically
 from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
 
 
@@ -131,7 +131,7 @@ def read_config(run: Path) -> dict[str, Any]:
 def write_config(run: Path, config: dict[str, Any]) -> None:
     """Write config.yaml in the order of composition."""
     with write_atomically(run / "config.yaml") as partial:
-        partial.write_text(format_yaml(config), encoding="utf-8")
+        partial.write_text(dump_yaml(config), encoding="utf-8")
 
 
 def is_in_sweep(run: Path) -> bool:

@@ -12,6 +12,7 @@ from seqlab.build import build_model
 from seqlab.config.signatures import checked_keywords
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import allow_packages, check_targets, get_class
+from seqlab.config.validate import check_required_groups
 from seqlab.device import torch_device
 from seqlab.errors import UserError
 from seqlab.files import expand_path
@@ -159,6 +160,8 @@ def load_run(
     folder = path.resolve() if is_hf else find_run(str(run), Path(runs))
     config = read_hf_nodes(folder) if is_hf else read_config(folder)
     check_targets(config)
+    if not is_hf:
+        check_required_groups(config)
     tokenizer = find_tokenizer(config, folder)
     info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
     warn_if_edited(folder, info)

@@ -45,4 +45,7 @@ class CharTokenizer:
     @classmethod
     def load(cls, folder: Path) -> "CharTokenizer":
         """Read the alphabet."""
-        return cls(json.loads((folder / "alphabet.json").read_text(encoding="utf-8")))
+        alphabet = json.loads((folder / "alphabet.json").read_text(encoding="utf-8"))
+        if not isinstance(alphabet, list) or not alphabet or not all(isinstance(text, str) for text in alphabet):
+            raise ValueError("alphabet.json is not a list of characters")
+        return cls(alphabet)
