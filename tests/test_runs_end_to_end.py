@@ -13,6 +13,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from seqlab.runs.run_info import KEYS
+from seqlab.tokenizers.char import CharTokenizer
 
 
 def only_run(folder: Path) -> Path:
@@ -260,3 +261,14 @@ def test_the_run_remembers_its_data(seqlab, tiny: list[str], tmp_path: Path) -> 
     (path,) = record(only_run(tmp_path))["data"]
     assert path == str(tmp_path / "story.txt")
     assert len(record(only_run(tmp_path))["data"][path]) == 64
+
+
+def test_a_tokenizer_that_knows_no_bytes_has_no_bits_per_byte_and_no_warning(
+    seqlab, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(CharTokenizer, "byte_lengths")
+    answer = seqlab(*tiny)
+    assert (answer.status, answer.err) == (0, "")
+    metrics = record(only_run(tmp_path))["metrics"]["last"]
+    assert "val/loss" in metrics
+    assert "val/bits_per_byte" not in metrics

@@ -57,6 +57,8 @@ def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
         ("width: 8\ntransposed: true", [], "Own gives (8, 30, 16) instead of logits (B, T, V), (8, 16, 16): fix it."),
         ("width: 8", ["allow=[]"], "if you trust it, type allow=[wronglab], or set SEQLAB_ALLOW=wronglab"),
         ("width: 8", ["--config-dir", "."], "--config-dir takes one folder"),
+        ("width: 8\nwidth: 9", [], "own.yaml is not YAML: width stands twice in line"),
+        ("defaults: [own]\nwidth: 8", [], "The defaults of a yaml of yours lead back to itself"),
         ("width: [8", [], "own.yaml is not YAML: while parsing a flow sequence in line"),
     ],
 )

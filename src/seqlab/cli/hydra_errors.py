@@ -37,6 +37,10 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(format_hydra_error(error, verb, args, folders)) from error
+    except RecursionError as error:
+        raise UserError(
+            "The defaults of a yaml of yours lead back to itself: take that out of its defaults."
+        ) from error
     except (ValueError, TypeError) as error:  # of an option that is a number, and of a list of such
         if str(error).startswith("Config group override must be") or "defaults_list.py" in innermost_file(error):
             raise UserError(format_bad_option(args)) from error

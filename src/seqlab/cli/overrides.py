@@ -8,7 +8,7 @@ import yaml
 
 from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import expand_path
+from seqlab.files import YamlLoader, expand_path
 
 QUOTED_KEYS = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN_FLAGS = ("-m", "--multirun")
@@ -103,7 +103,7 @@ def check_no_hydra_keys(file: Path, folder: Path) -> None:
     refusal = UserError(f"{file} touches Hydra's own configuration (hydra:), which could run code: remove that.")
     text = file.read_text(encoding="utf-8")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, YamlLoader)  # a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark else ""

@@ -37,6 +37,8 @@ def main(args: list[str]) -> int:
     collector = compose("train", add_source_options(args))
     if not collector.jobs:
         return 0
+    from seqlab.device import num_local_processes
+
     with gc_paused():  # what checking and training will need
         import_module("seqlab.training.train")
     (job,) = collector.jobs
@@ -53,7 +55,9 @@ def main(args: list[str]) -> int:
     if switches["start"]:
         launch_run(run)
     else:
-        print_wrapped(f"Written, to be started with: {shlex.join(launch_command(run))}{allow_words()}")
+        nodes, processes = job.config["trainer"].get("num_nodes", 1), num_local_processes(job.config["trainer"])
+        several = f"srun --nodes {nodes} --ntasks-per-node {processes} " if nodes > 1 else ""
+        print_wrapped(f"Written, to be started with: {several}{shlex.join(launch_command(run))}{allow_words()}")
     return 0
 
 

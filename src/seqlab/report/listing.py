@@ -73,7 +73,7 @@ def filter_runs(runs: list[ListedRun], filters: dict[str, Any], runs_folder: Pat
 
 def check_key(runs: list[ListedRun], key: str, runs_folder: Path) -> None:
     """Raises UserError for a key that no run has."""
-    if runs and key != "started" and all(run.lookup(key) is None for run in runs):
+    if runs and key != "started" and all(run.lookup(key) is None and key not in run.config for run in runs):
         newest = max(runs, key=lambda run: run.info["started"] or "")
         known = [*newest.info, *(newest.info["choices"] or {}), *newest.info["metrics"]["last"], *newest.config]
         raise UserError(f"No run below {runs_folder} has {key}.{did_you_mean(key, known)}")
@@ -81,7 +81,7 @@ def check_key(runs: list[ListedRun], key: str, runs_folder: Path) -> None:
 
 def matches(value: Any, wanted: Any) -> bool:
     """True if a value is what was asked for, as text or as a number."""
-    if str(value) == str(wanted):
+    if str(value) == str(wanted) or (value is None and wanted in ("null", None)):
         return True
     try:
         return not isinstance(value, bool) and float(value) == float(wanted)

@@ -220,7 +220,7 @@ class Task(LightningModule):
     def log_split(self, split: str, name: str) -> None:
         """Log the means of a split under a name, and reset them."""
         means = self.means_of(split)
-        metrics = self.derive_metrics({metric: mean.compute() for metric, mean in means.items()})
+        metrics = self.derive_metrics({metric: mean.compute() for metric, mean in means.items() if mean.update_called})
         self.log_now({f"{name}/{metric}": value.item() for metric, value in metrics.items()})
         for mean in means.values():
             mean.reset()

@@ -58,6 +58,4 @@ class LanguageModeling(Task):
 
     def derive_metrics(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Add perplexity: the exponential of the mean over all tokens, not the mean of batches' perplexities."""
-        if self.byte_lengths is None:
-            means.pop("bits_per_byte", None)
         return means | {"perplexity": means["loss"].exp()}

@@ -27,7 +27,7 @@ class CharTokenizer:
         except KeyError as error:
             raise ValueError(
                 f"The character {error.args[0]!r} is not in this tokenizer's alphabet, the {len(self.alphabet)} characters "
-                "of the texts that it learned from: leave it out, or use tokenizer=byte."
+                "of the texts that it learned from: leave it out; a model trained with tokenizer=byte knows every character."
             ) from None
 
     def decode(self, ids: list[int]) -> str:
