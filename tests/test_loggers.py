@@ -105,7 +105,7 @@ def test_it_ranks_runs_of_different_models_and_overlays_them(ask: Ask, tmp_path:
     assert layout["category"][0]["chart"][0]["multiline"]["tag"] == ["loss/train_step", "loss/train", "loss/val"]
     images = ask("plugin/images/tags")
     assert "test/forecast" in images[runs[0]]
-    assert "learning_curves" in images["report"]
+    assert "sweep/learning_curves" in images["report"]
     text = ask("plugin/text/tags")
     assert {"setup/command", "setup/config"} <= {tag.removesuffix("/text_summary") for tag in text[runs[0]]}
     assert "samples" in {tag.removesuffix("/text_summary") for tag in text[runs[2]]}

@@ -25,7 +25,7 @@ CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["loss/train_step", "loss/tra
 # What people compare or tune; the parts of a config that are no hyperparameters, and keys of the others that are none.
 NOT_COMPARED = ("name", "paths", "callbacks", "logger", "resume", "objective", "threads", "task")
 NOT_TUNED = re.compile(
-    r"data\.(path|url|sha256|folders|num_workers)|\w+\.fused"
+    r"data\.(path|url|sha256|folders|num_workers|\w+_fraction|special_tokens)|\w+\.fused"
     r"|trainer(\.(?!max_|accumulate_grad_batches|gradient_clip_val|precision|limit_train_batches).*)?"
 )
 # TensorBoard sorts its groups by name and opens the first two: metric -> tag, so that those are the losses and the metrics.
@@ -288,4 +288,4 @@ def write_images(folder: Path, images: list[Path]) -> None:
         old.unlink()
     with SummaryWriter(str(folder)) as writer:
         for image in images:
-            writer.add_image(image.stem, imread(image)[..., :3], dataformats="HWC")
+            writer.add_image(f"sweep/{image.stem}", imread(image)[..., :3], dataformats="HWC")

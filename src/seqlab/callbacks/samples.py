@@ -66,4 +66,4 @@ class SampleText(Callback):
         text = self.tokenizer.decode(list(new))
         how = f"temperature {self.temperature:g}" if self.temperature else "greedy"
         trainer.print(f"sample, {how}: …{prompt[-40:]}|{text}".replace("\n", " "))
-        log_media(trainer, "text", "samples", f"*{how}*\n\n{prompt}**{text}**")
+        log_media(trainer, "text", "samples", f"*{how}*\n\n{prompt}**|**{text}")

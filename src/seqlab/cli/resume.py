@@ -33,7 +33,7 @@ Config = dict[str, Any]
 
 # What the folder, the order of samples or the meaning of the weights depends on; of the model only dropout may change.
 IMMUTABLE_KEYS = re.compile(
-    r"(name|seed|init_from|objective\..*|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
+    r"(name|seed|init_from|objective\..*|optimizer\.decay|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
 )
 
 
