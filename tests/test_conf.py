@@ -9,6 +9,7 @@ import yaml
 
 from commands import NOTES, needed_before, shorten, to_args
 from seqlab import build
+from seqlab.cli.compose import pop_switches
 from seqlab.cli.hydra_api import compose_config, to_plain_dict
 from seqlab.config import targets, validate
 from seqlab.config.groups import CONF, group_options, header_comment
@@ -24,7 +25,10 @@ def config_of(words: list[str]) -> ComposedRun:
     """A config composed from words as `seqlab train` does it."""
     config = compose_config("train", words, [])
     chosen = {word.split("=")[0]: word.split("=")[1] for word in words}
-    return ComposedRun(to_plain_dict(config), {group: chosen.get(group, "default") for group in group_options()}, words)
+    choices = {group: chosen.get(group, "default") for group in group_options()}
+    job = ComposedRun(to_plain_dict(config), choices, words)
+    pop_switches(job)
+    return job
 
 
 def words_for(group: str, choice: str, text: Path) -> list[str]:

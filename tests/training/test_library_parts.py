@@ -7,7 +7,7 @@ import lightning.pytorch.callbacks
 import pytest
 import torch
 
-STEPS = 12
+STEPS = 8
 TRAIN = [
     "train",
     "device=cpu",
