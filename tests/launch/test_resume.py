@@ -150,8 +150,8 @@ def test_every_step_of_an_epoch_and_its_boundary_can_be_resumed(
         "early stopping": "callbacks.early_stopping.patience=1 trainer.val_check_interval=2",
         "schedule": "schedule=cosine schedule.warmup_steps=3 trainer.gradient_clip_val=0.5",
         "plateau": "schedule=plateau schedule.patience=0 trainer.val_check_interval=2 optimizer.lr=0.05",
-        "by epochs": "schedule=constant schedule._target_=torch.optim.lr_scheduler.ExponentialLR ~schedule.warmup_steps +schedule.gamma=0.5 "
-        "+schedule.interval=epoch",
+        "by epochs": "schedule=constant ~schedule.warmup_steps +schedule.gamma=0.5 +schedule.interval=epoch "
+        "schedule._target_=torch.optim.lr_scheduler.ExponentialLR",
         "muon": "optimizer=muon",
     }.items(),
     ids=lambda variant: variant[0],
