@@ -44,7 +44,7 @@ def describe_keys(node: dict[str, Any], group: str, comments: dict[str, str]) ->
         known_type = key in hints and hints[key] is not Any
         hint = f" {format_type(hints[key])} |" if known_type else " |" if has_types else ""
         text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
-        lines.append(f"| `{key}` | `{text}` |{hint} {comments.get(key, '')} |")
+        lines.append(f"| `{key}` | `{text}` |{hint} {comments.get(key, '').replace('|', chr(92) + '|')} |")
     return lines if rows else []
 
 

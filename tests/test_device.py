@@ -34,6 +34,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, ratio: float) -> list[torch.dtype]
 
     monkeypatch.setattr(device, "time_matmul", seconds)
     monkeypatch.setattr(device, "is_busy", lambda: False)
+    monkeypatch.setattr(device, "BUSY", set())
     return made
 
 
@@ -59,8 +60,8 @@ def test_a_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.bf16_speedup("cpu") == 1.0
 
 
-def test_a_gpu_is_measured_at_a_product_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On an H100 a product of 256 x 768 took as long as its launch: "1.4 times the speed", where it is 15."""
+def test_a_gpu_is_measured_with_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an H100 a product of 256 x 768 took as long as its launch: "1.4 times the speed", where it is 15 with 4096 rows."""
     made = measured(monkeypatch, 2.0)
     assert device.bf16_speedup("cpu") == 2.0
     measured(monkeypatch, 15.0)
@@ -85,9 +86,16 @@ def test_on_a_busy_machine_nothing_is_measured_and_fp32_taken(monkeypatch: pytes
     assert "busy" in device.resolve_device(trainer, SAFE)
     assert (trainer["precision"], made) == ("32-true", [])
     monkeypatch.setattr(device, "is_busy", lambda: False)
-    assert device.choose_precision("cpu", SAFE, 768)[0] == "bf16-mixed"  # nothing was remembered
+    assert device.choose_precision("cpu", SAFE, 768)[0] == "32-true"  # the same for all jobs of a sweep
+    monkeypatch.setattr(device, "BUSY", set())
+    assert device.choose_precision("cpu", SAFE, 768)[0] == "bf16-mixed"  # another process: nothing was remembered
     monkeypatch.setattr(device, "is_busy", lambda: True)
     assert device.choose_precision("cpu", SAFE, 768)[0] == "bf16-mixed"  # known from before
+
+
+def test_a_machine_that_does_nothing_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device.psutil, "cpu_percent", lambda seconds: 1.0)
+    assert not device.is_busy()
 
 
 def test_other_processes_make_a_machine_busy() -> None:
@@ -106,23 +114,25 @@ def test_other_processes_make_a_machine_busy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "accelerator", "threads", "chosen"),
+    ("model", "accelerator", "enough"),
     [
-        ({"n_embd": 16}, "cpu", None, 1),
-        ({"hidden_size": 192}, "cpu", None, 3),
-        ({"n_embd": 768}, "cpu", None, None),
-        ({"n_embd": 16}, "cuda", None, None),
-        ({"n_embd": 16}, "cpu", 2, 2),
-        ({"depth": 3}, "cpu", None, None),
+        ({"n_embd": 16}, "cpu", 1),
+        ({"hidden_size": 192}, "cpu", 3),
+        ({"n_embd": 768}, "cpu", 12),
+        ({"n_embd": 16}, "cuda", None),
+        ({"depth": 3}, "cpu", None),
     ],
 )
-def test_a_small_model_takes_few_threads(
-    model: dict, accelerator: str, threads: int | None, chosen: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+def test_a_small_model_takes_few_threads(model: dict, accelerator: str, enough: int | None, monkeypatch) -> None:
     data = {"batch_size": 8, "context_length": 16}
-    config = {"model": model, "data": data, "threads": threads, "trainer": {"accelerator": accelerator}}
-    assert device.choose_threads(config) == chosen
+    assert device.enough_threads({"model": model, "data": data, "trainer": {"accelerator": accelerator}}) == enough
+    taken = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", taken.append)
+    device.setup_process(None, 1, enough)
+    assert taken == ([enough] if enough and enough < 8 else [])
+    device.setup_process(5, 1, enough)
+    assert taken[-1] == 5
 
 
 def test_a_task_for_which_only_fp32_is_safe_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

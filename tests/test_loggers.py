@@ -251,6 +251,34 @@ def test_mlflow_continues_its_own_run(seqlab, tmp_path: Path, tiny: list[str]) -
     ]
 
 
+def test_csv_alone_keeps_the_first_part_and_bears_a_line_that_was_cut(seqlab, tmp_path: Path) -> None:
+    assert seqlab(*SHORT, "logger=csv", "logger.tensorboard=null", "trainer.max_steps=4").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    with open(run / "csv" / "metrics.csv", "a") as file:
+        file.write("0.5,0.0")  # as a kill leaves it
+    answer = seqlab("train", "resume=last", "trainer.max_steps=6")
+    assert answer.status == 0, answer.err
+    assert {step for step, name, _ in read_csv(run) if name == "lr"} == set(range(1, 7))
+
+
+def test_a_run_of_wandb_ends_with_a_run_that_fails(seqlab, tmp_path: Path) -> None:
+    wandb = pytest.importorskip("wandb")
+    answer = seqlab(*SHORT, "logger=wandb", "logger.wandb.offline=true", "data.noise=1e30")
+    assert answer.status == 1
+    assert "loss became" in answer.err
+    assert wandb.run is None
+
+
+@pytest.mark.parametrize("uri", ["foo://x", "http://127.0.0.1:9"])
+def test_a_server_that_is_not_there_is_said(uri: str, seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    answer = seqlab(*SHORT, "logger=mlflow", f"logger.mlflow.tracking_uri={uri}")
+    assert (answer.status, len(answer.err.strip().splitlines())) == (1, 1), answer.err
+    assert answer.err.startswith("seqlab: mlflow: ")
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
 @pytest.mark.parametrize("package", ["wandb", "mlflow"])
 def test_a_missing_package_is_named_with_the_command_that_installs_it(
     package: str, seqlab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
 
 from seqlab.adapters.base import Adapter
@@ -205,7 +206,11 @@ def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list
     """The Trainer with `callbacks` first, then those of the config. They and the loggers may name what is `injected`."""
     injected |= {"config": config, "run": run, "seed": config["seed"]}
     own = [instantiate_node(node, "callbacks", **injected) for node in config["callbacks"].values() if node]
-    loggers = [instantiate_node(node, "logger", **injected) for node in config["logger"].values() if node]
+    nodes = [node for node in config["logger"].values() if node]
+    if get_rank():  # rank 0 alone logs; callbacks of Lightning's want a logger on every rank
+        loggers: list[Any] = [DummyLogger() for _ in nodes]
+    else:
+        loggers = [instantiate_node(node, "logger", **injected) for node in nodes]
     return instantiate_node(
         config["trainer"], "trainer", run=run, callbacks=callbacks + own, logger=loggers, plugins=plugins
     )

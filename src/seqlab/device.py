@@ -20,14 +20,13 @@ from seqlab.types import PositiveInt
 MIN_BF16_SPEEDUP = 1.5  # bfloat16 must be this many times as fast as fp32
 MAX_PROCESSES_PER_CORE = 4
 FP16_PRECISIONS = ("16", "16-mixed", "16-true")  # Lightning trains in bfloat16 in their place on a CPU
-PROBE_ROWS = {
-    "cpu": 256,
-    "cuda": 4096,
-}  # of the product that is timed: a GPU takes longer to start a small one than to do it
+# rows of the product that is timed: a GPU takes longer to start a small one than to do it
+PROBE_ROWS = {"cpu": 256, "cuda": 4096}
 PROBE_WIDTH = 768  # of a model whose width is not known
 WIDTH_KEYS = ("n_embd", "hidden_size", "width")  # of a model's node
 ACTIVATIONS_PER_THREAD = 8192  # of a layer: with fewer a thread costs as much as it does (benchmarks/devices.py)
 BUSY_CORES = 0.5  # that other processes use: what is timed beside them says nothing
+BUSY: set[tuple[str, int]] = set()  # what could not be measured in this process
 DEFAULT_PRECISION = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # of device=<accelerator> and device=ddp
 
 
@@ -77,18 +76,17 @@ def model_width(model: dict[str, Any]) -> int | None:
     return max(widths, default=None)
 
 
-def choose_threads(config: dict[str, Any]) -> int | None:
-    """As many threads as a layer of the model is work for, unless a number was chosen; null lets torch take all cores."""
-    data, width, threads = config["data"], model_width(config["model"]), config["threads"]
-    if threads is not None or width is None or config["trainer"]["accelerator"] != "cpu":
-        return threads
+def enough_threads(config: dict[str, Any]) -> int | None:
+    """The threads that a layer of the model is work for; None if that is not known, and on a GPU."""
+    data, width = config["data"], model_width(config["model"])
+    if width is None or config["trainer"]["accelerator"] != "cpu":
+        return None
     positions = data.get("batch_size", 1) * (data.get("context_length") or data.get("window") or 1)
-    enough = max(1, positions * width // ACTIVATIONS_PER_THREAD)
-    return enough if enough < torch.get_num_threads() else None
+    return max(1, positions * width // ACTIVATIONS_PER_THREAD)
 
 
-def setup_process(threads: PositiveInt | None, processes: int = 1) -> None:
-    """Set the threads of this process (null: its share) and make glibc keep memory that is freed.
+def setup_process(threads: PositiveInt | None, processes: int = 1, enough: int | None = None) -> None:
+    """Set the threads of this process (null: its share, or those that are `enough`); make glibc keep memory that is freed.
 
     glibc returns large freed blocks to the kernel, so that each step of a language model on a CPU faults all its
     activations in again. Kept, a step of GPT-2 small takes a seventh less time (benchmarks/memory.py).
@@ -96,6 +94,8 @@ def setup_process(threads: PositiveInt | None, processes: int = 1) -> None:
     if processes > 1 and "OMP_NUM_THREADS" not in os.environ:  # otherwise a launcher has divided them already
         threads = threads or max(1, torch.get_num_threads() // processes)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # or Lightning would choose a number of its own
+    if not threads and enough and enough < torch.get_num_threads():
+        threads = enough
     if threads:
         torch.set_num_threads(threads)
     if sys.platform == "linux":
@@ -173,7 +173,7 @@ def check_devices(devices: Any) -> None:
 
 
 def check_enough_devices(accelerator: str, devices: int | list[int]) -> None:
-    """Raises UserError for more GPUs than there are, and for processes that a CPU cannot bear."""
+    """Raises UserError for more GPUs than there are, and for too many processes for a CPU."""
     wanted = max(devices) + 1 if isinstance(devices, list) else devices
     if accelerator == "cuda" and wanted > gpu_count():
         raise UserError(
@@ -181,7 +181,7 @@ def check_enough_devices(accelerator: str, devices: int | list[int]) -> None:
         )
     most = MAX_PROCESSES_PER_CORE * (os.cpu_count() or 1)
     if accelerator == "cpu" and wanted > most:
-        raise UserError(f"trainer.devices={devices} is more processes than this machine can bear: give {most} at most.")
+        raise UserError(f"trainer.devices={devices} is more processes than this machine supports: use at most {most}.")
 
 
 def choose_precision(accelerator: str, safe_precisions: tuple[str, ...], width: int) -> tuple[str, str]:
@@ -200,6 +200,8 @@ def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH) -> float | None:
 
     Measured once per machine and kept in the cache.
     """
+    if (accelerator, width) in BUSY:  # one answer for all jobs of a sweep
+        return None
     file = cache_folder() / "precision.json"
     size = f"{PROBE_ROWS[accelerator]} x {width}"
     machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}, {size}"
@@ -207,19 +209,21 @@ def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH) -> float | None:
     with suppress(OSError), lock_file(file):  # where the cache cannot be written, it is measured each time
         with suppress(OSError, ValueError):
             known = json.loads(file.read_text(encoding="utf-8"))
-        if machine not in known and not (accelerator == "cpu" and is_busy()):
+        if machine not in known:
+            if accelerator == "cpu" and is_busy():
+                BUSY.add((accelerator, width))
+                return None
             known[machine] = time_speedup(accelerator, width)
             write_json(file, known)
-        return known.get(machine)
     return known[machine] if machine in known else time_speedup(accelerator, width)
 
 
 def is_busy(seconds: float = 0.1) -> bool:
-    """True if other processes than this one and those that it has started use this machine's cores."""
+    """True if other processes use this machine's cores: not this one, nor the server that it forks jobs from, but its jobs."""
 
     def own_seconds() -> float:
         total, this = 0.0, psutil.Process()
-        for process in (this, *this.children(recursive=True)):
+        for process in (this, *this.children()):
             with suppress(psutil.Error):
                 total += sum(process.cpu_times()[:2])
         return total

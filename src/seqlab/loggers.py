@@ -7,7 +7,8 @@ import re
 import uuid
 import warnings
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch.utils.tensorboard.summary import hparams
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
 from seqlab.files import dump_yaml
+from seqlab.runs.folder import is_in_sweep
 
 # The tab CUSTOM SCALARS: curves that belong in one chart.
 CUSTOM_SCALARS = {"losses": {"loss": ["Multiline", ["loss/train_step", "loss/train", "loss/val"]]}}
@@ -141,21 +143,11 @@ class CSV(CSVLogger):
 
     def __init__(self, run: Path, config: dict[str, Any], purge_step: int | None = None) -> None:
         super().__init__(save_dir=run, name="csv", version="")
-        file = run / "csv" / "metrics.csv"
-        kept: list[dict[str, Any]] = []
-        if file.exists() and purge_step is not None:
-            with open(file, newline="", encoding="utf-8") as stream:
-                kept = [row for row in csv.DictReader(stream) if int(row["step"]) < purge_step]
         self.resumed_step = None if purge_step is None else purge_step - 1
-        at_step = [row for row in kept if int(row["step"]) == self.resumed_step]
-        self.logged = {name for row in at_step for name, value in row.items() if value}
-        self.write_start(config, kept)
-
-    @rank_zero_only
-    def write_start(self, config: dict[str, Any], kept: list[dict[str, Any]]) -> None:
-        """Write the hyperparameters, and again the rows of the parts before this one, since Lightning begins a new file."""
-        with warnings.catch_warnings(action="ignore"):  # that it begins a new file
-            self.experiment.metrics = kept
+        rows = [] if purge_step is None else read_rows(run / "csv" / "metrics.csv", below=purge_step)
+        self.logged = {name for row in rows if int(row["step"]) == self.resumed_step for name in row if row[name]}
+        with warnings.catch_warnings(action="ignore"):  # that Lightning begins a new file
+            self.experiment.metrics = rows
         self.log_hyperparams(flatten_hparams(config))
         self.save()
 
@@ -165,6 +157,27 @@ class CSV(CSVLogger):
         skipped = self.logged if step == self.resumed_step else set()
         if new := {name: value for name, value in metrics.items() if name not in skipped}:
             super().log_metrics(new, step)
+
+
+def read_rows(file: Path, below: int) -> list[dict[str, Any]]:
+    """The rows of a CSV file below a step; not one that a kill has cut short."""
+    if not file.exists():
+        return []
+    with open(file, newline="", encoding="utf-8") as stream:
+        return [row for row in csv.DictReader(stream) if (row["step"] or "").isdigit() and int(row["step"]) < below]
+
+
+@contextmanager
+def service_errors(name: str, remedy: str = "") -> Iterator[None]:
+    """What a service's package raises, of whatever kind, as a UserError; a package that is missing, with its command."""
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(f"logger={name} needs a package: pip install 'seqlab[{name}]'.") from error
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{name}: {str(error).splitlines()[0] if str(error) else error!r}{remedy}") from error
 
 
 class Wandb(WandbLogger):
@@ -178,25 +191,22 @@ class Wandb(WandbLogger):
         entity: str | None = None,
         offline: bool = False,
     ) -> None:
-        try:
+        with service_errors("wandb", " (logger.wandb.offline=true needs no account)"):
             import wandb
-        except ImportError as error:
-            raise UserError("logger=wandb needs a package: pip install 'seqlab[wandb]'.") from error
-        if wandb.run is not None:  # of a run before this one in the same process, which would be continued
-            wandb.finish()
-        settings = wandb.Settings(console="off", silent=True)
-        identity = saved_id(run / "wandb")
-        how: dict[str, Any] = {"entity": entity, "resume": "allow", "settings": settings}
-        super().__init__(run_name(run), run, id=identity, project=project, offline=offline, **how)
-        self.write_start(config)
+
+            if wandb.run is not None:
+                raise UserError("A run of W&B is open in this process, and would be continued: wandb.finish() ends it.")
+            how: dict[str, Any] = {"entity": entity, "resume": "allow", "id": saved_id(run / "wandb")}
+            how["settings"] = wandb.Settings(console="off", silent=True)
+            super().__init__(run_name(run), run, project=project, offline=offline, **how)
+            self.log_hyperparams(flatten_hparams(config))  # before training, so that what is wrong is known at once
 
     @rank_zero_only
-    def write_start(self, config: dict[str, Any]) -> None:
-        """Start the run before training does, so that what is wrong with the account or the network is known at once."""
-        try:
-            self.log_hyperparams(flatten_hparams(config))
-        except Exception as error:  # of many kinds, none of them a bug of seqlab's
-            raise UserError(f"wandb: {error} (logger.wandb.offline=true needs no account)") from error
+    def finalize(self, status: str) -> None:
+        """End the run of one that failed; after the others more is logged."""
+        super().finalize(status)
+        if status == "failed":
+            self.experiment.finish(exit_code=1)
 
     @rank_zero_only
     def write_text(self, tag: str, text: str, step: int) -> None:
@@ -232,22 +242,15 @@ class MLflow(MLFlowLogger):
         if not tracking_uri:
             uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
         identity = known.read_text(encoding="utf-8") if known.exists() else None
-        try:
-            super().__init__(experiment_name, run_name(run), uri, artifact_location=artifacts, run_id=identity)
-        except ImportError as error:
-            raise UserError("logger=mlflow needs a package: pip install 'seqlab[mlflow]'.") from error
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        self.write_start(config, known)
+        with service_errors("mlflow"):
+            import mlflow  # noqa: F401  # sets its own level of logging
 
-    @rank_zero_only
-    def write_start(self, config: dict[str, Any], known: Path) -> None:
-        """Start the run before training does, so that what is wrong with the server is known at once."""
-        try:
-            if not known.exists():  # MLflow allows no other values later
-                known.write_text(str(self.run_id), encoding="utf-8")
+            logging.getLogger("mlflow").setLevel(logging.WARNING)
+            super().__init__(experiment_name, run_name(run), uri, artifact_location=artifacts, run_id=identity)
+            _ = self.experiment  # before training, so that what is wrong is known at once
+            if not identity:  # MLflow allows no other values later
                 self.log_hyperparams(flatten_hparams(config))
-        except Exception as error:  # of many kinds, none of them a bug of seqlab's
-            raise UserError(f"mlflow: {error}") from error
+                known.write_text(str(self.run_id), encoding="utf-8")
 
     @rank_zero_only
     def write_text(self, tag: str, text: str, step: int) -> None:
@@ -267,7 +270,7 @@ class MLflow(MLFlowLogger):
 
 def run_name(run: Path) -> str:
     """The name of a run where its folder is not seen: with the date, and in a sweep with the sweep."""
-    return run.relative_to(run.parents[2] if "-sweep-" in run.parent.name else run.parents[1]).as_posix()
+    return run.relative_to(run.parents[2] if is_in_sweep(run) else run.parents[1]).as_posix()
 
 
 def saved_id(folder: Path) -> str:

@@ -61,11 +61,18 @@ def ignore_broken_pipe() -> Iterator[None]:
 def print_wrapped(text: str, file: Any = None) -> None:
     """Print a line, on a terminal broken between words; in a file or a pipe it stays one line."""
     stream = file or sys.stdout
-    print(wrap_line(text) if stream.isatty() else text, file=stream, flush=True)
+    is_terminal = getattr(stream, "isatty", bool)()  # a notebook's stream may have none
+    print("\n".join(map(wrap_line, text.splitlines())) if is_terminal else text, file=stream, flush=True)
 
 
 def wrap_line(text: str) -> str:
-    """A line broken between words to the width of the terminal, its label and what belongs to it indented alike."""
+    """A line broken between words to the width of the terminal, its label and what belongs to it indented alike.
+
+    A command at its end stays whole, on a line of its own, to be copied.
+    """
+    sentence, mark, command = text.partition("with: ")
+    if mark and len(text) > shutil.get_terminal_size().columns:
+        return f"{wrap_line(sentence + mark.rstrip())}\n  {command}"
     label = re.match(r"\w+( \w+)? {2,}", text)
     indent = " " * (label.end() if label else 0)
     width = shutil.get_terminal_size().columns

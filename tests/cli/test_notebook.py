@@ -192,5 +192,5 @@ def test_arguments_of_another_kind_end_in_a_sentence() -> None:
             package.load(run)  # type: ignore[arg-type]
     run = package.train(package.compose(WORDS))
     for shape in ((20, 3), (1, 2, 3, 4), ()):
-        with pytest.raises(UserError, match="no series of 1 channel"):
+        with pytest.raises(UserError, match="do not fit a series of 1 channel"):
             run.forecast(np.zeros(shape))

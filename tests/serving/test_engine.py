@@ -158,7 +158,7 @@ def test_a_prompt_style_that_was_lost_is_missed(seqlab: Callable, tmp_path: Path
     (run / "prompt_style.json").unlink()
     answer = seqlab("generate", "run=last", "prompt=Say 3.")
     assert answer.status == 1
-    assert "has lost its prompt_style.json" in answer.err
+    assert "has no prompt_style.json any more" in answer.err
 
 
 def test_generate_names_the_language_model_trained_last(seqlab: Callable, tiny: list[str], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import lightning.pytorch.callbacks
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 STEPS = 8
 TRAIN = [
@@ -27,7 +28,7 @@ NEEDS: dict[str, dict[str, object]] = {
     "CyclicLR": {"base_lr": 1e-3, "max_lr": 1e-2, "cycle_momentum": False},
     "CosineAnnealingWarmRestarts": {"T_0": 3},
     "OneCycleLR": {"max_lr": 1e-2},
-    "ReduceLROnPlateau": {"monitor": "val/loss", "patience": 0},
+    "ReduceLROnPlateau": {"monitor": "val/loss", "patience": 0, "threshold": 10},  # nothing is an improvement
     "EarlyStopping": {"monitor": "val/loss"},
 }
 INNER = [
@@ -82,7 +83,13 @@ def test_optimizers_of_torch(name: str, seqlab, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", torch.optim.lr_scheduler.__all__)
 def test_schedules_of_torch(name: str, seqlab, tmp_path: Path) -> None:
     keys = [f"+schedule.{key}={json.dumps(value)}".replace('"', "") for key, value in NEEDS.get(name, {}).items()]
-    check(name, seqlab, tmp_path, "~schedule.warmup_steps", f"schedule._target_={SCHEDULERS}.{name}", *keys)
+    words = ["trainer.log_every_n_steps=1", "~schedule.warmup_steps"]
+    check(name, seqlab, tmp_path, *words, f"schedule._target_={SCHEDULERS}.{name}", *keys)
+    if name not in REFUSED:
+        (run,) = tmp_path.glob("runs/*/*")
+        events = EventAccumulator(str(run))
+        events.Reload()
+        assert len({event.value for event in events.Scalars("optimizer/lr")}) > 1, "it never steps"
 
 
 @pytest.mark.parametrize("name", lightning.pytorch.callbacks.__all__)

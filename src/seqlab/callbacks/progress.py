@@ -78,8 +78,9 @@ class Progress(ProgressBar):
 
     def measure_speed(self, pl_module: Any) -> None:
         """Divide the tokens by the time, whenever they have been counted."""
-        counted = pl_module.counts.tokens - self.first_tokens
-        if counted and "vocab_size" in pl_module.required_properties and pl_module.counts.local is None:
+        counts, is_language = pl_module.counts, "vocab_size" in pl_module.required_properties
+        counted = counts.tokens - self.first_tokens
+        if counted and is_language and counts.local is None and not counts.batches:  # all steps so far are counted
             self.tokens_per_second = counted / self.timer.seconds
 
     def format_speed(self, trainer: Trainer) -> str:

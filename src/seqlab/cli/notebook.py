@@ -74,14 +74,16 @@ def to_plain(value: Any, path: str) -> Any:
         return {str(key): to_plain(inner, f"{path}.{key}") for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [to_plain(inner, path) for inner in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, Path):
+    if isinstance(value, str | Path):  # subclasses too, as of NumPy
         return str(value)
+    if value is None or isinstance(value, bool):
+        return value
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # of NumPy, or a tensor of one number
         value = value.item()
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, int | float):
+        return int(value) if isinstance(value, int) else float(value)
     raise UserError(f"{path} is {type(value).__name__}, and a config holds numbers, texts, lists and dictionaries.")
 
 

@@ -57,9 +57,7 @@ UNSUPPORTED_TARGETS = {
     "TQDMProgressBar": "callbacks.progress is the bar",
     "RichProgressBar": "callbacks.progress is the bar",
     "ModelPruning": "checkpoints would hold masks that evaluating does not know",
-    **dict.fromkeys(
-        ("Callback", "Checkpoint", "BasePredictionWriter", "ProgressBar", "LRScheduler"), "it does nothing by itself"
-    ),
+    **dict.fromkeys(("Callback", "Checkpoint", "BasePredictionWriter", "ProgressBar", "LRScheduler"), ELSE_SUBCLASS),
     "BaseFinetuning": "it adds parameter groups during training, which a resumed run lacks",
     "BackboneFinetuning": "it adds parameter groups during training, which a resumed run lacks",
 }

@@ -13,7 +13,7 @@ from seqlab.config.signatures import (
     required_parameters,
     type_hints,
 )
-from seqlab.config.targets import get_class, resolve_target, takes_injection, user_packages
+from seqlab.config.targets import get_class, is_within, resolve_target, takes_injection, user_packages
 from seqlab.device import setup_process
 from seqlab.errors import UserError, did_you_mean
 from seqlab.seeding import derive_seed
@@ -122,7 +122,7 @@ def check_schedule(node: Config, target: Any) -> None:
     """Refuse a schedule that would never move, or at another time than was meant. Raises UserError."""
     name, interval, monitor = target.__name__, node.get("interval"), node.get("monitor")
     check_value("schedule.interval", interval, Literal["step", "epoch"] | None)
-    follows = name == "ReduceLROnPlateau"
+    follows = any(base.__name__ == "ReduceLROnPlateau" for base in getattr(target, "__mro__", ()))
     if follows and not monitor:
         raise UserError("ReduceLROnPlateau follows a metric: name one, such as +schedule.monitor=val/loss.")
     if not follows and monitor:
@@ -135,13 +135,16 @@ def check_schedule(node: Config, target: Any) -> None:
 def check_monitors(config: Config) -> None:
     """Refuse a metric that no run measures, of a schedule and of Lightning's callbacks, such as EarlyStopping.
 
-    With code of the user's own any metric may be logged. Raises UserError.
+    A task or a callback of the user's own may log any. Raises UserError.
     """
+    targets = [config["task"], *(node for node in config["callbacks"].values() if node)]
+    if any(is_within(node["_target_"], user_packages()) for node in targets):
+        return
     nodes = {"schedule": config["schedule"]} | {f"callbacks.{name}": node for name, node in config["callbacks"].items()}
     known = measured_metrics(config)
     for path, node in nodes.items():
         monitor = node.get("monitor") if node else None
-        if monitor and monitor not in known and not user_packages():
+        if monitor and monitor not in known:
             raise UserError(f"{path}.monitor={monitor} is not measured.{did_you_mean(str(monitor), known)}")
 
 

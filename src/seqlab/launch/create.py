@@ -6,7 +6,7 @@ from typing import Any
 
 from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import check_required_groups, validate_config
-from seqlab.device import choose_threads, model_width, resolve_device
+from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_atomically, write_json
 from seqlab.runs.folder import create_run_folder, write_config
@@ -120,9 +120,7 @@ def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
         if str(monitor).startswith("val/") and not has_validation(config):
             raise UserError(f"monitor={monitor} is never measured without validation: set data.val_fraction above 0.")
     width, safe = model_width(config["model"]), get_class(config, "task").safe_precisions
-    message = resolve_device(config["trainer"], safe, remote, width)
-    config["threads"] = choose_threads(config)
-    return message
+    return resolve_device(config["trainer"], safe, remote, width)
 
 
 def has_validation(config: dict[str, Any]) -> bool:

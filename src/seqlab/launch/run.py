@@ -72,7 +72,7 @@ def run_folder(run: Path) -> dict[str, float]:
         from seqlab.callbacks.interrupt import EarlyInterrupt
         from seqlab.config.targets import add_cwd_to_path, check_targets
         from seqlab.config.validate import validate_config
-        from seqlab.device import num_local_processes, setup_process
+        from seqlab.device import enough_threads, num_local_processes, setup_process
         from seqlab.training.train import train
 
     add_cwd_to_path()
@@ -87,7 +87,7 @@ def run_folder(run: Path) -> dict[str, float]:
         raise
     configure_logging()
     processes = num_local_processes(config["trainer"])
-    setup_process(config["threads"], processes)
+    setup_process(config["threads"], processes, enough_threads(config))
     EarlyInterrupt.install()
     is_fresh = read_run_info(run)["status"] == "pending"
     if ranks.get_rank():

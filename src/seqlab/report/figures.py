@@ -96,31 +96,38 @@ def parse_number(value: Any) -> float | None:
 
 
 def plot_learning_curves(report: Report, rows: list[Row]) -> Figure:
-    """The objective over the steps: a curve for each setting, of several seeds the mean in a band from lowest to highest."""
+    """The objective over the steps: a curve for each setting, of several seeds the mean in a band from lowest to highest.
+
+    Where there are more settings than colours, each has the colour of what is varied first.
+    """
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = add_axes(figure)
-    keys = report.varied[:1] if len(report.ranked_groups()) > MAX_COLORS else report.varied
-    curves: dict[str, list[dict[int, float]]] = {}
+    settings: dict[tuple[str, ...], list[dict[int, float]]] = {}
     for row in sorted(rows, key=lambda row: row.name):
-        label = ", ".join(str(row.values[key]) for key in keys) or "all"
+        setting = tuple(str(row.values[key]) for key in report.varied)
         points = [point for point in read_metrics(report.folder / row.name) if row.metric in point]
-        curves.setdefault(label, []).append({point["step"]: point[row.metric] for point in points})
-    colors = colormaps["turbo"](linspace(0.05, 0.95, len(curves)))
+        settings.setdefault(setting, []).append({point["step"]: point[row.metric] for point in points})
+    keys = report.varied[:1] if len(settings) > MAX_COLORS else report.varied
+    labels = list(dict.fromkeys(setting[: len(keys)] for setting in settings))
+    scale = colormaps["turbo"](linspace(0.05, 0.95, len(labels)))
     heights: list[float] = []
-    for number, (label, runs) in enumerate(curves.items()):
-        color = f"C{number}" if len(curves) <= MAX_COLORS else colors[number]
-        steps = sorted(set[int].intersection(*map(set, runs)))
-        values = [[run[step] for run in runs] for step in steps]
+    for setting, runs in settings.items():
+        number = labels.index(setting[: len(keys)])
+        color = f"C{number}" if len(labels) <= MAX_COLORS else scale[number]
+        steps = sorted(set[int]().union(*runs))
+        values = [[run[step] for run in runs if step in run] for step in steps]
         if len(runs) > 1:
             axes.fill_between(steps, list(map(min, values)), list(map(max, values)), color=color, alpha=0.2, lw=0)
-        marker = "." if len(steps) == 1 else "-"
-        axes.plot(steps, list(map(fmean, values)), marker, color=color, lw=1.5, label=label)
+        axes.plot(steps, list(map(fmean, values)), "." if len(steps) == 1 else "-", color=color, lw=1.2)
         heights += filter(math.isfinite, itertools.chain.from_iterable(values))
+    for number, label in enumerate(labels):
+        axes.plot(
+            [], [], color=f"C{number}" if len(labels) <= MAX_COLORS else scale[number], label=", ".join(label) or "all"
+        )
     axes.set(xlabel="step", ylabel=report.metric)
     set_log_scale(axes, heights)
-    if any(len(runs) > 1 for runs in curves.values()):
+    if any(len(runs) > 1 for runs in settings.values()):
         axes.set_title("mean over seeds, in a band from lowest to highest", fontsize="small")
-    figure.legend(
-        title="\n".join(shorten_keys(keys)), title_fontsize="small", fontsize="small", loc="outside right upper"
-    )
+    title = "\n".join(shorten_keys(keys))
+    figure.legend(title=title, title_fontsize="small", fontsize="small", loc="outside right upper")
     return figure

@@ -56,6 +56,9 @@ def find_run(run: str, runs: Path) -> Path:
             info = read_run_info(file.parent)
             if info["started"] and run in ("last", info["name"], short_id(file.parent)):
                 started[file.parent] = info["started"]
+    if len(started) > 1 and run in map(short_id, started):
+        folders = " or ".join(str(relative_to_cwd(folder)) for folder in started)
+        raise UserError(f"{run} is short for several runs: give the folder, {folders}.")
     if started:
         return max(started, key=lambda folder: started[folder]).resolve()
     if run == "last":
@@ -71,7 +74,8 @@ def find_run(run: str, runs: Path) -> Path:
 def short_id(run: Path) -> str:
     """The time in the name of a run's folder, and the number of a job: `14-05-59`, `14-05-59/003`."""
     parts = [run.parent.name, run.name] if is_in_sweep(run) else [run.name]
-    return "/".join(re.match(r"(\d\d-\d\d-\d\d|\d+)?", part)[0] for part in parts)  # type: ignore[index]  # always matches
+    found = [re.match(r"\d\d-\d\d-\d\d|\d{3,}", part) for part in parts]
+    return "/".join(match[0] if match else part for match, part in zip(found, parts, strict=True))
 
 
 def find_last_sweep(runs: Path) -> Path:
@@ -85,15 +89,15 @@ def find_last_sweep(runs: Path) -> Path:
 
 
 def find_best_job(sweep: Path) -> Path:
-    """The run of a sweep with the best objective. Raises UserError if none has measured it."""
-    values = {}
+    """The finished run of a sweep with the best objective, or while none is done any. Raises UserError if there is none."""
+    values: dict[Path, tuple[bool, float]] = {}
     for file in sweep.glob("*/run.json"):
         with suppress(UserError):
             info = read_run_info(file.parent)
             objective = info["objective"] or {}  # a job that could not be composed has none
             value = info["metrics"]["best"].get(objective.get("metric"))
             if value is not None:
-                values[file.parent] = value if objective["mode"] == "min" else -value
+                values[file.parent] = (info["status"] != "done", value if objective["mode"] == "min" else -value)
     if not values:
         raise UserError(f"No run of {sweep} has measured its objective yet: name one of its run folders.")
     return min(values, key=lambda folder: values[folder]).resolve()

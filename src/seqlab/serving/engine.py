@@ -87,9 +87,7 @@ class LoadedRun:
         ids = self.encode_prompt(prompt, input)
         for name, value in (("top_k", top_k), ("top_p", top_p)):
             if value is not None and not temperature:
-                raise UserError(
-                    f"{name}={value} has no effect at temperature=0, which takes the most likely token: give both."
-                )
+                raise UserError(f"{name}={value} has no effect at temperature=0: set a temperature above 0 as well.")
         generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "sampling"))
         next_token = partial(sample_token, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         tokens = generate_tokens(self.model, ids, max_new_tokens, self.tokenizer.eos_id, next_token)
@@ -129,7 +127,7 @@ class LoadedRun:
         channels = self.data_properties["channels"]
         if windows.dim() != 3 or windows.size(2) != channels:
             raise UserError(
-                f"Values of shape {tuple(series.shape)} are no series of {channels} channel(s): give (T,) for one channel, "
+                f"Values of shape {tuple(series.shape)} do not fit a series of {channels} channel(s): give (T,) for one channel, "
                 "(T, C) or (B, T, C)."
             )
         if windows.size(1) < window:
@@ -177,7 +175,7 @@ def load_run(
     style = load_prompt_style(folder)
     if style is None and (config.get("data") or {}).get("prompt_style"):
         raise UserError(
-            f"{folder} has lost its prompt_style.json, without which a prompt means another one: restore it."
+            f"{folder} has no prompt_style.json any more, which says how its prompts were rendered: restore it."
         )
     return LoadedRun(folder, config, load_model, info, tokenizer, style)
 

@@ -61,7 +61,11 @@ def count_slots(configs: list[Config]) -> int:
     if any(trainer["accelerator"] != "cpu" for trainer in trainers):
         return 1
     cores = available_cores()
-    wanted = [(config["threads"] or cores) * device.num_local_processes(config["trainer"]) for config in configs]
+    wanted = [
+        (config["threads"] or min(device.enough_threads(config) or cores, cores))
+        * device.num_local_processes(config["trainer"])
+        for config in configs
+    ]
     return max(1, cores // max(wanted))
 
 

@@ -103,6 +103,8 @@ def revalidate(sweep: Sweep, todo: list[Job], composed: dict[int, ComposedRun]) 
         else:
             saved = flatten(read_config(sweep.path(job)))
             changes = find_differences(saved, flatten(today.config))
+            if today.choices.get("device") == "auto":  # measured then, perhaps not today
+                changes = (change for change in changes if change[0] != "trainer.precision")
             differences += [f"{job.name[:3]} {key}: {before} -> {now}" for key, before, now in changes]
     if differences:
         more = f"\n  … and {len(differences) - MAX_LINES} more" if len(differences) > MAX_LINES else ""

@@ -23,6 +23,6 @@ def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
     """The tokenizer that was saved in a folder. Raises UserError if its files are missing or damaged."""
     try:
         return tokenizer_class.load(folder)
-    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:  # whatever half a file makes of it
+    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:  # of a truncated file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"The tokenizer in {folder} cannot be read ({reason}): restore its files.") from error

@@ -31,9 +31,8 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     """Run what a config says in its run folder, from `last.ckpt` on if there is one; return the last metrics."""
     last = latest_checkpoint(run)
     resumed_step = load_checkpoint(last, mmap=True)["global_step"] if last else None
-    purge_step = (
-        (resumed_step or 0) + 1 if list(run.glob("events.*")) else None
-    )  # what was logged after it is logged again
+    was_logged = last or list(run.glob("events.*")) or list(run.glob("csv/*"))
+    purge_step = (resumed_step or 0) + 1 if was_logged else None  # what was logged after it is logged again
 
     tokenizer = build_tokenizer(config, run)
     data = build_data(config, tokenizer)
