@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers.logger import DummyLogger
 from torch import nn
 
 from seqlab.adapters.base import Adapter
@@ -208,6 +207,8 @@ def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list
     own = [instantiate_node(node, "callbacks", **injected) for node in config["callbacks"].values() if node]
     nodes = [node for node in config["logger"].values() if node]
     if get_rank():  # rank 0 alone logs; callbacks of Lightning's want a logger on every rank
+        from lightning.pytorch.loggers.logger import DummyLogger
+
         loggers: list[Any] = [DummyLogger() for _ in nodes]
     else:
         loggers = [instantiate_node(node, "logger", **injected) for node in nodes]

@@ -26,7 +26,8 @@ class Started:
 
 def config(accelerator: str = "cpu", devices: int = 1, threads: int | None = None) -> dict[str, Any]:
     """What matters of a run's config here."""
-    return {"threads": threads, "trainer": {"accelerator": accelerator, "devices": devices, "strategy": "auto"}}
+    trainer = {"accelerator": accelerator, "devices": devices, "strategy": "auto"}
+    return {"threads": threads, "trainer": trainer, "model": {}, "data": {}}
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_a_job_sees_its_share_of_what_the_sweep_sees() -> None:
         (config(threads=2), {}, 4, 2),
         (config(), {"jobs": 4}, 4, 2),
         (config(), {"jobs": 16}, 16, 1),
+        (config() | {"model": {"n_embd": 128}, "data": {"batch_size": 2, "context_length": 64}}, {}, 4, 2),
     ],
 )
 def test_threads_are_divided(of: dict, settings: dict, at_once: int, threads: int, started: Any) -> None:
