@@ -72,7 +72,7 @@ def find_file(
         reason = getattr(error, "reason", error)
         raise UserError(
             f"There is no file {path} (looked in {looked}) and {url} cannot be reached ({reason}): "
-            f"put the file into one of these folders, or type {remedy}."
+            f"put the file into one of these folders, name its folder with SEQLAB_DATA=<folder>, or type {remedy}."
         ) from error
 
 

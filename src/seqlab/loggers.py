@@ -194,6 +194,8 @@ class Wandb(WandbLogger):
         with service_errors("wandb", " (logger.wandb.offline=true needs no account)"):
             import wandb
 
+            if not offline and not wandb.login(prompt=False):
+                raise UserError("W&B knows no account: type wandb login, or set logger.wandb.offline=true.")
             if wandb.run is not None:
                 raise UserError("A run of W&B is open in this process, and would be continued: wandb.finish() ends it.")
             how: dict[str, Any] = {"entity": entity, "resume": "allow", "id": saved_id(run / "wandb")}

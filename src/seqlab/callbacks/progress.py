@@ -19,7 +19,7 @@ SECONDS_BETWEEN_UPDATES = 0.2  # of the bar
 
 class Progress(ProgressBar):
     """One bar over all steps, which shows validation and test as well, and a line of losses after a validation (an epoch
-    if there is none), at least two seconds apart. Without a terminal there is no bar, but a line every 30 seconds.
+    if there is none), at least two seconds apart, and the last. Without a terminal there is no bar, but a line every 30 seconds.
     """
 
     def __init__(self) -> None:
@@ -28,6 +28,7 @@ class Progress(ProgressBar):
         self.bar: Bar | None = None
         self.updated_at = self.line_at = self.started_at = 0.0
         self.first_step, self.first_tokens, self.timer = 0, 0, StepTimer()
+        self.line_step = -1  # of the last line
         self.tokens_per_second: float | None = None
         self.val_loss = ""
 
@@ -69,7 +70,10 @@ class Progress(ProgressBar):
             self.print_losses(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Remove the bar."""
+        """Print the last line, and remove the bar."""
+        if self.line_step != trainer.global_step:
+            self.line_at = -SECONDS_BETWEEN_LINES
+            self.print_losses(trainer, pl_module)
         self.remove_bar()
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
@@ -102,7 +106,7 @@ class Progress(ProgressBar):
 
     def print_line(self, trainer: Trainer, losses: str) -> None:
         """Print step, losses, speed and the time that is left."""
-        self.line_at = time.perf_counter()
+        self.line_at, self.line_step = time.perf_counter(), trainer.global_step
         total, made = get_total_steps(trainer), trainer.global_step - self.first_step
         left = (
             None if total is None else (self.line_at - self.started_at) / max(made, 1) * (total - trainer.global_step)

@@ -65,5 +65,5 @@ class SampleText(Callback):
         new = generate_tokens(pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token)
         text = self.tokenizer.decode(list(new))
         how = f"temperature {self.temperature:g}" if self.temperature else "greedy"
-        trainer.print(f"sample, {how}: …{prompt[-40:]}|{text}".replace("\n", " "))
+        trainer.print(f"sample at {trainer.global_step}, {how}: …{prompt[-40:]}|{text}".replace("\n", " "))
         log_media(trainer, "text", "samples", f"*{how}*\n\n{prompt}**|**{text}")

@@ -111,7 +111,10 @@ def check_command_line(verb: str, args: list[str]) -> None:
     """Refuse arguments that are neither flags nor key=value, and those that remove what a run needs. Raises UserError."""
     for arg, before in zip(args, ["", *args], strict=False):
         if "=" not in arg and not arg.startswith(("-", "~")) and not before.startswith("-"):
-            raise UserError(f"{arg} is not key=value, and all arguments are: seqlab {verb} --help lists them.")
+            raise UserError(
+                f"{arg} is not key=value, and all arguments are, without spaces around = and after commas: "
+                f"seqlab {verb} --help lists them."
+            )
         name = arg.lstrip("+~").partition("=")[0]
         if name.startswith("hydra") and not name.startswith(HYDRA_KEYS):
             raise UserError(

@@ -9,7 +9,8 @@ from rich.table import Table
 from seqlab.cli.compose import compose_one
 from seqlab.cli.tables import format_cell
 from seqlab.config.nodes import find_differences, flatten
-from seqlab.runs.folder import find_run, read_config
+from seqlab.errors import UserError
+from seqlab.runs.folder import find_run, read_config, relative_to_cwd, short_id
 from seqlab.runs.run_info import read_run_info
 from seqlab.streams import print_wrapped
 
@@ -34,9 +35,11 @@ def main(args: list[str]) -> int:
     if not config:
         return 0
     runs = [find_run(str(config[key]), Path(config["paths"]["runs"])) for key in ("a", "b")]
+    if runs[0] == runs[1]:
+        raise UserError(f"a and b are the same run, {relative_to_cwd(runs[0])}: name two.")
     differences = list(find_differences(*map(describe_run, runs)))
     table = Table(box=None, pad_edge=False)
-    for title in ("", "a", "b"):
+    for title in ("", *map(short_id, runs)):
         table.add_column(title, overflow="fold")
     for name, before, after in differences:
         table.add_row(name, format_cell(before, digits=7), format_cell(after, digits=7))

@@ -11,8 +11,10 @@ from seqlab.cli.resume import update_config
 from seqlab.evaluation.splits import evaluate_run
 from seqlab.launch.create import forget_download
 from seqlab.launch.run import configure_logging
-from seqlab.runs.folder import find_run, read_config
+from seqlab.runs.folder import find_run, read_config, relative_to_cwd
 from seqlab.runs.run_info import read_run_info
+from seqlab.streams import print_wrapped
+from seqlab.weights.sources import best_weights_path
 
 
 def main(args: list[str]) -> int:
@@ -36,9 +38,13 @@ def main(args: list[str]) -> int:
     configure_logging()
     split, checkpoint = config["split"], config["checkpoint"]
     may_shorten = get_override(about_data, "data.context_length") is None
-    metrics = evaluate_run(run, data, data_name, split, checkpoint, config["trainer"], may_shorten, config["init_from"])
+    split, metrics = evaluate_run(
+        run, data, data_name, split, checkpoint, config["trainer"], may_shorten, config["init_from"]
+    )
+    weights = checkpoint if checkpoint == "last" or best_weights_path(run) else "last (there are no best)"
+    print_wrapped(f"run         {relative_to_cwd(run)}")
     table = Table(box=None, pad_edge=False)
-    table.add_column(f"{data_name}, {split} split, {checkpoint} weights")
+    table.add_column(f"{data_name}, {split} split, {weights} weights")
     table.add_column("value", justify="right")
     for name, value in sorted(metrics.items()):
         table.add_row(name, f"{value:.6g}")

@@ -72,6 +72,8 @@ def format_hydra_error(error: Exception, verb: str, args: list[str], folders: li
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
+        if (group, option) == ("device", "gpu"):
+            return "There is no device=gpu. Did you mean cuda or auto?"
         return f"There is no {group}={option}.{did_you_mean(option, error.options or group_options().get(group, []))}"
     if missing := re.search(r"(Environment variable|Interpolation key) '(.*?)' not found", text):
         key = re.search(r"full_key: (\S+)", text)

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from seqlab.cli.help import print_help
 from seqlab.errors import UserError, did_you_mean, run_cli
-from seqlab.launch.imports import gc_paused
+from seqlab.launch.imports import gc_paused, limit_spinning
 from seqlab.streams import prepare_streams
 
 VERBS = {
@@ -25,6 +25,7 @@ def main(args: list[str] | None = None) -> int:
     """The console script `seqlab`; returns its exit status."""
     args = sys.argv[1:] if args is None else args
     prepare_streams()
+    limit_spinning()
     return run_cli(lambda: dispatch(args))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from seqlab.config.remedies import suggest_alias
 from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import YamlLoader, expand_path
@@ -73,10 +74,9 @@ def get_config_folders(args: list[str]) -> list[Path]:
                 raise UserError(f"{name} names no folder: give one with model/, data/ … in it.")
             folders.append(Path(value or args[number + 1]))
         elif name.startswith("-") and name not in ALLOWED_FLAGS:
-            raise UserError(
-                f"seqlab has no option {name}.{did_you_mean(name, ALLOWED_FLAGS)} To add a folder of your own, "
-                "use --config-dir <folder>."
-            )
+            key = name.lstrip("-").replace("-", "_")
+            known = suggest_alias(key) or did_you_mean(name, ALLOWED_FLAGS)
+            raise UserError(f"seqlab has no option {name}: arguments are key=value, without dashes.{known}")
         elif name.lstrip("+~") == "hydra.searchpath":
             raise UserError(f"{arg} would add configs unseen: add a folder of your own with --config-dir <folder>.")
     if len(folders) > 1:

@@ -29,7 +29,7 @@ def print_plan(jobs: list[ComposedRun]) -> int:
         print_plan_table(planned, [overrides_to_dict(job.overrides) for job in jobs])
     for number, job in enumerate(jobs):
         if job.error:
-            print_wrapped(f"{number:03d} is refused: {job.error}")
+            print_wrapped(f"{f'{number:03d}' if len(jobs) > 1 else 'this'} is refused: {job.error}")
     if len(jobs) > 1:
         disk = format_bytes(sum(plan.disk for _, _, plan in planned))
         print_wrapped(

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from seqlab.cli.overrides import get_override, get_runs_folder
 from seqlab.cli.tables import TABLE_WIDTH, format_cell
-from seqlab.errors import UserError
+from seqlab.errors import UserError, did_you_mean
 from seqlab.report.listing import ListedRun, check_key, filter_runs, find_runs
 from seqlab.runs.folder import relative_to_cwd, short_id
 from seqlab.runs.process import describe_status
@@ -29,7 +29,13 @@ def main(args: list[str]) -> int:
     check_key(runs, sort, runs_folder)
     found.sort(key=lambda run: sort_key(run, sort))
     shown = found[-limit:] if sort == "started" else found[:limit]
-    extra = [key for key in [*filters, sort] if key not in ("started", *COLUMNS)]
+    named = ["name"] if any(run.info["name"] for run in shown) else []
+    extra = [key for key in dict.fromkeys([*named, *filters, sort]) if key not in ("started", *COLUMNS)]
+    if runs and not found:
+        key, wanted = list(filters.items())[-1]
+        there = sorted({str(run.lookup(key)) for run in runs})
+        shown_filters = " ".join(f"{key}={value}" for key, value in filters.items())
+        raise UserError(f"No run below {runs_folder} has {shown_filters}.{did_you_mean(wanted, there)}")
     print_runs(shown, extra)
     if filters.get("status") == "failed":
         for run in shown:

@@ -13,6 +13,7 @@ ALIASES = {
     "block_size": "data.context_length",
     "seq_len": "data.context_length",
     "gpus": "trainer.devices",
+    "early_stopping": "callbacks.early_stopping.patience",
     "patience": "callbacks.early_stopping.patience",
 }
 # Keywords of Lightning's Trainer that a run does not take -> what to do instead.

@@ -98,7 +98,9 @@ def iter_nodes(config: Config, group: str) -> list[tuple[str, Any]]:
 
 def check_has_target(node: Any, path: str) -> None:
     """Raises UserError for a node that names no class."""
-    if not isinstance(node, dict) or "_target_" not in node:
+    if not isinstance(node, dict):
+        raise UserError(f"{path}={node} would replace all of {path}: set a key of it, such as {path}.<key>=….")
+    if "_target_" not in node:
         raise UserError(f"{path} names no class: write _target_: <package>.<class> into its yaml.")
 
 

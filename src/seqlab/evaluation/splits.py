@@ -25,20 +25,22 @@ def evaluate_run(
     run: Path,
     data: dict[str, Any],
     data_name: str,
-    split: str,
+    split: str | None,
     checkpoint: str,
     device: dict[str, Any],
     may_shorten: bool = True,
     init_from: str | None = None,
-) -> dict[str, float]:
-    """The metrics in evaluation mode, also written to `evaluations/<data>-<split>-<checkpoint>.json`.
+) -> tuple[str, dict[str, float]]:
+    """Split and metrics in evaluation mode, also written to `evaluations/<data>-<split>-<checkpoint>.json`.
 
     `data` is the node to measure on, `device` holds the trainer keys of the device. A context longer than the model's is
-    shortened if it `may_shorten`; `init_from` is where the run's base is now. Raises UserError for a split or a
-    checkpoint that does not exist, and for data that the model cannot read.
+    shortened if it `may_shorten`; `init_from` is where the run's base is now. No split is the test, or the validation where
+    there is no test. Raises UserError for a split or a checkpoint that does not exist, and for data that the model cannot
+    read.
     """
-    if split not in SPLITS or checkpoint not in CHECKPOINTS:
-        raise UserError(f"split={split} checkpoint={checkpoint}: use one of {', '.join(SPLITS)}, and best or last.")
+    for name, value, known in (("split", split, (None, *SPLITS)), ("checkpoint", checkpoint, CHECKPOINTS)):
+        if value not in known:
+            raise UserError(f"{name}={value} is unknown: use {' or '.join(filter(None, known))}.")
     info, config = read_run_info(run), read_config(run) | {"data": data}
     check_targets(config)
     check_base_place(config, init_from)
@@ -52,6 +54,7 @@ def evaluate_run(
     module = build_data(config, build_tokenizer(config, run))
     if data_name == info["choices"]["data"]:
         warn_if_changed(module.files, info)
+    split = split or ("test" if "test" in module.splits else "val")
     module.split_dataloader(split)  # refuses a split that these data do not have
     module.test_split = split
     reference = None
@@ -66,7 +69,7 @@ def evaluate_run(
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     save_result(run, {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics})
-    return metrics
+    return split, metrics
 
 
 def resolve_one_device(device: dict[str, Any], config: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:

@@ -53,7 +53,7 @@ def reproduce_run(run: Path, runs_folder: Path) -> bool:
 
 def copy_run(run: Path, info: dict[str, Any], runs_folder: Path) -> Path:
     """A new run folder that asks for the same."""
-    config = read_config(run)
+    config = read_config(run) | {"name": None}  # which names the run that it reproduces
     names = [info["choices"].get(group, group) for group in ("model", "data")]
     copy = create_run_folder(runs_folder, "-".join(names))
     if (run / "tokenizer").is_dir():

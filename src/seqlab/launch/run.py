@@ -10,7 +10,7 @@ from typing import Any
 
 from seqlab.errors import Interrupted, UserError, format_error, run_cli
 from seqlab.files import lock_folder
-from seqlab.launch.imports import gc_paused
+from seqlab.launch.imports import gc_paused, limit_spinning
 from seqlab.runs import ranks
 from seqlab.runs.environment import collect_environment
 from seqlab.runs.folder import find_run, is_in_sweep, mark_ended, read_config
@@ -176,6 +176,7 @@ def main() -> int:
     """The command line of `python -m seqlab.start`."""
     from seqlab.config.targets import allow_packages, parse_allow
 
+    limit_spinning()
     runs = [arg for arg in sys.argv[1:] if not arg.startswith("allow=")]
     if len(runs) != 1:
         print("python -m seqlab.start <run folder> [allow=[<package>]]", file=sys.stderr)

@@ -62,7 +62,8 @@ def plot_against(report: Report, rows: list[Row], key: str) -> Figure:
         is_long = max(map(len, names)) * len(names) > 60
         axes.set_xticks(range(len(names)), names, rotation=30 if is_long else 0, ha="right" if is_long else "center")
     groups = [str(row.values[report.varied[0]]) for row in rows]
-    for number, group in enumerate(sorted(set(groups))):
+    order = dict.fromkeys(str(row.values[report.varied[0]]) for row in sorted(rows, key=lambda row: row.name))
+    for number, group in enumerate(order):  # the colours of the learning curves
         is_in = [found == group for found in groups]
         heights = [math.nan if row.best is None else row.best for row in itertools.compress(rows, is_in)]
         axes.plot(

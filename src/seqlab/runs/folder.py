@@ -32,6 +32,12 @@ def slugify(name: str) -> str:
 def create_run_folder(runs: Path, name: str) -> Path:
     """Make `<runs>/<date>/<time>-<name>`."""
     now = datetime.datetime.now()
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # as in /proc
+        raise UserError(
+            f"{runs} cannot be made ({error.strerror}): use another folder with paths.runs=<folder>."
+        ) from error
     return make_unique(runs / f"{now:%Y-%m-%d}", f"{now:%H-%M-%S}-{name}")
 
 

@@ -38,6 +38,9 @@ def check_jobs(jobs: list[ComposedRun]) -> list[Any]:
     refused = [job for job in jobs if job.error]
     if len(refused) == len(jobs):
         raise UserError(refused[0].error)
+    for number, job in enumerate(jobs):
+        if job.error:
+            print_wrapped(f"refused     {number:03d}: {job.error}")
     for message in dict.fromkeys(message for _, message in checked if message):
         print_wrapped(message)
     return [source for source, _ in checked]

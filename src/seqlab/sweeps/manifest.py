@@ -83,6 +83,8 @@ def find_sweep(name: str, runs_folder: Path) -> Path:
     if name == "last":
         return find_last_sweep(runs_folder)
     folder = expand_path(name)
+    if not folder.exists() and (named := list(runs_folder.glob(f"*/*-sweep-{slugify(name)}/{FILE_NAME}"))):
+        return max(named).parent  # the newest of that name
     return folder.parent if folder.name == FILE_NAME else folder
 
 
