@@ -28,7 +28,7 @@ class Progress(ProgressBar):
         self.bar: Bar | None = None
         self.updated_at = self.line_at = self.started_at = 0.0
         self.first_step, self.first_tokens, self.timer = 0, 0, StepTimer()
-        self.line_step = -1  # of the last line
+        self.line_step = self.val_step = -1  # of the last line, and of the last validation
         self.tokens_per_second: float | None = None
         self.val_loss = ""
 
@@ -102,7 +102,8 @@ class Progress(ProgressBar):
         mean = (
             counts.epoch_loss / counts.epoch_tokens if counts.epoch_tokens else float(known.get("train/loss", math.nan))
         )
-        self.print_line(trainer, f"train {mean:.4g}{self.val_loss}")
+        val_loss = self.val_loss if self.val_step == trainer.global_step else ""  # only where it was measured
+        self.print_line(trainer, f"train {mean:.4g}{val_loss}")
 
     def print_line(self, trainer: Trainer, losses: str) -> None:
         """Print step, losses, speed and the time that is left."""
@@ -128,7 +129,7 @@ class Progress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Print a line."""
         if (loss := trainer.callback_metrics.get("val/loss")) is not None:
-            self.val_loss = f"  val {float(loss):.4g}"
+            self.val_loss, self.val_step = f"  val {float(loss):.4g}", trainer.global_step
         if trainer.state.fn == "fit":
             self.print_losses(trainer, pl_module)
 
