@@ -163,6 +163,11 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_
     assert files.cache_folder() == tmp_path / ".cache" / "seqlab"
 
 
+def test_a_folder_in_the_place_of_a_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder: name a file in it"):
+        files.find_file(str(tmp_path))
+
+
 def test_a_path_that_begins_with_a_variable_or_a_home_is_expanded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,8 @@ def find_file(
     """
     if expand_path(path).is_file():
         return expand_path(path).resolve()
+    if expand_path(path).is_dir():
+        raise UserError(f"{path} is a folder: name a file in it with {remedy}.")
     relative = path.lstrip("/")
     places = [expand_path(folder) for folder in (os.environ.get("SEQLAB_DATA"), *folders) if folder]
     for folder in [*places, cache_folder()]:

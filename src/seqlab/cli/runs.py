@@ -40,7 +40,8 @@ def main(args: list[str]) -> int:
     if filters.get("status") == "failed":
         for run in shown:
             print_wrapped(f"{relative_to_cwd(run.folder)}: {run.info['error']}")
-    print_wrapped(f"{len(shown)} of {len(runs)} runs below {runs_folder}")
+    hint = "" if runs else ": train one with seqlab train, or name another folder with paths.runs=<folder>"
+    print_wrapped(f"{len(shown)} of {len(runs)} runs below {runs_folder}{hint}")
     return 0
 
 
