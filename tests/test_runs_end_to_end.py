@@ -272,3 +272,16 @@ def test_a_tokenizer_that_knows_no_bytes_has_no_bits_per_byte_and_no_warning(
     metrics = record(only_run(tmp_path))["metrics"]["last"]
     assert "val/loss" in metrics
     assert "val/bits_per_byte" not in metrics
+
+
+def test_the_last_weights_are_validated_whatever_the_interval(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    words = ["trainer.max_steps=-1", "trainer.max_epochs=2", "trainer.val_check_interval=5"]
+    assert seqlab(*tiny, *words).status == 0
+    run = only_run(tmp_path)
+    measured = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = record(run)["steps"]
+    validated = [point["step"] for point in measured if "val/loss" in point]
+    assert steps % 5  # neither the run
+    assert (steps // 2) % 5  # nor an epoch is a multiple of the interval
+    assert validated[-1] == steps
+    assert len(validated) == len(set(validated)) == 2 * (steps // 2 // 5) + 1

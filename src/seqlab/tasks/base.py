@@ -136,10 +136,12 @@ class Task(LightningModule):
                     group["lr"] = base_lr * factor(scheduler.last_epoch)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """At `max_steps` stop as early stopping does, so that the last weights are validated in mid-epoch too."""
-        if self.global_step == self.trainer.max_steps:
+        """At the last step stop as early stopping does, so that the last weights are validated whatever the interval."""
+        is_last_batch = self.trainer.is_last_batch or batch_idx + 1 == self.trainer.num_training_batches
+        is_last_epoch = self.trainer.current_epoch + 1 == self.trainer.max_epochs
+        if self.global_step == self.trainer.max_steps or (is_last_batch and is_last_epoch):
             self.trainer.should_stop = True
-        if self.trainer.should_stop or self.trainer.is_last_batch or batch_idx + 1 == self.trainer.num_training_batches:
+        if self.trainer.should_stop or is_last_batch:
             self.log_epoch_loss()
 
     def on_train_epoch_end(self) -> None:
