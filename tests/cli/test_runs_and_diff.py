@@ -62,7 +62,7 @@ def test_diff_names_what_differs_and_nothing_else(trained: Path, seqlab) -> None
     assert "best test/mse" in answer.out
     assert "optimizer" not in answer.out
     assert "versions" not in answer.out
-    assert "are the same run" in seqlab("diff", f"a={one}", f"b={one}").err
+    assert "are the same run" in seqlab("diff", f"a={one}", f"b={one}").out
     assert "config optimizer lr" in seqlab("diff", f"a={one}", "b=last").out
 
 

@@ -9,7 +9,6 @@ from rich.table import Table
 from seqlab.cli.compose import compose_one
 from seqlab.cli.tables import format_cell
 from seqlab.config.nodes import find_differences, flatten
-from seqlab.errors import UserError
 from seqlab.runs.folder import find_run, read_config, relative_to_cwd, short_id
 from seqlab.runs.run_info import read_run_info
 from seqlab.streams import print_wrapped
@@ -36,7 +35,8 @@ def main(args: list[str]) -> int:
         return 0
     runs = [find_run(str(config[key]), Path(config["paths"]["runs"])) for key in ("a", "b")]
     if runs[0] == runs[1]:
-        raise UserError(f"a and b are the same run, {relative_to_cwd(runs[0])}: name two.")
+        print_wrapped(f"a and b are the same run, {relative_to_cwd(runs[0])}: name two to compare them.")
+        return 0
     differences = list(find_differences(*map(describe_run, runs)))
     table = Table(box=None, pad_edge=False)
     for title in ("", *map(short_id, runs)):
