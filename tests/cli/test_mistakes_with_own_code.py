@@ -157,17 +157,19 @@ def test_a_damaged_adapter_is_named(seqlab, story: Path, tmp_path: Path) -> None
 
 def test_a_metric_stands_at_the_step_at_which_it_was_measured(seqlab, tmp_path: Path) -> None:
     words = ["device=cpu", "data.val_fraction=0.2", "data.batch_size=100", "trainer.max_epochs=2"]
-    assert seqlab("train", *words, "trainer.val_check_interval=4").status == 0
+    words += ["trainer.val_check_interval=4", "objective.mode=max"]  # best is the first validation
+    assert seqlab("train", *words).status == 0
     (run,) = tmp_path.glob("runs/*/*")
     points = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [(point["step"], "val/loss" in point, "train/loss" in point) for point in points] == [
         (4, True, False),
         (7, False, True),
         (11, True, False),
-        (14, False, True),
+        (14, True, True),  # the last weights are validated, whatever the interval
     ]
     metrics = json.loads((run / "run.json").read_text())["metrics"]
-    assert "train/loss" not in metrics["best"]  # the best step is a validation in mid-epoch
+    assert metrics["best"]["val/loss"] == points[0]["val/loss"]
+    assert "train/loss" not in metrics["best"]  # none was measured in mid-epoch
     assert "test/mse" in metrics["best"]
     assert "test/mse" not in metrics["last"]
 
