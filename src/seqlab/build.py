@@ -82,7 +82,7 @@ def build_value(value: Any, group: str) -> Any:
 
 @dataclass
 class Schedule:
-    """A callable (optimizer, total_steps) -> scheduler, and when it moves: each step, each epoch, or when `monitor` was
+    """A callable (optimizer, total_steps) -> scheduler, and when it steps: each step, each epoch, or when `monitor` was
     measured."""
 
     make: NodePartial

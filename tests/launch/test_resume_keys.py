@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ import torch
 from lightning.pytorch import Trainer
 from tests.launch.test_resume import TASKS, contents, finish_run, only_run, record
 
+from seqlab.cli.resume import prepare_resume
 from seqlab.config.nodes import flatten
+from seqlab.errors import UserError
+from seqlab.runs.backup import backup_folder
 from seqlab.runs.folder import read_config
 from seqlab.training import train as train_module
 
@@ -191,15 +195,65 @@ def assert_applied(key: str, value: object, trainer: Trainer) -> None:
         assert (found and set(found) == {value}) or task.model.rnn.dropout == value
     elif key == "data.num_workers":
         assert trainer.datamodule.num_workers == value
+    elif name == "check_val_every_n_epoch":
+        assert trainer.check_val_every_n_epoch == 1, key  # at the end every epoch is validated: test_runs_end_to_end.py
     elif group == "trainer" and name not in ("deterministic", "profiler"):  # those: tests/training/test_trainer.py
         assert getattr(trainer, name) == value, key
 
 
-def test_a_config_that_no_longer_matches_the_weights_is_refused(seqlab, finished: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("n_embd: 16", "n_embd: 32", "model.n_embd=32 cannot be changed in a run that was started with 16"),
+        ("seed: 0", "seed: 4", "seed=4 cannot be changed in a run that was started with 0"),
+    ],
+)
+def test_what_cannot_change_cannot_be_edited(before: str, now: str, said: str, seqlab, finished: Path) -> None:
     config = (finished / "config.yaml").read_text()
-    (finished / "config.yaml").write_text(config.replace("n_embd: 16", "n_embd: 32"))
-    before = contents(finished)
+    (finished / "config.yaml").write_text(config.replace(before, now))
+    left = contents(finished)
     answer = seqlab("train", "resume=last", "trainer.max_steps=4")
     assert answer.status == 1
-    assert "of another architecture: token_embedding.weight is" in answer.err
+    assert said in answer.err
+    assert contents(finished) == left
+
+
+def test_what_was_edited_is_said_and_taken(seqlab, finished: Path) -> None:
+    config = (finished / "config.yaml").read_text()
+    (finished / "config.yaml").write_text(config.replace("weight_decay: 0.1", "weight_decay: 0.2"))
+    answer = seqlab("train", "resume=last", "trainer.max_steps=4")
+    assert answer.status == 0, answer.err
+    assert "new value   optimizer.weight_decay: 0.1 -> 0.2" in answer.out
+    assert "new value   data.path" not in answer.out
+    answer = seqlab("train", "resume=last", "trainer.max_steps=5")
+    assert "optimizer.weight_decay" not in answer.out
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no memory"), UserError("no place"), KeyboardInterrupt()])
+def test_a_resume_that_fails_before_its_first_step_leaves_the_run_as_it_was(
+    error: BaseException, seqlab, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(finished)
+
+    def fail(*args: object, **rest: object) -> None:
+        assert record(finished)["status"] == "running"
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "build_trainer", fail)
+        with suppress(RuntimeError):
+            assert seqlab("train", "resume=last", "trainer.max_steps=4", "optimizer.lr=0.1").status != 0
     assert contents(finished) == before
+    answer = seqlab("train", "resume=last", "trainer.max_steps=4", "trainer.num_nodes=2")
+    assert answer.status == 1
+    assert contents(finished) == before
+
+
+def test_what_a_killed_resume_has_written_is_put_back(seqlab, finished: Path) -> None:
+    lr = read_config(finished)["optimizer"]["lr"]
+    prepare_resume(["resume=last", "trainer.max_steps=4", "optimizer.lr=0.1"])
+    assert read_config(finished)["optimizer"]["lr"] == 0.1
+    answer = seqlab("train", "resume=last", "trainer.max_steps=4")
+    assert answer.status == 0, answer.err
+    assert read_config(finished)["optimizer"]["lr"] == lr
+    assert not backup_folder(finished).exists()

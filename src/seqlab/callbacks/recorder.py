@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from seqlab.callbacks.checkpoint import read_best
+from seqlab.runs.backup import remove_backup
 from seqlab.runs.checkpoints import BEST, LAST
 from seqlab.runs.metrics_log import MetricsLog
 from seqlab.runs.objective import Objective
@@ -22,12 +23,13 @@ class RunRecorder(Callback):
     It alone updates the objective, which other callbacks read.
     """
 
-    def __init__(self, run: Path, objective: Objective) -> None:
-        self.run, self.objective = run, objective
+    def __init__(self, run: Path, objective: Objective, config: dict[str, Any]) -> None:
+        self.run, self.objective, self.config = run, objective, config
         self.last: dict[str, float] = {}
         self.best: dict[str, float] = {}
         self.step, self.measured = -1, dict[str, float]()  # at this step
         self.metrics_log = MetricsLog(run)
+        self.has_backup = True  # perhaps
         self.tests_best = False  # the test is of the best weights, not of the last ones
         self.written_at = self.started_at = time.monotonic()
         self.seconds_before = read_run_info(run)["seconds"] or 0.0  # of the parts before this one
@@ -38,7 +40,10 @@ class RunRecorder(Callback):
             self.metrics_log.rewind(trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Write how far the run is, now and then."""
+        """Write how far the run is, now and then. From its first step on, a resume is not undone."""
+        if self.has_backup and trainer.is_global_zero:
+            remove_backup(self.run)
+            self.has_backup = False
         self.write_if_due(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
@@ -122,8 +127,9 @@ class RunRecorder(Callback):
                 logger.log_best({name: self.best[name] for name in names}, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """The metrics so far."""
-        return {"last_metrics": self.last, "best_metrics": self.best} | self.objective.state_dict()
+        """The metrics so far, and the config that the run was trained with, whatever is written into config.yaml later."""
+        metrics = {"last_metrics": self.last, "best_metrics": self.best}
+        return metrics | {"config": self.config} | self.objective.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the metrics so far; those of the best weights on disk, if they were saved later than this state."""

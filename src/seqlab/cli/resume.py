@@ -1,28 +1,24 @@
 """Resuming a run: in its own folder, with its own config and new values of some keys."""
 
 import datetime
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import OmegaConf
-from torch.optim.lr_scheduler import LambdaLR
 
-from seqlab.build import build_schedule
 from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolations
 from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
-from seqlab.config.nodes import find_differences, flatten
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import get_class
 from seqlab.config.validate import validate_config
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256, expand_path
+from seqlab.launch.changes import find_changes
 from seqlab.runs import checkpoints
+from seqlab.runs.backup import restore_backup, save_backup
 from seqlab.runs.folder import find_run, read_config, write_config
 from seqlab.runs.process import ensure_not_running
 from seqlab.runs.run_info import read_run_info, update_run_info
@@ -31,14 +27,9 @@ from seqlab.weights.restore import check_resumable, needs_base, resolve_base
 
 Config = dict[str, Any]
 
-# What the folder, the order of samples or the meaning of the weights depends on; of the model only dropout may change.
-IMMUTABLE_KEYS = re.compile(
-    r"(name|seed|init_from|objective\..*|optimizer\.decay|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
-)
-
 
 def prepare_resume(args: list[str]) -> Path:
-    """Update the config of a run with the overrides, print what is new in it, and return the run's folder.
+    """Update the config of a run with the overrides, and return the run's folder.
 
     Raises UserError for a run that cannot be resumed like that; nothing of it is changed then.
     """
@@ -51,7 +42,6 @@ def prepare_resume(args: list[str]) -> Path:
             f"{name} is a sweep: continue it with sweep.resume={name}, or one of its runs with resume=<its folder>."
         )
     run = find_run(name, get_runs_folder(args))
-    config, info = read_config(run), read_run_info(run)
     overrides = [arg for arg in args if not arg.startswith(("resume=", "paths.runs="))]
     if is_multirun(overrides):
         raise UserError("resume= continues one run, without -m: resume the runs of a sweep one by one.")
@@ -59,36 +49,30 @@ def prepare_resume(args: list[str]) -> Path:
         if arg.startswith("-"):
             raise UserError(f"{arg} has no effect here: resume= continues with the run's own config; leave it out.")
     ensure_not_running(run)
+    restore_backup(run)  # of a resume that was killed before its first step
+    config, info = read_config(run), read_run_info(run)
     updated = update_config(config, overrides, info["choices"])
-    changes = list(find_differences(flatten(config), flatten(updated)))
-    for key, before, now in changes:
-        if IMMUTABLE_KEYS.fullmatch(key) and not (key == "init_from" and needs_base(config)):
-            raise UserError(
-                f"{key}={now} cannot be changed in a run that was started with {before}: its folder, its weights or the "
-                f"samples it has seen depend on it. Start a new run with init_from={run}."
-            )
+    checkpoint = run / "checkpoints" / checkpoints.PREVIOUS if use_previous else checkpoints.latest_checkpoint(run)
+    find_changes(run, updated, checkpoint)
     validate_config(updated, info["choices"])
-    check_schedule_can_change(updated, changes)
     safe = get_class(updated, "task").safe_precisions
     resolve_device(updated["trainer"], safe, width=model_width(updated["model"]))
     check_run_data(run, updated["data"], info["data"] or {}, overrides)
     if needs_base(updated):
         resolve_base(updated["init_from"], run)
-    check_checkpoint(run, updated, info, use_previous)
+    check_checkpoint(run, updated, info, checkpoint)
     warn_if_edited(run, info)
     if use_previous:
         checkpoints.restore_previous(run)
-    for key, before, now in changes:
-        print_wrapped(f"new value   {key}: {before} -> {now}")
+    save_backup(run)
     write_config(run, updated)
     resumed = [*(info["resumed"] or []), overrides]
     update_run_info(run, overrides=[*info["overrides"], *overrides], resumed=resumed)
     return run
 
 
-def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], use_previous: bool) -> None:
+def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], last: Path | None) -> None:
     """Refuse a state that is damaged, incomplete, of another model, or with nothing left to do. Raises UserError."""
-    last = run / "checkpoints" / checkpoints.PREVIOUS if use_previous else checkpoints.latest_checkpoint(run)
     if not last:
         if info["status"] == "done":
             raise UserError(f"{run} has kept no last.ckpt to continue from: start a new run with init_from={run}.")
@@ -122,23 +106,6 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
     used = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0)
     if used >= datetime.timedelta(**limit).total_seconds():
         raise UserError(f"{run} has trained for {used:.0f} s, and trainer.max_time={max_time} is up: give it more.")
-
-
-def check_schedule_can_change(config: Config, changes: list[tuple[str, Any, Any]]) -> None:
-    """Refuse a new learning rate for a schedule that keeps its own in the checkpoint, as torch's do. Raises UserError.
-
-    A LambdaLR keeps none, so that a resumed run has the new one from its next step on.
-    """
-    changed = [(key, before) for key, before, _ in changes if re.fullmatch(r"optimizer\.lr|schedule\..*", key)]
-    if not changed:
-        return
-    with warnings.catch_warnings(action="ignore"):
-        schedule = build_schedule(config["schedule"])(torch.optim.SGD([torch.zeros(1)], lr=1.0), total_steps=100)
-    if not isinstance(schedule, LambdaLR):
-        raise UserError(
-            f"{changed[0][0]} was {changed[0][1]}, and cannot be changed while {type(schedule).__name__} is the schedule, which "
-            "continues from what it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
-        )
 
 
 def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: list[str]) -> None:

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from seqlab.errors import UserError, did_you_mean
 
 NODE_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")  # Hydra's
-SCHEDULE_KEYS = ("interval", "monitor")  # of a schedule's node: when it moves
+SCHEDULE_KEYS = ("interval", "monitor")  # of a schedule's node: when it steps
 TYPE_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",

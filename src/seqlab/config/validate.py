@@ -130,7 +130,7 @@ def check_schedule(node: Config, target: Any) -> None:
     if not follows and monitor:
         raise UserError(f"schedule.monitor={monitor} has no effect: {name} follows no metric; leave it out.")
     if interval and (follows or "total_steps" in parameters(target)):
-        reason = "moves when its metric was measured" if follows else "counts steps"
+        reason = "steps when its metric was measured" if follows else "counts steps"
         raise UserError(f"schedule.interval={interval} has no effect: {name} {reason}; leave it out.")
 
 

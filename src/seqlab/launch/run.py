@@ -12,6 +12,8 @@ from seqlab.errors import Interrupted, UserError, format_error, run_cli
 from seqlab.files import lock_folder
 from seqlab.launch.imports import gc_paused, limit_spinning
 from seqlab.runs import ranks
+from seqlab.runs.backup import remove_backup, restore_backup
+from seqlab.runs.checkpoints import latest_checkpoint
 from seqlab.runs.environment import collect_environment
 from seqlab.runs.folder import find_run, is_in_sweep, mark_ended, read_config
 from seqlab.runs.process import ensure_not_running, is_running
@@ -66,13 +68,15 @@ def check_multi_node(config: dict[str, Any]) -> None:
 def run_folder(run: Path) -> dict[str, float]:
     """Run a folder to its end, keeping run.json up to date; return the last metrics.
 
-    A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep.
+    A refusal or Ctrl-C before the first step removes a new folder again, except in a sweep; a resume that fails before
+    its first step leaves the run as it was.
     """
     with gc_paused():
         from seqlab.callbacks.interrupt import EarlyInterrupt
         from seqlab.config.targets import add_cwd_to_path, check_targets
         from seqlab.config.validate import validate_config
         from seqlab.device import enough_threads, num_local_processes, setup_process
+        from seqlab.launch.changes import find_changes
         from seqlab.training.train import train
 
     add_cwd_to_path()
@@ -81,19 +85,22 @@ def run_folder(run: Path) -> dict[str, float]:
         check_targets(config)
         validate_config(config, read_run_info(run)["choices"] or {})  # config.yaml may have been edited
         check_multi_node(config)
+        is_fresh = read_run_info(run)["status"] == "pending"
+        changes = [] if is_fresh else find_changes(run, config, latest_checkpoint(run))
     except UserError as error:
-        if is_in_sweep(run):  # which would show the error of the time before
+        is_restored = not ranks.get_rank() and restore_backup(run)
+        if not is_restored and is_in_sweep(run):  # which would show the error of the time before
             mark_ended(run, "failed", f"UserError: {error}", remove_if_empty=False)
         raise
     configure_logging()
     processes = num_local_processes(config["trainer"])
     setup_process(config["threads"], processes, enough_threads(config))
     EarlyInterrupt.install()
-    is_fresh = read_run_info(run)["status"] == "pending"
     if ranks.get_rank():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the life of the process: there is one log
     else:
         claim_run(run, processes)
+        print_changes(changes, read_run_info(run)["data"] or {})
     try:
         metrics = train(config, run)
     except BaseException as error:
@@ -102,7 +109,15 @@ def run_folder(run: Path) -> dict[str, float]:
             raise
         raise reported from error
     update_run_info(run, status="done", ended=timestamp())
+    remove_backup(run)
     return metrics
+
+
+def print_changes(changes: list[tuple[str, Any, Any]], files: dict[str, str]) -> None:
+    """Say what a resumed run trains with from now on. The place of the data, if that is where they were read, is not new."""
+    for key, before, now in changes:
+        if not (key == "data.path" and now in files):
+            print_wrapped(f"new value   {key}: {before} -> {now}")
 
 
 def claim_run(run: Path, processes: int) -> None:
@@ -132,6 +147,8 @@ def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseExcep
         if first := ranks.first_error(run, wait_seconds=2):
             error, message = UserError(first), first
     ranks.clear_errors(run)
+    if restore_backup(run):
+        return error
     is_refusal = is_fresh and (is_stop or isinstance(error, UserError))
     mark_ended(run, "interrupted" if is_stop else "failed", message, remove_if_empty=is_refusal)
     return error

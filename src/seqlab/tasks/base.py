@@ -141,6 +141,8 @@ class Task(LightningModule):
         is_last_epoch = self.trainer.current_epoch + 1 == self.trainer.max_epochs
         if self.global_step == self.trainer.max_steps or (is_last_batch and is_last_epoch):
             self.trainer.should_stop = True
+        if self.trainer.should_stop and self.trainer.check_val_every_n_epoch:
+            self.trainer.check_val_every_n_epoch = 1  # this epoch too
         if self.trainer.should_stop or is_last_batch:
             self.log_epoch_loss()
 
@@ -174,7 +176,7 @@ class Task(LightningModule):
         if getattr(self.make_schedule, "interval", "step") == "epoch":  # at its last step, and so before a checkpoint
             frequency = int(self.trainer.num_training_batches)
         if self.monitor:
-            frequency = NEVER  # it moves when the metric is measured
+            frequency = NEVER  # it steps when the metric is measured
         moves = {"interval": "step", "frequency": frequency, "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **moves}}
 

@@ -53,7 +53,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     sizes, files = count_parameters(model), compute_checksums(data.files)
     command = update_run_info(run, data_properties=properties, parameters=sizes, data=files)["command"]
     objective = Objective(**config["objective"])
-    recorder = RunRecorder(run, objective)
+    recorder = RunRecorder(run, objective, config)
     injected = {
         "tokenizer": tokenizer,
         "adapter": adapter,
