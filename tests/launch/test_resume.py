@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import in_group
 from seqlab.callbacks.checkpoint import Checkpoint
 from seqlab.callbacks.interrupt import Interrupt
 from seqlab.callbacks.metrics import TrainingMetrics
@@ -448,18 +450,28 @@ class Crafted:
         return os.system, (f"touch {self.proof}",)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_run_resumes(number: int, story: Path, seqlab, tmp_path: Path) -> None:
-    words = [*TASKS["pretraining"].split(), "trainer.max_epochs=100000"]
+@pytest.mark.parametrize(
+    ("number", "more", "kill"),
+    [
+        (signal.SIGINT, [], os.kill),
+        (signal.SIGTERM, [], os.kill),
+        (signal.SIGINT, ["data.num_workers=2"], os.killpg),  # as a terminal does, the workers included
+    ],
+)
+def test_a_signal_saves_and_the_run_resumes(
+    number: int, more: list[str], kill: Callable[[int, int], None], story: Path, seqlab, tmp_path: Path
+) -> None:
+    words = [*TASKS["pretraining"].split(), "trainer.max_epochs=100000", *more]
     command = [sys.executable, "-m", "seqlab", "train", *words]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = in_group(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/*/checkpoints/best.ckpt")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    kill(process.pid, number)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert (out + err).count("Stopping after this step") == 1
     assert "continue with seqlab train resume=" in err
     assert "Traceback" not in err
     run = only_run(tmp_path)

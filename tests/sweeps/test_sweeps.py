@@ -16,6 +16,7 @@ import pytest
 from conftest import in_group
 from seqlab.files import lock_folder
 from seqlab.sweeps import manifest
+from seqlab.sweeps.process import OUTPUT_FILE, JobProcess, start_fork_server
 
 TROUBLE = ["+callbacks.trouble={_target_:trouble.Trouble,_partial_:true,folder:trouble}", "allow=[trouble]"]
 TINY = ["model=rnn,gru", "seed=1,2,3", "trainer.max_epochs=5", "device=cpu"]
@@ -256,6 +257,18 @@ def test_ctrl_c_while_a_job_is_being_started(tmp_path: Path) -> None:
     out, _ = sweep.communicate(timeout=120)
     assert sweep.returncode == 130, out
     assert "done" not in statuses(only_sweep(tmp_path))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.002, 0.01, 0.05])
+def test_a_signal_while_a_job_is_forked_is_not_lost(seconds: float, seqlab, tmp_path: Path) -> None:
+    assert seqlab("train", "trainer.max_epochs=100000", "device=cpu", "start=false").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    job = JobProcess(start_fork_server(), run, threads=None, gpu=None)
+    time.sleep(seconds)
+    job.signal(signal.SIGINT)
+    wait_for(job.has_ended)
+    assert job.process.exitcode == 130
+    assert "Traceback" not in (run / OUTPUT_FILE).read_text()
 
 
 def test_two_sweeps_on_one_folder(seqlab, tmp_path: Path) -> None:
