@@ -90,7 +90,7 @@ def test_eighty_columns_break_no_word(seqlab, story: Path, tmp_path: Path) -> No
     assert max(map(len, lines)) <= 80
     (sweep,) = tmp_path.glob("runs/*/*")
     time = sweep.name[:8]
-    assert [line.split()[0] for line in lines[1:3]] == [f"{time}/000", f"{time}/001"]
+    assert {line.split()[0] for line in lines[1:3]} == {f"{time}/000", f"{time}/001"}
     assert all("val/loss " in line for line in lines[1:3])
     for name in (f"{time}/001", "best", str(sweep)):
         assert seqlab("evaluate", f"run={name}", "split=val").status == 0  # what is shown can be typed

@@ -89,6 +89,8 @@ WRONG = {
     "train optimizer.lr = 3": ["without spaces around ="],
     "train device=gpu": ["device=gpu", "cuda or auto"],
     "train paths.runs=/proc/runs": ["/proc/runs cannot be made"],
+    "train seed=1e2": ["seed=100.0 must be a whole number: write 100"],
+    "train data.val_fraction=0 schedule=plateau": ["schedule.monitor=val/loss is never measured without validation"],
     "train start=maybe": ["start=maybe", "start=false"],
     "reproduce run=nowhere": ["nowhere does not exist"],
     "reproduce": ["run is missing"],

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
+from annotated_types import Le
 
 from seqlab.config.signatures import check_arguments, check_value, format_type, matches_type
 from seqlab.errors import UserError
@@ -43,6 +44,8 @@ def test_what_is_built_from_a_target_is_not_judged() -> None:
     ("value", "hint", "sentence"),
     [
         (0, PositiveInt, "x=0 does not fit: it must be a whole number of at least 1."),
+        (1e3, Literal[-1] | PositiveInt, "x=1000.0 must be a whole number: write 1000."),
+        (1e3, Annotated[int, Le(9)], "x=1000.0 does not fit: it must be a whole number at most 9."),
         (1, Fraction, "x=1 does not fit: it must be a number of at least 0 and below 1."),
         (0, Probability, "x=0 does not fit: it must be a number above 0 and at most 1."),
         (None, NonNegativeInt, "x=null does not fit: it must be a whole number of at least 0."),

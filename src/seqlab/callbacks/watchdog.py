@@ -75,7 +75,7 @@ class RankWatchdog(Callback):
             info = read_run_info(self.run)
             if info["status"] == "running" and info["process"] == rank0:
                 if dead[1] == STOPPED:  # and this rank waits for it where it cannot react to Ctrl-C
-                    mark_ended(self.run, "interrupted", "KeyboardInterrupt: Stopped.", remove_if_empty=True)
+                    mark_ended(self.run, "interrupted", "Stopped.", remove_if_empty=True)
                     os._exit(130)
                 update_run_info(self.run, any_rank=True, status="failed", ended=timestamp(), error=error)
                 print(f"seqlab: {error}", file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from seqlab.cli.hydra_errors import parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
 from seqlab.config.source import warn_if_edited
-from seqlab.config.targets import get_class
+from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import validate_config
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
@@ -53,6 +53,7 @@ def prepare_resume(args: list[str]) -> Path:
     config, info = read_config(run), read_run_info(run)
     updated = update_config(config, overrides, info["choices"])
     checkpoint = run / "checkpoints" / checkpoints.PREVIOUS if use_previous else checkpoints.latest_checkpoint(run)
+    check_targets(updated)
     find_changes(run, updated, checkpoint)
     validate_config(updated, info["choices"])
     safe = get_class(updated, "task").safe_precisions

@@ -83,6 +83,8 @@ def check_value(path: str, value: Any, hint: Any) -> None:
     """Raises UserError for a value that does not fit its type or lies outside its range."""
     if not matches_type(value, hint):
         shown = "null" if value is None else value
+        if isinstance(value, float) and value.is_integer() and matches_type(int(value), hint):
+            raise UserError(f"{path}={shown} must be a whole number: write {int(value)}.")
         raise UserError(f"{path}={shown} does not fit: it must be {format_type(hint)}.")
 
 

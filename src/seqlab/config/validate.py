@@ -148,6 +148,16 @@ def check_monitors(config: Config) -> None:
         monitor = node.get("monitor") if node else None
         if monitor and monitor not in known:
             raise UserError(f"{path}.monitor={monitor} is not measured.{did_you_mean(str(monitor), known)}")
+        if str(monitor).startswith("val/") and not has_validation(config):
+            raise UserError(
+                f"{path}.monitor={monitor} is never measured without validation: set data.val_fraction and "
+                "trainer.limit_val_batches above 0."
+            )
+
+
+def has_validation(config: Config) -> bool:
+    """True if there is a validation split, and it is not switched off."""
+    return config["data"].get("val_fraction", 1) > 0 and config["trainer"].get("limit_val_batches", 1.0) != 0
 
 
 def check_objective(config: Config) -> None:

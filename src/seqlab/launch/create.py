@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.config.targets import check_targets, get_class
-from seqlab.config.validate import check_required_groups, validate_config
+from seqlab.config.validate import check_required_groups, has_validation, validate_config
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_atomically, write_json
@@ -115,17 +115,8 @@ def resolve_auto(config: dict[str, Any], remote: bool = False) -> str | None:
             f"objective.metric={config['objective']['metric']} is never measured without validation: set data.val_fraction and "
             "trainer.limit_val_batches above 0, or use objective.metric=train/loss."
         )
-    monitors = [(node or {}).get("monitor") for node in (config["schedule"], *config["callbacks"].values())]
-    for monitor in monitors:
-        if str(monitor).startswith("val/") and not has_validation(config):
-            raise UserError(f"monitor={monitor} is never measured without validation: set data.val_fraction above 0.")
     width, safe = model_width(config["model"]), get_class(config, "task").safe_precisions
     return resolve_device(config["trainer"], safe, remote, width)
-
-
-def has_validation(config: dict[str, Any]) -> bool:
-    """True if there is a validation split, and it is not switched off."""
-    return config["data"].get("val_fraction", 1) > 0 and config["trainer"].get("limit_val_batches", 1.0) != 0
 
 
 def write_run_folder(job: ComposedRun, folder: Path, source: WeightsSource | None) -> None:

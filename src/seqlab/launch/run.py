@@ -140,7 +140,7 @@ def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseExcep
     if isinstance(error, MisconfigurationException):  # Lightning's own sentence, such as of limit_val_batches=0.001
         error = UserError(error)
     is_stop = isinstance(error, Interrupted | KeyboardInterrupt | BdbQuit)  # the last one quits a debugger
-    message = f"{type(error).__name__}: {format_error(error)}"
+    message = format_error(error) if is_stop else f"{type(error).__name__}: {format_error(error)}"
     if ranks.get_rank():
         return record_rank_failure(run, error, message, is_stop)
     if not isinstance(error, UserError) and not is_stop and needs_subprocesses(read_config(run)):
