@@ -9,11 +9,12 @@ import pytest
 
 from seqlab.errors import UserError
 from seqlab.report.files import write_report
-from seqlab.report.rows import read_report, varying_keys
+from seqlab.report.rows import read_report
 from seqlab.report.tables import build_table
 from seqlab.runs import metrics_log
 from seqlab.runs.folder import write_config
 from seqlab.runs.run_info import new_run_info
+from seqlab.runs.settings import varying_keys
 
 
 def run(sweep: Path, number: int, overrides: list[str], losses: list[float], status: str = "done", **more) -> None:
@@ -54,6 +55,27 @@ def test_it_ranks_by_the_best_value_and_folds_seeds(sweep: Path) -> None:
     assert cells[0] == ["1", "0.2", "2", f"1 ± {spread:.2g}", "2", f"2 ± {spread:.2g}", "10 ± 0"]
     assert [line[1] for line in cells] == ["0.2", "0.1"]  # not by the last value, nor is a failed run ranked
     assert cells[1][3].startswith("1.5 ± ")
+
+
+MORE = ["trainer.max_steps=9"]
+
+
+@pytest.mark.parametrize("resumed", [[1], [0, 1], [1, 2, 3]])
+def test_a_resumed_run_is_compared_with_runs_of_its_length(sweep: Path, resumed: list[int]) -> None:
+    for number in range(4):  # of a sweep that said nothing about lengths
+        file, info = sweep / f"{number:03d}" / "config.yaml", sweep / f"{number:03d}" / "run.json"
+        steps = 9 if number in resumed else 3
+        file.write_text(file.read_text() + f"trainer: {{max_steps: {steps}}}\n")
+        record = json.loads(info.read_text())
+        if number in resumed:
+            record |= {"overrides": [*record["overrides"], *MORE], "resumed": [MORE]}
+        info.write_text(json.dumps(record))
+    titles, cells = build_table(read_report(sweep))
+    assert titles[1:3] == ["lr", "max_steps"]
+    longer = {(lr, n in resumed) for n, lr in enumerate((0.1, 0.1, 0.2, 0.2))}
+    assert sorted((line[1], line[2]) for line in cells) == sorted(
+        (str(lr), "9" if is_longer else "3") for lr, is_longer in longer
+    )
 
 
 def test_its_files(sweep: Path) -> None:

@@ -114,6 +114,27 @@ def test_a_sweep_means_its_best_run(mode: str, best: str, tmp_path: Path) -> Non
     assert folder.find_run(str(sweep), tmp_path) == sweep / best
 
 
+def test_the_winner_has_the_best_mean_over_its_seeds(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    for name, model, seed, value in (
+        ("a", "rnn", 1, 0.1),
+        ("b", "rnn", 2, 0.9),
+        ("c", "gru", 1, 0.3),
+        ("d", "gru", 2, 0.2),
+    ):
+        metrics = {"last": {}, "best": {"val/loss": value}}
+        overrides = [f"model={model}", f"seed={seed}"]
+        new_run(
+            sweep / name,
+            status="done",
+            metrics=metrics,
+            overrides=overrides,
+            objective={"metric": "val/loss", "mode": "min"},
+        )
+    (sweep / "sweep.json").write_text("{}")
+    assert folder.find_run(str(sweep), tmp_path) == sweep / "d"
+
+
 def test_a_sweep_that_has_measured_nothing_means_no_run(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text("{}")
     with pytest.raises(UserError, match=r"No run of .* has measured its objective yet"):

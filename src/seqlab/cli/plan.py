@@ -7,8 +7,8 @@ from seqlab.cli.tables import TABLE_WIDTH, format_bytes
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun
 from seqlab.launch.plan import Plan, Planner
-from seqlab.report.rows import overrides_to_dict, varying_keys
 from seqlab.report.tables import shorten_keys
+from seqlab.runs.settings import overrides_to_dict, varying_keys
 from seqlab.streams import print_wrapped
 from seqlab.sweeps.create import check_job
 

@@ -8,9 +8,9 @@ from rich.table import Table
 from seqlab.cli.compose import compose_one
 from seqlab.cli.tables import TABLE_WIDTH
 from seqlab.report.files import write_report
-from seqlab.report.rows import Report
+from seqlab.report.rows import MIXED_OBJECTIVES, Report
 from seqlab.report.tables import build_table, unfinished
-from seqlab.runs.folder import relative_to_cwd
+from seqlab.runs.folder import find_best_job, relative_to_cwd
 from seqlab.sweeps.manifest import find_sweep, read_sweep
 
 
@@ -35,9 +35,13 @@ def print_report(report: Report) -> None:
     if cells:
         console.print()
         console.print(table)
+        if report.seeds:
+            console.print(
+                f"ranked      by the mean of {report.metric} at its best; ± is the standard deviation over n seeds"
+            )
     for row in unfinished(report):
         console.print(f"{row.status:<11} {row.name}: {row.error or ''}")
-    if winner := report.winner():
-        console.print(f"best        {relative_to_cwd(report.folder / winner.name)}")
+    if cells and report.metric != MIXED_OBJECTIVES:
+        console.print(f"best        {relative_to_cwd(find_best_job(report.folder))}")
     console.print(f"report      {relative_to_cwd(report.folder / 'results.md')}")
     console.print(f"look        tensorboard --logdir {relative_to_cwd(report.folder)}")

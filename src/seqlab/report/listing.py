@@ -7,16 +7,9 @@ from typing import Any
 
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError, did_you_mean
-from seqlab.runs.folder import list_run_files, read_config
+from seqlab.runs.folder import list_run_files
 from seqlab.runs.run_info import read_run_info
-
-
-def read_flat_config(run: Path) -> dict[str, Any]:
-    """config.yaml with dotted keys; empty if it cannot be read, since a list of runs goes on without it."""
-    try:
-        return flatten(read_config(run))
-    except (UserError, FileNotFoundError):
-        return {}
+from seqlab.runs.settings import read_config_if_there
 
 
 @dataclass
@@ -29,7 +22,7 @@ class ListedRun:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its config, flat; only read if a key of it is asked for."""
-        return read_flat_config(self.folder)
+        return flatten(read_config_if_there(self.folder))
 
     def lookup(self, key: str) -> Any:
         """A choice, a metric (the best, else the last), a key of run.json, or a key of the config; else None."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
-from seqlab.report.listing import read_flat_config
 from seqlab.runs.metrics_log import read_metrics
 from seqlab.runs.process import describe_status
 from seqlab.runs.run_info import read_run_info
+from seqlab.runs.settings import is_seed, overrides_to_dict, read_config_if_there, read_settings, varying_keys
 
 MIXED_OBJECTIVES = "objective"  # its title if the runs have several
 TEST_METRICS = ("test/mse", "test/loss")  # the first one that there is becomes a column
@@ -60,11 +61,6 @@ class Report:
             groups.values(), key=lambda group: (group[1][0].metric, statistics.fmean(map(self.rank_key, group[1])))
         )
 
-    def winner(self) -> Row | None:
-        """The finished run with the best objective, unless the runs have several objectives."""
-        done = [row for row in self.rows if row.status == "done" and row.best is not None]
-        return min(done, key=self.rank_key) if done and self.metric != MIXED_OBJECTIVES else None
-
     def rank_key(self, row: Row) -> float:
         """A run's objective, so that the best is the smallest; runs without one come last."""
         return math.inf if row.best is None else row.best if self.mode == "min" else -row.best
@@ -76,8 +72,8 @@ def read_report(folder: Path) -> Report:
     if not infos:
         raise UserError(f"There is no run in {folder}: give the folder of a sweep, or last.")
     infos = drop_repeated(infos)
-    keys = varying_keys([overrides_to_dict(info["overrides"]) for info in infos.values()])
-    seeds = [key for key in keys if key.rsplit(".", 1)[-1] == "seed"]
+    keys = varying_keys(list(read_settings(infos).values()))
+    seeds = [key for key in keys if is_seed(key)]
     objectives = [info["objective"] for info in infos.values() if info["objective"]]
     objective = objectives[0] if objectives else {"metric": "val/loss", "mode": "min"}
     if any(other != objective for other in objectives):
@@ -97,31 +93,9 @@ def drop_repeated(infos: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any
     return {run: info for run, info in infos.items() if run in latest.values()}
 
 
-def overrides_to_dict(overrides: list[str] | None) -> dict[str, str]:
-    """Key -> value of overrides."""
-    return dict(override.lstrip("+").split("=", 1) for override in overrides or [] if "=" in override)
-
-
-def varying_keys(jobs: list[dict[str, Any]]) -> list[str]:
-    """The keys whose values differ among the jobs, without those that are redundant for telling the jobs apart."""
-    union = dict.fromkeys(key for job in jobs for key in job)
-    keys = [key for key in union if len({str(job.get(key)) for job in jobs}) > 1]
-    for key in list(keys):
-        rest = [other for other in keys if other != key]
-        has_one_value = len({str(job[key]) for job in jobs if key in job}) < 2
-        if has_one_value and count_distinct(jobs, rest) == count_distinct(jobs, keys):
-            keys = rest
-    return keys
-
-
-def count_distinct(jobs: list[dict[str, Any]], keys: list[str]) -> int:
-    """How many jobs differ in these keys."""
-    return len({tuple(str(job.get(key)) for key in keys) for job in jobs})
-
-
 def read_row(run: Path, info: dict[str, Any], keys: list[str]) -> Row:
     """A run's row."""
-    config = read_flat_config(run)
+    config = flatten(read_config_if_there(run))
     typed = overrides_to_dict(info["overrides"])
     values = config | typed | {key: value for key, value in config.items() if key in keys} | (info["choices"] or {})
     metric = info["objective"]["metric"] if info["objective"] else ""

@@ -5,11 +5,13 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.files import dump_yaml, expand_path, read_json, read_yaml, write_atomically
 from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
+from seqlab.runs.settings import is_seed, read_settings
 
 
 def make_unique(parent: Path, name: str) -> Path:
@@ -95,18 +97,35 @@ def find_last_sweep(runs: Path) -> Path:
 
 
 def find_best_job(sweep: Path) -> Path:
-    """The finished run of a sweep with the best objective, or while none is done any. Raises UserError if there is none."""
-    values: dict[Path, tuple[bool, float]] = {}
+    """The winner of a sweep: of the finished runs (while none is done, of any) those whose setting has the best mean
+    objective over its seeds, and of them the best. Raises UserError if there is none.
+    """
+    infos: dict[Path, dict[str, Any]] = {}
     for file in sweep.glob("*/run.json"):
         with suppress(UserError):
-            info = read_run_info(file.parent)
-            objective = info["objective"] or {}  # a job that could not be composed has none
-            value = info["metrics"]["best"].get(objective.get("metric"))
-            if value is not None:
-                values[file.parent] = (info["status"] != "done", value if objective["mode"] == "min" else -value)
-    if not values:
+            infos[file.parent] = read_run_info(file.parent)
+    measured = {run: value for run, info in infos.items() if (value := best_objective(info)) is not None}
+    done = {run: value for run, value in measured.items() if infos[run]["status"] == "done"} or measured
+    if not done:
         raise UserError(f"No run of {sweep} has measured its objective yet: name one of its run folders.")
-    return min(values, key=lambda folder: values[folder]).resolve()
+    means = mean_over_seeds({run: infos[run] for run in done}, done)
+    return min(done, key=lambda run: (means[run], done[run])).resolve()
+
+
+def best_objective(info: dict[str, Any]) -> float | None:
+    """The best value of a run's objective, so that less is better; None if it was not measured."""
+    objective = info["objective"] or {}  # a job that could not be composed has none
+    value = info["metrics"]["best"].get(objective.get("metric"))
+    return value if value is None or objective["mode"] == "min" else -value
+
+
+def mean_over_seeds(infos: dict[Path, dict[str, Any]], values: dict[Path, float]) -> dict[Path, float]:
+    """Of each run the mean over all runs with the same setting."""
+    settings = {
+        run: {key: value for key, value in known.items() if not is_seed(key)}
+        for run, known in read_settings(infos).items()
+    }
+    return {run: fmean(values[other] for other in settings if settings[other] == settings[run]) for run in settings}
 
 
 def list_run_files(runs: Path) -> list[Path]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.files import expand_path, read_json, write_json
-from seqlab.report.rows import overrides_to_dict, varying_keys
 from seqlab.runs.folder import find_last_sweep, slugify
+from seqlab.runs.settings import overrides_to_dict, varying_keys
 
 FILE_NAME = "sweep.json"
 
