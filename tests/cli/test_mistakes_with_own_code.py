@@ -190,10 +190,19 @@ def test_what_a_resume_refuses(words: list[str], message: str, seqlab) -> None:
     assert "Traceback" not in answer.err
 
 
+def test_code_that_was_allowed_and_is_not_used_is_not_called_edited(seqlab, write, monkeypatch) -> None:
+    assert seqlab("train", *TEXT, "model=gpt_mini", "allow=[wronglab]").status == 0
+    monkeypatch.setenv("SEQLAB_ALLOW", "")
+    answer = seqlab("evaluate", "run=last", "split=val")
+    assert answer.status == 0, answer.err
+    assert "edited" not in answer.err
+
+
 def test_edited_code_is_said(seqlab, write, tmp_path: Path) -> None:
     write("width: 8")
     assert seqlab("train", *OWN).status == 0
     (run,) = tmp_path.glob("runs/*/*")
+    assert "edited" not in seqlab("evaluate", f"run={run}", "split=val", "allow=[wronglab]").err
     (tmp_path / "wronglab.py").write_text(CODE + "# edited\n")
     answer = seqlab("evaluate", f"run={run}", "split=val", "allow=[wronglab]")
     assert answer.status == 0

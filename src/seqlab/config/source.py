@@ -1,7 +1,7 @@
 """The code that a run imports, by its checksums: has it been edited since?"""
 
 import importlib.util
-import warnings
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from seqlab.config.targets import user_packages
 from seqlab.errors import UserError
 from seqlab.files import compute_sha256
+from seqlab.streams import print_wrapped
 
 
 def source_files(packages: Iterable[str]) -> list[Path]:
@@ -46,10 +47,12 @@ def check_unchanged(recorded: dict[str, str]) -> None:
 
 
 def warn_if_edited(run: Path, info: dict[str, Any]) -> None:
-    """Warn if the user's own code is not what a run was trained with."""
-    recorded = info["code"] or {}
-    if files := [file for file in changed_files(recorded, user_code_checksums()) if file in recorded]:
-        warnings.warn(f"{files[0]} was edited since {run} was trained with it.", stacklevel=2)
+    """Say that the user's own code, if it is allowed now, is not what a run was trained with."""
+    recorded = (info["code"] or {}) if user_packages() else {}
+    now = {file: compute_sha256(Path(file)) for file in recorded if Path(file).is_file()}
+    if files := changed_files(recorded, now):
+        more = f" and {len(files) - 1} more were" if len(files) > 1 else " was"
+        print_wrapped(f"Warning: {files[0]}{more} edited since {run} was trained with it.", sys.stderr)
 
 
 def changed_files(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
