@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seqlab.streams import BrokenPipeSafeStream, ignore_broken_pipe
+from seqlab.streams import BrokenPipeSafeStream, ignore_broken_pipe, replace_control_characters
 
 
 class Full(io.StringIO):
@@ -26,6 +26,13 @@ def test_a_stream_without_a_reader_falls_silent() -> None:
     assert stream.write("abc") == 3
     stream.flush()
     assert not stream.isatty()
+
+
+def test_a_terminal_obeys_nothing_that_a_model_writes() -> None:
+    written = "a\tb\r\nc\x1b[2J\x00\x9b\rd\N{FAMILY}\N{ZERO WIDTH JOINER}é\n"
+    assert (
+        replace_control_characters(written) == "a\tb\r\nc\ufffd[2J\ufffd\ufffd\ufffdd\N{FAMILY}\N{ZERO WIDTH JOINER}é\n"
+    )
 
 
 def test_streams_are_put_back(capsys: pytest.CaptureFixture) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from seqlab.streams import BrokenPipeSafeStream, print_wrapped
 
 PERMISSION_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+RESOURCE_ERRNOS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no EDQUOT
 
 
@@ -44,7 +45,7 @@ def run_cli(action: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (UserError, Interrupted, KeyboardInterrupt, OSError) as error:
-        known = not isinstance(error, OSError) or error.errno in DISK_FULL_ERRNOS + PERMISSION_ERRNOS
+        known = not isinstance(error, OSError) or error.errno in DISK_FULL_ERRNOS + PERMISSION_ERRNOS + RESOURCE_ERRNOS
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not known:
             traceback.print_exc()
         print_wrapped(f"seqlab: {format_error(error)}", BrokenPipeSafeStream(sys.stderr))
@@ -60,6 +61,11 @@ def format_error(error: BaseException) -> str:
             f"The disk is full, or a limit on file sizes is reached ({error.strerror}). What was written before is complete: "
             "free some space, or write elsewhere with paths.runs=<folder>, then continue with resume=<run folder>, or with "
             "sweep.resume=<its folder> for a sweep."
+        )
+    if isinstance(error, OSError) and error.errno in RESOURCE_ERRNOS:
+        return (
+            f"This machine has no more processes, memory or open files to give ({error.strerror}): end other work, and type "
+            "the command again."
         )
     if isinstance(error, OSError) and error.errno in PERMISSION_ERRNOS:
         return f"{error.filename} cannot be used ({error.strerror}): use another folder or file, such as paths.runs=<folder>."

@@ -79,6 +79,11 @@ def wrap_line(text: str) -> str:
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
+def replace_control_characters(text: str) -> str:
+    """Text for a terminal, which obeys what a young model writes, such as an escape sequence; lines and tabs stay."""
+    return re.sub(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
 def signal_safe_print(text: str) -> None:
     """Write to standard error from a signal handler, which must neither wait for a lock nor fail."""
     with suppress(OSError):

@@ -65,6 +65,10 @@ def test_a_run_stops_says_so_and_a_resume_may_be_more_patient(seqlab, story: Pat
     info = json.loads(file.read_text())
     assert info["steps"] < 40
     assert info["status"] == "done"
+    for words in ([], ["trainer.max_steps=50"]):
+        answer = seqlab("train", "resume=last", *words)
+        assert answer.status == 1
+        assert "it stopped early, after 3 measurements without a better objective" in answer.err
     answer = seqlab("train", "resume=last", "callbacks.early_stopping.patience=6")
     assert answer.status == 0, answer.err
     assert json.loads(file.read_text())["steps"] > info["steps"]

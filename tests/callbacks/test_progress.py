@@ -95,6 +95,15 @@ def test_eighty_columns_break_no_word(seqlab, story: Path, tmp_path: Path) -> No
     for name in (f"{time}/001", "best", str(sweep)):
         assert seqlab("evaluate", f"run={name}", "split=val").status == 0  # what is shown can be typed
 
+    assert seqlab("train", "model=rnn", "trainer.max_epochs=1", "device=cpu", "name=a-name-of-some-length").status == 0
+    shown = on_terminal("runs", "sort=train/loss", folder=tmp_path)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "without     seed, data" in shown
+    assert "a-name-of-some-length" in shown
+
+    shown = on_terminal("train", "resume=last", "trainer.max_epochs=3", folder=tmp_path)
+    assert "nan" not in shown
+
     shown = on_terminal("train", "resume=last", "trainer.max_epochs=3", "data.contxt=3", folder=tmp_path)
     assert shown.startswith("composing …\n")
     assert {"data.contxt", "config."} <= set(shown.split())

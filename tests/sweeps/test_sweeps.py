@@ -1,5 +1,6 @@
 """Real sweeps in real folders: what fails, what continues, what is refused."""
 
+import errno
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 
 from conftest import in_group
 from seqlab.files import lock_folder
-from seqlab.sweeps import manifest
+from seqlab.sweeps import local, manifest
 from seqlab.sweeps.process import OUTPUT_FILE, JobProcess, start_fork_server
 
 TROUBLE = ["+callbacks.trouble={_target_:trouble.Trouble,_partial_:true,folder:trouble}", "allow=[trouble]"]
@@ -80,6 +81,23 @@ def test_failed_jobs_are_recorded_stop_nothing_and_run_again(seqlab, trouble: Pa
     again = {number for number, record in records(sweep).items() if record["started"] != first[number]}
     assert again == {0, 1, 2}
     assert "3 jobs" in answer.out
+
+
+def test_a_job_for_which_there_is_no_process_costs_only_itself(seqlab, tmp_path: Path, monkeypatch) -> None:
+    start = local.JobProcess
+
+    def fail_once(context: object, run: Path, *rest: object) -> JobProcess:
+        if run.name.startswith("000"):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return start(context, run, *rest)
+
+    monkeypatch.setattr(local, "JobProcess", fail_once)
+    answer = seqlab("train", "-m", "model=rnn,gru", "trainer.max_epochs=1", "device=cpu")
+    assert answer.status == 1
+    assert states(only_sweep(tmp_path)) == ["failed", "done"]
+    assert "could not be started: [Errno 11] Resource temporarily unavailable" in answer.out
+    monkeypatch.undo()
+    assert seqlab("train", "sweep.resume=last").status == 0
 
 
 def test_a_job_that_takes_too_long_saves_and_fails_and_goes_on_from_there(

@@ -138,6 +138,8 @@ def test_a_base_that_has_moved_is_named(seqlab, tmp_path: Path) -> None:
         )
         assert seqlab(verb, "run=tuned", *rest, "init_from=moved").out == at_home[verb]
     assert "needs its base" in seqlab("train", "resume=tuned", "trainer.max_steps=2").err
+    assert "needs its base" in seqlab("reproduce", "run=tuned").err
+    assert "equal bit for bit" in seqlab("reproduce", "run=tuned", "init_from=moved").out
     answer = seqlab("train", "resume=tuned", "trainer.max_steps=2", "init_from=moved")
     assert answer.status == 0, answer.err
     assert "init_from:" in answer.out
@@ -148,6 +150,7 @@ def test_a_place_of_a_base_that_is_not_used_is_refused(seqlab, tmp_path: Path) -
     assert seqlab("train", *GPT, "trainer.max_steps=1", "name=whole").status == 0
     for verb, rest in USES.items():
         assert "init_from=there has no effect" in seqlab(verb, "run=whole", *rest, "init_from=there").err
+    assert "init_from=there has no effect" in seqlab("reproduce", "run=whole", "init_from=there").err
 
 
 def test_parameter_groups_keep_what_is_theirs(seqlab, tmp_path: Path) -> None:

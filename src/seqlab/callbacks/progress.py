@@ -59,7 +59,8 @@ class Progress(ProgressBar):
         """Move the bar, a few times a second; without a terminal, give a sign every half minute."""
         self.timer.stop()
         self.measure_speed(pl_module)
-        loss = f"loss {pl_module.counts.step_loss:.4g}"
+        loss = pl_module.counts.step_loss
+        loss = "" if math.isnan(loss) else f"loss {loss:.4g}"  # not measured yet, as after a resume
         self.update_bar(trainer.global_step, f"{loss}{self.val_loss}", self.format_speed(trainer))
         if not self.console.is_terminal and time.perf_counter() - self.line_at >= SECONDS_BETWEEN_SIGNS:
             self.print_line(trainer, loss)

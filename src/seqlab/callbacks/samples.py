@@ -10,6 +10,7 @@ from lightning.pytorch import Callback
 from seqlab.callbacks.reporting import log_media, warn_on_error
 from seqlab.generation.generate import generate_tokens, sample_token
 from seqlab.seeding import derive_seed
+from seqlab.streams import replace_control_characters
 from seqlab.types import NonNegativeFloat, PositiveInt
 
 
@@ -65,5 +66,6 @@ class SampleText(Callback):
         new = generate_tokens(pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token)
         text = self.tokenizer.decode(list(new))
         how = f"temperature {self.temperature:g}" if self.temperature else "greedy"
-        trainer.print(f"sample at {trainer.global_step}, {how}: …{prompt[-40:]}|{text}".replace("\n", " "))
+        line = f"sample at {trainer.global_step}, {how}: …{prompt[-40:]}|{text}".replace("\n", " ")
+        trainer.print(replace_control_characters(line))
         log_media(trainer, "text", "samples", f"*{how}*\n\n{prompt}**|**{text}")

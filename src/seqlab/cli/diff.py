@@ -1,5 +1,6 @@
 """The verb diff."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ def main(args: list[str]) -> int:
     if runs[0] == runs[1]:
         print_wrapped(f"a and b are the same run, {relative_to_cwd(runs[0])}: name two to compare them.")
         return 0
-    differences = list(find_differences(*map(describe_run, runs)))
+    described = [describe_run(run) for run in runs]
+    places = {part_of(name): number for number, name in enumerate(reversed(described[0] | described[1]))}
+    differences = sorted(find_differences(*described), key=lambda difference: -places[part_of(difference[0])])
     table = Table(box=None, pad_edge=False)
     for title in ("", *map(short_id, runs)):
         table.add_column(title, overflow="fold")
@@ -57,4 +60,15 @@ def describe_run(run: Path) -> dict[str, Any]:
     info = read_run_info(run)
     config = {key: value for key, value in read_config(run).items() if key not in ("paths", "resume")}
     parts = {"config": config} | {key: info[key] for key in RUN_INFO_KEYS} | info["metrics"]
-    return flatten({key: value for key, value in parts.items() if value is not None}, separator=" ")
+    flat = flatten({key: value for key, value in parts.items() if value is not None}, separator=" ")
+    return {name: shorten_checksum(value) for name, value in flat.items()}
+
+
+def part_of(name: str) -> str:
+    """The part of a run that a name belongs to: `config model`, `versions`."""
+    return " ".join(name.split(" ")[: 2 if name.startswith("config ") else 1])
+
+
+def shorten_checksum(value: Any) -> Any:
+    """The beginning of a sha256; any other value as it is."""
+    return f"{value[:12]}…" if re.fullmatch("[0-9a-f]{64}", str(value)) else value

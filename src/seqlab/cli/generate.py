@@ -8,6 +8,7 @@ from seqlab.errors import UserError
 from seqlab.report.listing import find_runs
 from seqlab.runs.folder import relative_to_cwd
 from seqlab.serving.engine import load_run
+from seqlab.streams import replace_control_characters
 
 LOAD_OPTIONS = ("checkpoint", "dtype", "init_from")
 STREAM_OPTIONS = ("input", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
@@ -29,7 +30,7 @@ def main(args: list[str]) -> int:
     if not run.prompt_style:
         sys.stdout.write(prompt)
     for piece in pieces:
-        sys.stdout.write(piece)
+        sys.stdout.write(replace_control_characters(piece) if sys.stdout.isatty() else piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from seqlab.config.groups import CONF, group_options, header_comment
+from seqlab.config.groups import CONF, group_options, header_comment, verb_groups
 
 
 def print_help(verb: str | None, verbs: dict[str, str], folders: list[Path] | None = None) -> None:
@@ -15,7 +15,7 @@ def print_help(verb: str | None, verbs: dict[str, str], folders: list[Path] | No
         for name, text in verbs.items():
             description, command = header_comment(CONF / f"{name}.yaml")
             print(f"  seqlab {name:<9} {text}\n  {'':<16} {description or command}")
-        print("\nseqlab <verb> --help lists the options; seqlab train --cfg job … prints a composed config.")
+        print("\nseqlab <verb> --help lists its options; seqlab train --cfg job prints a config.")
         return
     print(f"seqlab {verb}: {verbs[verb]}\n")
     print_keys(verb)
@@ -37,8 +37,7 @@ def print_keys(verb: str) -> None:
 
 def print_groups(verb: str, folders: list[Path]) -> None:
     """The groups that a verb composes, and their options."""
-    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8")).get("defaults", [])
-    used = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+    used = verb_groups(verb)
     for group, options in group_options().items():
         if group not in used:
             continue

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from seqlab.cli.hydra_api import compose_config, dotted_keys
 from seqlab.cli.overrides import quote_overrides
-from seqlab.config.groups import group_options
+from seqlab.config.groups import group_options, verb_groups
 from seqlab.config.remedies import suggest_alias
 from seqlab.config.signatures import parameters
 from seqlab.config.targets import resolve_target
@@ -80,7 +80,7 @@ def format_hydra_error(error: Exception, verb: str, args: list[str], folders: li
         remedy = "export it" if missing[1].startswith("Env") else "name a key that there is"
         return f"{key[1] if key else 'A value'} refers to {missing[2]}, which there is not: {remedy}, or give a value."
     unknown = re.search(r"Could not override '([^'@]+)'", text) or re.search(r"full_key: (\S+)", text)
-    if unknown and unknown[1] not in group_options():
+    if unknown and unknown[1] not in verb_groups(verb):
         return f"There is no {unknown[1]} to set.{suggest_key(unknown[1], verb, args, folders)}"
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*)'", text):
         remedy = "type -m to train with each of them" if verb == "train" else "give one"
@@ -118,15 +118,14 @@ def suggest_key(key: str, verb: str, args: list[str], folders: list[Path]) -> st
 
 def select_options(verb: str, args: list[str]) -> list[str]:
     """The arguments that choose one option of a group."""
-    groups = group_options() if verb == "train" else {"device": []}
-    return [arg for arg in args if arg.split("=")[0] in groups and "," not in arg]
+    return [arg for arg in args if arg.split("=")[0] in verb_groups(verb) and "," not in arg]
 
 
 def list_known_keys(verb: str, args: list[str], folders: list[Path]) -> list[str]:
     """The keys that could have been meant: those composed from the command's options alone, and the groups."""
-    groups = group_options() if verb == "train" else ["device"]
+    groups = verb_groups(verb)
     try:
         config = OmegaConf.to_container(compose_config(verb, select_options(verb, args), folders), resolve=False)
     except (HydraException, OmegaConfBaseException):
-        return list(groups)
+        return groups
     return [*groups, *dotted_keys(config)]

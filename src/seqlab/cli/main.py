@@ -11,7 +11,7 @@ from seqlab.streams import prepare_streams
 VERBS = {
     "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),
     "evaluate": ("measure a run on a split of its data, or of other data", "seqlab.cli.evaluate"),
-    "report": ("rank the runs of a sweep: a table, results.csv, results.md, figures", "seqlab.cli.report"),
+    "report": ("rank the runs of a sweep: results.csv, results.md, figures", "seqlab.cli.report"),
     "runs": ("list runs; filter and sort them by key=value", "seqlab.cli.runs"),
     "diff": ("compare two runs: config, code, data, versions, metrics", "seqlab.cli.diff"),
     "reproduce": ("run a finished run again, and compare the metrics bit for bit", "seqlab.cli.reproduce"),

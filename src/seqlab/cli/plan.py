@@ -1,9 +1,6 @@
 """plan=true: what a command would run, without writing anything."""
 
-from rich.console import Console
-from rich.table import Table
-
-from seqlab.cli.tables import TABLE_WIDTH, format_bytes
+from seqlab.cli.tables import format_bytes, print_table
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun
 from seqlab.launch.plan import Plan, Planner
@@ -42,18 +39,15 @@ def print_plan_table(planned: Planned, overrides: list[dict[str, str]]) -> None:
     """Print a row for each job; `overrides` are those of all jobs, refused ones included."""
     keys, is_sweep = varying_keys(overrides), len(overrides) > 1
     devices = {plan.device for _, _, plan in planned}
-    console = Console(highlight=False, markup=False, width=TABLE_WIDTH)
     if len(devices) == 1:
-        console.print(f"device      {devices.pop()}")
+        print_wrapped(f"device      {devices.pop()}")
     titles = [*([""] if is_sweep else []), *shorten_keys(keys), *(["device"] if devices else [])]
     titles += ["parameters", "steps", "tokens", "memory", "disk"]
-    table = Table(box=None, pad_edge=False)
-    for number, title in enumerate(titles):
-        table.add_column(title, justify="left" if is_sweep and number <= len(keys) else "right")
+    rows = []
     for number, _, plan in planned:
         trained = f" ({plan.trainable:,} trained)" if plan.trainable != plan.parameters else ""
         cells = [overrides[number].get(key, "") for key in keys] + ([plan.device] if devices else [])
         cells += [f"{plan.parameters:,}{trained}", f"{plan.steps:,}", "" if plan.tokens is None else f"{plan.tokens:,}"]
         cells += [format_bytes(plan.memory), format_bytes(plan.disk)]
-        table.add_row(*([f"{number:03d}"] if is_sweep else []), *cells)
-    console.print(table)
+        rows.append([*([f"{number:03d}"] if is_sweep else []), *cells])
+    print_table(titles, rows, is_left=len(keys) + 1 if is_sweep else 0)

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from seqlab.cli.compose import compose_one
-from seqlab.cli.tables import TABLE_WIDTH
+from seqlab.cli.tables import print_table
 from seqlab.report.files import write_report
 from seqlab.report.rows import MIXED_OBJECTIVES, Report
 from seqlab.report.tables import build_table, unfinished
 from seqlab.runs.folder import find_best_job, relative_to_cwd
+from seqlab.streams import print_wrapped
 from seqlab.sweeps.manifest import find_sweep, read_sweep
 
 
@@ -25,20 +25,13 @@ def main(args: list[str]) -> int:
 
 def print_report(report: Report) -> None:
     """Print the ranked table, and what is not done."""
-    console = Console(highlight=False, markup=False, width=TABLE_WIDTH)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     titles, cells = build_table(report)
-    table = Table(box=None, pad_edge=False)
-    for number, title in enumerate(titles):
-        table.add_column(title, justify="left" if number <= len(report.varied) else "right")
-    for line in cells:
-        table.add_row(*line)
     if cells:
         console.print()
-        console.print(table)
+        print_table(titles, cells, is_left=len(report.varied) + 1, optional=("seconds", "step"))
         if report.seeds:
-            console.print(
-                f"ranked      by the mean of {report.metric} at its best; ± is the standard deviation over n seeds"
-            )
+            print_wrapped(f"ranked      by mean {report.metric} at its best, ± standard deviation over n seeds")
     for row in unfinished(report):
         console.print(f"{row.status:<11} {row.name}: {row.error or ''}")
     if cells and report.metric != MIXED_OBJECTIVES:

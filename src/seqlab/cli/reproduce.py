@@ -13,4 +13,5 @@ def main(args: list[str]) -> int:
     if not config:
         return 0
     runs_folder = Path(config["paths"]["runs"])
-    return 0 if reproduce_run(find_run(str(config["run"]), runs_folder), runs_folder) else 1
+    run = find_run(str(config["run"]), runs_folder)
+    return 0 if reproduce_run(run, runs_folder, config["init_from"]) else 1

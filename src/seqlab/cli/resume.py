@@ -87,6 +87,13 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], last: Pat
     check_time_left(run, updated["trainer"].get("max_time"), state)
     if info["status"] != "done":
         return  # also if all steps are made: what follows them may be missing
+    patience = (updated["callbacks"].get("early_stopping") or {}).get("patience")
+    waited = state["callbacks"].get("EarlyStopping", {}).get("waited", 0)
+    if patience and waited >= patience:
+        raise UserError(
+            f"{run} is finished: it stopped early, after {waited} measurements without a better objective; give "
+            "callbacks.early_stopping.patience more, or null."
+        )
     trainer = updated["trainer"]
     for key, made, unit in (("max_steps", state["global_step"], "steps"), ("max_epochs", state["epoch"], "epochs")):
         if trainer[key] is not None and 0 <= trainer[key] <= made:

@@ -3,11 +3,8 @@
 import sys
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from seqlab.cli.overrides import get_override, get_runs_folder
-from seqlab.cli.tables import TABLE_WIDTH, format_cell
+from seqlab.cli.tables import format_cell, print_table
 from seqlab.errors import UserError, did_you_mean
 from seqlab.report.listing import ListedRun, check_key, filter_runs, find_runs
 from seqlab.runs.folder import relative_to_cwd, short_id
@@ -30,7 +27,11 @@ def main(args: list[str]) -> int:
     found.sort(key=lambda run: sort_key(run, sort))
     shown = found[-limit:] if sort == "started" else found[:limit]
     named = ["name"] if any(run.info["name"] for run in shown) else []
-    extra = [key for key in dict.fromkeys([*named, *filters, sort]) if key not in ("started", *COLUMNS)]
+    metrics = {(run.info["objective"] or {}).get("metric") for run in shown}
+    known = {"started", "steps", *COLUMNS, *filters} | (
+        metrics if len(metrics) == 1 else set()
+    )  # shown, or all the same
+    extra = [*named, *({sort} - known)]
     if runs and not found:
         key, wanted = list(filters.items())[-1]
         there = sorted({str(run.lookup(key)) for run in runs})
@@ -48,15 +49,14 @@ def main(args: list[str]) -> int:
 def print_runs(runs: list[ListedRun], extra: list[str]) -> None:
     """Print a row for each run: with its short id on a terminal, with its path in a file or a pipe."""
     name = short_id if sys.stdout.isatty() else relative_to_cwd
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", *COLUMNS, *extra, "objective", "steps"):
-        table.add_column(title, no_wrap=True)
+    rows = []
     for run in runs:
         best, metric = run.best_objective(), (run.info["objective"] or {}).get("metric")
         cells = [name(run.folder), describe_status(run.info), *(run.lookup(key) for key in (*COLUMNS[1:], *extra))]
         cells += [None if best is None else f"{metric} {format_cell(best)}", run.info["steps"]]
-        table.add_row(*map(format_cell, cells))
-    Console(highlight=False, markup=False, width=TABLE_WIDTH).print(table)
+        rows.append([*map(format_cell, cells)])
+    titles = ["run", *COLUMNS, *extra, "objective", "steps"]
+    print_table(titles, rows, is_left=len(titles), optional=("seed", "data", "steps", "status"))
 
 
 def parse_filters(args: list[str]) -> dict[str, str]:

@@ -1,7 +1,15 @@
 """What the verbs share that print tables."""
 
-TABLE_WIDTH = 1000  # no column is cut, and a narrow terminal wraps the line
+import shutil
+import sys
+from collections.abc import Sequence
 
+from rich.console import Console
+from rich.table import Table
+
+from seqlab.streams import print_wrapped
+
+GAP = 2  # spaces between columns
 SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -17,3 +25,35 @@ def format_bytes(size: float) -> str:
 def format_cell(value: object, digits: int = 5) -> str:
     """A value in a cell: numbers with so many digits, nothing for null."""
     return "" if value is None else f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def print_table(titles: list[str], rows: list[list[str]], is_left: int, optional: Sequence[str] = ()) -> None:
+    """Print a table whose first `is_left` columns are texts.
+
+    A terminal that is too narrow shows it without some of the `optional` columns, the first ones first, and says so; a file
+    or a pipe has all of them.
+    """
+    left_out: list[str] = []
+    width = shutil.get_terminal_size().columns
+    for title in optional:
+        if sys.stdout.isatty() and table_width(titles, rows) > width and title in titles:
+            number = titles.index(title)
+            titles, rows = (
+                [*titles[:number], *titles[number + 1 :]],
+                [[*row[:number], *row[number + 1 :]] for row in rows],
+            )
+            is_left -= number < is_left
+            left_out.append(title)
+    table = Table(box=None, pad_edge=False)
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="left" if number < is_left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False, width=max(width, table_width(titles, rows))).print(table)
+    if left_out:
+        print_wrapped(f"without     {', '.join(left_out)}, for which {width} columns are too few")
+
+
+def table_width(titles: list[str], rows: list[list[str]]) -> int:
+    """The columns that a table needs."""
+    return sum(max(map(len, column)) + GAP for column in zip(titles, *rows, strict=True)) - GAP

@@ -71,7 +71,8 @@ def print_recipe(job: ComposedRun) -> None:
         if group not in typed and option != defaults.get(group, option)
     ]
     if job.choices["task"] != defaults["task"]:
-        values = [f"{key}={value}" for key, value in flatten(job.config).items() if key in RECIPE_VALUES - typed]
+        own = {key for key in RECIPE_VALUES if key.split(".")[0] in typed - {"data"}}  # of a typed optimizer, say
+        values = [f"{key}={value}" for key, value in flatten(job.config).items() if key in RECIPE_VALUES - typed - own]
         print_wrapped(f"recipe      {' '.join([*chosen, *values])}")
 
 

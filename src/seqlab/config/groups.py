@@ -30,6 +30,12 @@ def group_options() -> dict[str, list[str]]:
     return {group: sorted(file.stem for file in (CONF / group).glob("*.yaml")) for group in groups}
 
 
+def verb_groups(verb: str) -> list[str]:
+    """The groups that a verb composes."""
+    defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8")).get("defaults", [])
+    return [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+
+
 def header_comment(file: Path) -> tuple[str, str]:
     """The description and the command in a yaml's first comment, `# description: seqlab …`; either may be missing."""
     lines = file.read_text(encoding="utf-8").splitlines()

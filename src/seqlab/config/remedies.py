@@ -15,6 +15,8 @@ ALIASES = {
     "gpus": "trainer.devices",
     "early_stopping": "callbacks.early_stopping.patience",
     "patience": "callbacks.early_stopping.patience",
+    "early_stopping.monitor": "objective.metric",
+    "early_stopping.mode": "objective.mode",
 }
 # Keywords of Lightning's Trainer that a run does not take -> what to do instead.
 TRAINER_REMEDIES = {
@@ -66,5 +68,6 @@ UNSUPPORTED_TARGETS = {
 
 def suggest_alias(key: str) -> str:
     """' Did you mean …?' for another tool's name of a key, whatever stands before it; or nothing."""
-    known = ALIASES.get(key.rpartition(".")[2])
+    *_, group, name = ["", *key.split(".")]
+    known = ALIASES.get(f"{group}.{name}") or ALIASES.get(name)
     return f" Did you mean {known}?" if known and known.lstrip("+") != key else ""

@@ -12,6 +12,7 @@ from typing import Any
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
+from seqlab.config.remedies import suggest_alias
 from seqlab.errors import UserError, did_you_mean
 
 NODE_KEYS = ("_target_", "_partial_", "_convert_", "_recursive_")  # Hydra's
@@ -59,7 +60,8 @@ def check_arguments(
         if key in NODE_KEYS:
             continue
         if key not in known and not takes_any:
-            raise UserError(f"{prefix}{key} is not a keyword of {target.__qualname__}.{did_you_mean(key, known)}")
+            remedy = suggest_alias(f"{prefix}{key}") or did_you_mean(key, known.keys() - injected)
+            raise UserError(f"{prefix}{key} is not a keyword of {target.__qualname__}.{remedy}")
         if value is not None or key not in injected:
             check_value(f"{prefix}{key}", value, hints.get(key, Any))
     for keyword in required_parameters(target):

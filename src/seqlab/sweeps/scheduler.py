@@ -113,8 +113,8 @@ class Scheduler:
         try:
             self.sweep.set_state(job, "running")
             handle = self.launcher.start_job(self.sweep, job)
-        except ValueError as error:
-            self.mark_failed(job, str(error))
+        except (ValueError, OSError, EOFError) as error:  # refused, or no process could be started
+            self.mark_failed(job, f"could not be started: {error}" if not isinstance(error, ValueError) else str(error))
             self.display.job_ended(job)
             tell(job)
             return True
