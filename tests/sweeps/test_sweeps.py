@@ -91,12 +91,12 @@ def test_a_job_for_which_there_is_no_process_costs_only_itself(seqlab, tmp_path:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         return start(context, run, *rest)
 
-    monkeypatch.setattr(local, "JobProcess", fail_once)
-    answer = seqlab("train", "-m", "model=rnn,gru", "trainer.max_epochs=1", "device=cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "JobProcess", fail_once)
+        answer = seqlab("train", "-m", "model=rnn,gru", "trainer.max_epochs=1", "device=cpu")
     assert answer.status == 1
     assert states(only_sweep(tmp_path)) == ["failed", "done"]
     assert "could not be started: [Errno 11] Resource temporarily unavailable" in answer.out
-    monkeypatch.undo()
     assert seqlab("train", "sweep.resume=last").status == 0
 
 
