@@ -44,8 +44,10 @@ def find_changes(run: Path, config: Config, checkpoint: Path | None) -> list[Cha
 
 def read_trained_config(run: Path, checkpoint: Path | None) -> Config:
     """The config that a checkpoint was trained with; without one, config.yaml as it was before the resume."""
-    recorder = load_checkpoint(checkpoint, mmap=True)["callbacks"].get("RunRecorder", {}) if checkpoint else {}
-    return recorder.get("config") or read_config(backup_folder(run) if backup_folder(run).exists() else run)
+    saved = load_checkpoint(checkpoint, mmap=True).get("callbacks", {}) if checkpoint else {}
+    return saved.get("RunRecorder", {}).get("config") or read_config(
+        backup_folder(run) if backup_folder(run).exists() else run
+    )
 
 
 def check_schedule_can_change(config: Config, changes: list[Change]) -> None:
