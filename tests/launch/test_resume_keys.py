@@ -14,8 +14,9 @@ from tests.launch.test_resume import TASKS, contents, finish_run, only_run, reco
 from seqlab.cli.resume import prepare_resume
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
-from seqlab.runs.backup import backup_folder
 from seqlab.runs.folder import read_config
+from seqlab.runs.pending_resume import is_resume_pending
+from seqlab.tasks.base import Task
 from seqlab.training import train as train_module
 
 
@@ -162,7 +163,10 @@ def test_every_key_of_a_config_is_applied_on_resume_or_refused(
         if value is None:
             answer = seqlab("train", f"resume={run}", *more, f"{key}=7")
             assert answer.status == 1, key
-            assert re.search(rf"{key}=.*(cannot be changed|is not|does not fit|removes)", answer.err), (key, answer.err)
+            assert re.search(rf"{key}=.*(cannot be changed|is not|is unknown|does not fit|removes)", answer.err), (
+                key,
+                answer.err,
+            )
             assert contents(run) == finished
             continue
         rest = [] if key == "trainer.max_steps" else more
@@ -249,11 +253,35 @@ def test_a_resume_that_fails_before_its_first_step_leaves_the_run_as_it_was(
     assert contents(finished) == before
 
 
-def test_what_a_killed_resume_has_written_is_put_back(seqlab, finished: Path) -> None:
-    lr = read_config(finished)["optimizer"]["lr"]
+def test_a_resume_that_is_killed_before_its_first_step_has_changed_nothing(seqlab, finished: Path) -> None:
+    before = contents(finished)
     prepare_resume(["resume=last", "trainer.max_steps=4", "optimizer.lr=0.1"])
-    assert read_config(finished)["optimizer"]["lr"] == 0.1
+    assert {path: content for path, content in contents(finished).items() if path in before} == before
+    assert is_resume_pending(finished)
+    config = (finished / "config.yaml").read_text()
+    (finished / "config.yaml").write_text(config.replace("weight_decay: 0.1", "weight_decay: 0.2"))
     answer = seqlab("train", "resume=last", "trainer.max_steps=4")
     assert answer.status == 0, answer.err
-    assert read_config(finished)["optimizer"]["lr"] == lr
-    assert not backup_folder(finished).exists()
+    assert "weight_decay: 0.1 -> 0.2" in answer.out
+    assert "optimizer.lr" not in answer.out
+    assert not is_resume_pending(finished)
+    assert record(finished)["resumed"] == [["trainer.max_steps=4"]]
+    assert len(seqlab("runs").out.splitlines()) == 3
+
+
+def test_a_resume_that_fails_within_its_first_step_has_changed_nothing(seqlab, finished: Path, monkeypatch) -> None:
+    before = contents(finished)
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "on_before_optimizer_step", fail)
+        with suppress(RuntimeError):
+            seqlab("train", "resume=last", "trainer.max_steps=4", "trainer.accumulate_grad_batches=2")
+    after = contents(finished)
+    assert {path: after[path] for path in before if "events" not in path.name} == {
+        path: content for path, content in before.items() if "events" not in path.name
+    }
+    answer = seqlab("train", "resume=last", "trainer.max_steps=4", "schedule.warmup_steps=many")
+    assert "schedule.warmup_steps=many does not fit" in answer.err

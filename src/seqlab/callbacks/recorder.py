@@ -8,10 +8,10 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer
 
 from seqlab.callbacks.checkpoint import read_best
-from seqlab.runs.backup import remove_backup
 from seqlab.runs.checkpoints import BEST, LAST
 from seqlab.runs.metrics_log import MetricsLog
 from seqlab.runs.objective import Objective
+from seqlab.runs.pending_resume import commit_resume
 from seqlab.runs.run_info import read_run_info, update_run_info
 
 SECONDS_BETWEEN_WRITES = 2.0  # at least
@@ -29,7 +29,7 @@ class RunRecorder(Callback):
         self.best: dict[str, float] = {}
         self.step, self.measured = -1, dict[str, float]()  # at this step
         self.metrics_log = MetricsLog(run)
-        self.has_backup = True  # perhaps
+        self.has_made_step = False
         self.tests_best = False  # the test is of the best weights, not of the last ones
         self.written_at = self.started_at = time.monotonic()
         self.seconds_before = read_run_info(run)["seconds"] or 0.0  # of the parts before this one
@@ -40,10 +40,11 @@ class RunRecorder(Callback):
             self.metrics_log.rewind(trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Write how far the run is, now and then. From its first step on, a resume is not undone."""
-        if self.has_backup and trainer.is_global_zero:
-            remove_backup(self.run)
-            self.has_backup = False
+        """Write how far the run is, now and then; at the first step, what it was resumed with."""
+        if not self.has_made_step and not pl_module.counts.batches:  # a whole optimizer step
+            self.has_made_step = True
+            if trainer.is_global_zero:
+                commit_resume(self.run, self.config)
         self.write_if_due(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:

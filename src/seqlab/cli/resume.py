@@ -18,10 +18,10 @@ from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256, expand_path
 from seqlab.launch.changes import find_changes
 from seqlab.runs import checkpoints
-from seqlab.runs.backup import restore_backup, save_backup
-from seqlab.runs.folder import find_run, read_config, write_config
+from seqlab.runs.folder import find_run, read_config
+from seqlab.runs.pending_resume import write_pending_resume
 from seqlab.runs.process import ensure_not_running
-from seqlab.runs.run_info import read_run_info, update_run_info
+from seqlab.runs.run_info import read_run_info
 from seqlab.streams import print_wrapped
 from seqlab.weights.restore import check_resumable, needs_base, resolve_base
 
@@ -29,9 +29,9 @@ Config = dict[str, Any]
 
 
 def prepare_resume(args: list[str]) -> Path:
-    """Update the config of a run with the overrides, and return the run's folder.
+    """Ask for a resume with the overrides, and return the run's folder.
 
-    Raises UserError for a run that cannot be resumed like that; nothing of it is changed then.
+    Raises UserError for a run that cannot be resumed like that. Nothing of it changes before its first step.
     """
     name = get_override(args, "resume") or "last"
     use_previous = Path(name).name == checkpoints.PREVIOUS
@@ -49,13 +49,12 @@ def prepare_resume(args: list[str]) -> Path:
         if arg.startswith("-"):
             raise UserError(f"{arg} has no effect here: resume= continues with the run's own config; leave it out.")
     ensure_not_running(run)
-    restore_backup(run)  # of a resume that was killed before its first step
     config, info = read_config(run), read_run_info(run)
     updated = update_config(config, overrides, info["choices"])
     checkpoint = run / "checkpoints" / checkpoints.PREVIOUS if use_previous else checkpoints.latest_checkpoint(run)
     check_targets(updated)
-    find_changes(run, updated, checkpoint)
     validate_config(updated, info["choices"])
+    find_changes(run, updated, checkpoint)
     safe = get_class(updated, "task").safe_precisions
     resolve_device(updated["trainer"], safe, width=model_width(updated["model"]))
     check_run_data(run, updated["data"], info["data"] or {}, overrides)
@@ -65,10 +64,7 @@ def prepare_resume(args: list[str]) -> Path:
     warn_if_edited(run, info)
     if use_previous:
         checkpoints.restore_previous(run)
-    save_backup(run)
-    write_config(run, updated)
-    resumed = [*(info["resumed"] or []), overrides]
-    update_run_info(run, overrides=[*info["overrides"], *overrides], resumed=resumed)
+    write_pending_resume(run, updated, overrides)
     return run
 
 

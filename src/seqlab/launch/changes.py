@@ -11,9 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from seqlab.build import build_schedule
 from seqlab.config.nodes import find_differences, flatten
 from seqlab.errors import UserError
-from seqlab.runs.backup import backup_folder
 from seqlab.runs.checkpoints import load_checkpoint
 from seqlab.runs.folder import read_config
+from seqlab.streams import print_wrapped
 from seqlab.weights.restore import needs_base
 
 Config = dict[str, Any]
@@ -43,11 +43,9 @@ def find_changes(run: Path, config: Config, checkpoint: Path | None) -> list[Cha
 
 
 def read_trained_config(run: Path, checkpoint: Path | None) -> Config:
-    """The config that a checkpoint was trained with; without one, config.yaml as it was before the resume."""
+    """The config that a checkpoint was trained with; without one, config.yaml."""
     saved = load_checkpoint(checkpoint, mmap=True).get("callbacks", {}) if checkpoint else {}
-    return saved.get("RunRecorder", {}).get("config") or read_config(
-        backup_folder(run) if backup_folder(run).exists() else run
-    )
+    return saved.get("RunRecorder", {}).get("config") or read_config(run)
 
 
 def check_schedule_can_change(config: Config, changes: list[Change]) -> None:
@@ -65,3 +63,10 @@ def check_schedule_can_change(config: Config, changes: list[Change]) -> None:
             f"{changed[0][0]} was {changed[0][1]}, and cannot be changed while {type(schedule).__name__} is the schedule, which "
             "continues from what it keeps in the checkpoint: leave it out, or start a new run with init_from=<this run>."
         )
+
+
+def print_changes(changes: list[Change], files: dict[str, str]) -> None:
+    """Say what a resumed run trains with from now on. The place of the data, if that is where they were read, is not new."""
+    for key, before, now in changes:
+        if not (key == "data.path" and now in files):
+            print_wrapped(f"new value   {key}: {before} -> {now}")

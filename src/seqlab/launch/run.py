@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import Interrupted, UserError, format_error, run_cli
-from seqlab.files import lock_folder
+from seqlab.files import lock_folder, write_json
 from seqlab.launch.imports import gc_paused, limit_spinning
 from seqlab.runs import ranks
-from seqlab.runs.backup import remove_backup, restore_backup
 from seqlab.runs.checkpoints import latest_checkpoint
 from seqlab.runs.environment import collect_environment
-from seqlab.runs.folder import find_run, is_in_sweep, mark_ended, read_config
+from seqlab.runs.folder import find_run, is_in_sweep, mark_ended
+from seqlab.runs.pending_resume import commit_resume, discard_resume, is_resume_pending, read_config_to_train
 from seqlab.runs.process import ensure_not_running, is_running
-from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
+from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
 from seqlab.streams import ignore_broken_pipe, print_wrapped
 
 IGNORED_WARNINGS = (
@@ -37,7 +37,7 @@ IGNORED_WARNINGS = (
 
 def launch_run(run: Path) -> dict[str, float]:
     """Run a folder in this process or, if it needs several, as the command that Lightning repeats for each of them."""
-    if needs_subprocesses(read_config(run)):
+    if needs_subprocesses(read_config_to_train(run)):
         sys.stdout.flush()
         os.execv(sys.executable, launch_command(run))
     return run_folder(run)
@@ -76,20 +76,22 @@ def run_folder(run: Path) -> dict[str, float]:
         from seqlab.config.targets import add_cwd_to_path, check_targets
         from seqlab.config.validate import validate_config
         from seqlab.device import enough_threads, num_local_processes, setup_process
-        from seqlab.launch.changes import find_changes
+        from seqlab.launch.changes import find_changes, print_changes
         from seqlab.training.train import train
 
     add_cwd_to_path()
-    config = read_config(run)
+    config, before = read_config_to_train(run), read_run_info(run)
     try:
         check_targets(config)
-        validate_config(config, read_run_info(run)["choices"] or {})  # config.yaml may have been edited
+        validate_config(config, before["choices"] or {})  # config.yaml may have been edited
         check_multi_node(config)
-        is_fresh = read_run_info(run)["status"] == "pending"
+        is_fresh = before["status"] == "pending"
         changes = [] if is_fresh else find_changes(run, config, latest_checkpoint(run))
     except UserError as error:
-        is_restored = not ranks.get_rank() and restore_backup(run)
-        if not is_restored and is_in_sweep(run):  # which would show the error of the time before
+        if is_resume_pending(run):
+            if not ranks.get_rank():
+                discard_resume(run)
+        elif is_in_sweep(run):  # it would show the error of the time before
             mark_ended(run, "failed", f"UserError: {error}", remove_if_empty=False)
         raise
     configure_logging()
@@ -100,24 +102,18 @@ def run_folder(run: Path) -> dict[str, float]:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # for the life of the process: there is one log
     else:
         claim_run(run, processes)
-        print_changes(changes, read_run_info(run)["data"] or {})
+        print_changes(changes, before["data"] or {})
     try:
         metrics = train(config, run)
     except BaseException as error:
-        reported = record_failure(run, error, is_fresh)
+        reported = record_failure(run, error, before)
         if reported is error:
             raise
         raise reported from error
+    if not ranks.get_rank():
+        commit_resume(run, config)  # if all its steps had been made
     update_run_info(run, status="done", ended=timestamp())
-    remove_backup(run)
     return metrics
-
-
-def print_changes(changes: list[tuple[str, Any, Any]], files: dict[str, str]) -> None:
-    """Say what a resumed run trains with from now on. The place of the data, if that is where they were read, is not new."""
-    for key, before, now in changes:
-        if not (key == "data.path" and now in files):
-            print_wrapped(f"new value   {key}: {before} -> {now}")
 
 
 def claim_run(run: Path, processes: int) -> None:
@@ -131,8 +127,11 @@ def claim_run(run: Path, processes: int) -> None:
         update_run_info(run, status="running", started=timestamp(), ended=None, error=None, **environment)
 
 
-def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseException:
-    """Write into run.json why a run ended early; return the error that the user shall read."""
+def record_failure(run: Path, error: BaseException, before: dict[str, Any]) -> BaseException:
+    """Write into run.json why a run ended early; return the error that the user shall read.
+
+    A resume that has made no step leaves run.json as it was `before`.
+    """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     if isinstance(error, SystemExit):  # what Lightning makes of Ctrl-C
@@ -143,13 +142,15 @@ def record_failure(run: Path, error: BaseException, is_fresh: bool) -> BaseExcep
     message = format_error(error) if is_stop else f"{type(error).__name__}: {format_error(error)}"
     if ranks.get_rank():
         return record_rank_failure(run, error, message, is_stop)
-    if not isinstance(error, UserError) and not is_stop and needs_subprocesses(read_config(run)):
+    if not isinstance(error, UserError) and not is_stop and needs_subprocesses(read_config_to_train(run)):
         if first := ranks.first_error(run, wait_seconds=2):
             error, message = UserError(first), first
     ranks.clear_errors(run)
-    if restore_backup(run):
+    if is_resume_pending(run):
+        write_json(run / FILE_NAME, before)
+        discard_resume(run)
         return error
-    is_refusal = is_fresh and (is_stop or isinstance(error, UserError))
+    is_refusal = before["status"] == "pending" and (is_stop or isinstance(error, UserError))
     mark_ended(run, "interrupted" if is_stop else "failed", message, remove_if_empty=is_refusal)
     return error
 

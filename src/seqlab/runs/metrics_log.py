@@ -14,9 +14,14 @@ class MetricsLog:
         self.file = run / FILE_NAME
         self.last: dict[str, Any] = {"step": None}  # the last line
         self.start = 0  # where it begins
+        self.rewind_step: int | None = None
 
     def rewind(self, step: int) -> None:
-        """Forget what was measured after a step, and will be measured again."""
+        """Forget what was measured after a step, and will be measured again, once something is added."""
+        self.rewind_step = step
+
+    def rewrite(self, step: int) -> None:
+        """Write anew what was measured up to a step."""
         points = read_metrics(self.file.parent)
         self.file.write_text("", encoding="utf-8")
         for point in points:
@@ -25,8 +30,12 @@ class MetricsLog:
 
     def add(self, step: int, metrics: dict[str, float]) -> None:
         """Add the metrics of a step, to its line if it is the last one."""
+        if self.rewind_step is not None:
+            step_before, self.rewind_step = self.rewind_step, None
+            self.rewrite(step_before)
         if self.last["step"] != step:
             self.last = {"step": step}
+            self.file.touch()
             self.start = self.file.stat().st_size
         self.last |= metrics
         with open(self.file, "r+", encoding="utf-8") as file:

@@ -11,6 +11,7 @@ from seqlab.errors import UserError
 from seqlab.files import compute_sha256, lock_folder
 from seqlab.launch.create import ComposedRun
 from seqlab.runs.folder import read_config
+from seqlab.runs.pending_resume import discard_resume
 from seqlab.runs.process import is_running
 from seqlab.runs.run_info import read_run_info
 from seqlab.streams import print_wrapped
@@ -58,6 +59,7 @@ def refresh_states(sweep: Sweep) -> None:
         if job.state == "pruned":
             continue
         run = sweep.path(job)
+        discard_resume(run)  # of the job alone, that was killed before its first step
         info: dict[str, Any] = read_run_info(run) if (run / "run.json").exists() else {"status": "pending"}
         if info["status"] in ("pending", "running") and not is_local(sweep.settings) and is_active(sweep, job):
             raise UserError(
