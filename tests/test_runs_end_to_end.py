@@ -287,11 +287,21 @@ def test_the_last_weights_are_validated_whatever_the_interval(seqlab, tiny: list
     assert len(validated) == len(set(validated)) == 2 * (steps // 2 // 5) + 1
 
 
-@pytest.mark.parametrize("end", [["trainer.max_steps=-1", "trainer.max_epochs=3"], ["trainer.max_steps=5"]])
+STOPPED = ["objective.metric=train/loss", "objective.mode=max", "callbacks.early_stopping.patience=1"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        ["trainer.max_steps=-1", "trainer.max_epochs=3"],
+        ["trainer.max_steps=5"],
+        ["trainer.max_steps=-1", "trainer.max_epochs=9", "trainer.check_val_every_n_epoch=5", *STOPPED],
+    ],
+)
 def test_the_last_weights_are_validated_whatever_the_epoch(end: list[str], seqlab, tiny: list[str], tmp_path) -> None:
-    assert seqlab(*tiny, *end, "trainer.check_val_every_n_epoch=2").status == 0
+    assert seqlab(*tiny, "trainer.check_val_every_n_epoch=2", *end).status == 0
     run = only_run(tmp_path)
     measured = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     validated = [point["step"] for point in measured if "val/loss" in point]
     assert validated[-1] == record(run)["steps"]
-    assert len(validated) == len(set(validated)) == (2 if len(end) > 1 else 1)
+    assert len(validated) == len(set(validated)) == (2 if "trainer.max_epochs=3" in end else 1)

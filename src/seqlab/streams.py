@@ -81,7 +81,7 @@ def wrap_line(text: str) -> str:
 
 def replace_control_characters(text: str) -> str:
     """Text for a terminal, which obeys what a young model writes, such as an escape sequence; lines and tabs stay."""
-    return re.sub(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    return re.sub(r"\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def signal_safe_print(text: str) -> None:

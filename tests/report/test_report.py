@@ -12,7 +12,7 @@ from seqlab.report.files import write_report
 from seqlab.report.rows import read_report
 from seqlab.report.tables import build_table
 from seqlab.runs import metrics_log
-from seqlab.runs.folder import write_config
+from seqlab.runs.folder import find_best_job, write_config
 from seqlab.runs.run_info import new_run_info
 from seqlab.runs.settings import varying_keys
 
@@ -92,6 +92,21 @@ def test_its_files(sweep: Path) -> None:
     assert "| 1 | 0.2 | 2 |" in text
     assert {file.name for file in report.figures} == {"learning_curves.png", "optimizer.lr.png"}
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in report.figures)
+
+
+def test_the_winner_is_what_run_best_means(sweep: Path) -> None:
+    winner = read_report(sweep).winner()
+    assert winner is not None
+    assert find_best_job(sweep).name == winner.name == "003"
+    run(sweep, 5, ["model=gpt", "optimizer.lr=0.3", "seed=1"], [0.9])  # better than that on the mean, not alone
+    winner = read_report(sweep).winner()
+    assert winner is not None
+    assert find_best_job(sweep).name == winner.name == "005"
+
+
+def test_an_objective_that_was_never_finite_has_no_winner(tmp_path: Path) -> None:
+    run(tmp_path, 0, ["optimizer.lr=0.1"], [1.0], metrics={"last": {}, "best": {}})
+    assert read_report(tmp_path).winner() is None
 
 
 def test_the_greatest_is_best_where_the_objective_says_so(tmp_path: Path) -> None:

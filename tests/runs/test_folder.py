@@ -135,6 +135,28 @@ def test_the_winner_has_the_best_mean_over_its_seeds(tmp_path: Path) -> None:
     assert folder.find_run(str(sweep), tmp_path) == sweep / "d"
 
 
+def resumed(run: Path, *words: str) -> None:
+    """A run was resumed with these overrides."""
+    info = run_info.read_run_info(run)
+    run_info.update_run_info(run, overrides=[*info["overrides"], *words], resumed=[*(info["resumed"] or []), [*words]])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [(["data.num_workers=2", "data.path=there"], "d"), (["optimizer.lr=1"], "a")]
+)
+def test_only_what_changes_results_makes_a_resumed_run_another_setting(
+    words: list[str], expected: str, tmp_path: Path
+) -> None:
+    test_the_winner_has_the_best_mean_over_its_seeds(tmp_path)
+    for name in "abcd":
+        (tmp_path / "sweep" / name / "config.yaml").write_text(
+            "data: {num_workers: 0, path: here}\noptimizer: {lr: 0}\n"
+        )
+    (tmp_path / "sweep" / "a" / "config.yaml").write_text("data: {num_workers: 2, path: there}\noptimizer: {lr: 1}\n")
+    resumed(tmp_path / "sweep" / "a", *words)
+    assert folder.find_best_job(tmp_path / "sweep") == tmp_path / "sweep" / expected
+
+
 def test_a_sweep_that_has_measured_nothing_means_no_run(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text("{}")
     with pytest.raises(UserError, match=r"No run of .* has measured its objective yet"):

@@ -1,6 +1,5 @@
 """Real sweeps in real folders: what fails, what continues, what is refused."""
 
-import errno
 import json
 import os
 import re
@@ -83,21 +82,27 @@ def test_failed_jobs_are_recorded_stop_nothing_and_run_again(seqlab, trouble: Pa
     assert "3 jobs" in answer.out
 
 
-def test_a_job_for_which_there_is_no_process_costs_only_itself(seqlab, tmp_path: Path, monkeypatch) -> None:
-    start = local.JobProcess
+@pytest.mark.parametrize(("failing", "expected"), [("000", ["pending"] * 3), ("001", ["done"] * 3)])
+def test_a_machine_without_a_free_process(
+    failing: str, expected: list[str], seqlab, tmp_path: Path, monkeypatch
+) -> None:
+    start, left = local.JobProcess, [failing]
 
     def fail_once(context: object, run: Path, *rest: object) -> JobProcess:
-        if run.name.startswith("000"):
-            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        if run.name[:3] in left:
+            left.clear()
+            raise EOFError("unexpected EOF")  # of the fork server, which has died of it
         return start(context, run, *rest)
 
+    words = ["train", "-m", "seed=1,2,3", "trainer.max_epochs=1", "device=cpu", "hydra.launcher.jobs=2"]
     with monkeypatch.context() as patch:
         patch.setattr(local, "JobProcess", fail_once)
-        answer = seqlab("train", "-m", "model=rnn,gru", "trainer.max_epochs=1", "device=cpu")
-    assert answer.status == 1
-    assert states(only_sweep(tmp_path)) == ["failed", "done"]
-    assert "could not be started: [Errno 11] Resource temporarily unavailable" in answer.out
-    assert seqlab("train", "sweep.resume=last").status == 0
+        answer = seqlab(*words)
+    assert states(only_sweep(tmp_path)) == expected
+    if failing == "000":
+        assert answer.status == 1
+        assert "No process could be started for 000-seed_1 (unexpected EOF): end other work" in answer.err
+        assert seqlab("train", "sweep.resume=last").status == 0
 
 
 def test_a_job_that_takes_too_long_saves_and_fails_and_goes_on_from_there(

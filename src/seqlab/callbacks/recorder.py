@@ -29,7 +29,7 @@ class RunRecorder(Callback):
         self.best: dict[str, float] = {}
         self.step, self.measured = -1, dict[str, float]()  # at this step
         self.metrics_log = MetricsLog(run)
-        self.has_made_step = False
+        self.has_made_step, self.validated_step = False, -1
         self.tests_best = False  # the test is of the best weights, not of the last ones
         self.written_at = self.started_at = time.monotonic()
         self.seconds_before = read_run_info(run)["seconds"] or 0.0  # of the parts before this one
@@ -49,6 +49,7 @@ class RunRecorder(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Collect what was validated."""
+        self.validated_step = trainer.global_step
         self.collect_metrics(trainer, pl_module, lambda name: name.startswith("val/"))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:

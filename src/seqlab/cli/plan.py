@@ -50,4 +50,4 @@ def print_plan_table(planned: Planned, overrides: list[dict[str, str]]) -> None:
         cells += [f"{plan.parameters:,}{trained}", f"{plan.steps:,}", "" if plan.tokens is None else f"{plan.tokens:,}"]
         cells += [format_bytes(plan.memory), format_bytes(plan.disk)]
         rows.append([*([f"{number:03d}"] if is_sweep else []), *cells])
-    print_table(titles, rows, is_left=len(keys) + 1 if is_sweep else 0)
+    print_table(titles, rows, text_columns=len(keys) + 1 if is_sweep else 0)

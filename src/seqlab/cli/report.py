@@ -7,9 +7,9 @@ from rich.console import Console
 from seqlab.cli.compose import compose_one
 from seqlab.cli.tables import print_table
 from seqlab.report.files import write_report
-from seqlab.report.rows import MIXED_OBJECTIVES, Report
+from seqlab.report.rows import Report
 from seqlab.report.tables import build_table, unfinished
-from seqlab.runs.folder import find_best_job, relative_to_cwd
+from seqlab.runs.folder import relative_to_cwd
 from seqlab.streams import print_wrapped
 from seqlab.sweeps.manifest import find_sweep, read_sweep
 
@@ -29,12 +29,12 @@ def print_report(report: Report) -> None:
     titles, cells = build_table(report)
     if cells:
         console.print()
-        print_table(titles, cells, is_left=len(report.varied) + 1, optional=("seconds", "step"))
+        print_table(titles, cells, text_columns=len(report.varied) + 1, optional=("seconds", "step"))
         if report.seeds:
             print_wrapped(f"ranked      by mean {report.metric} at its best, ± standard deviation over n seeds")
     for row in unfinished(report):
         console.print(f"{row.status:<11} {row.name}: {row.error or ''}")
-    if cells and report.metric != MIXED_OBJECTIVES:
-        console.print(f"best        {relative_to_cwd(find_best_job(report.folder))}")
+    if winner := report.winner():
+        console.print(f"best        {relative_to_cwd(report.folder / winner.name)}")
     console.print(f"report      {relative_to_cwd(report.folder / 'results.md')}")
     console.print(f"look        tensorboard --logdir {relative_to_cwd(report.folder)}")

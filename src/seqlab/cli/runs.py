@@ -28,9 +28,7 @@ def main(args: list[str]) -> int:
     shown = found[-limit:] if sort == "started" else found[:limit]
     named = ["name"] if any(run.info["name"] for run in shown) else []
     metrics = {(run.info["objective"] or {}).get("metric") for run in shown}
-    known = {"started", "steps", *COLUMNS, *filters} | (
-        metrics if len(metrics) == 1 else set()
-    )  # shown, or all the same
+    known = {"started", "steps", "name", *COLUMNS, *filters} | (metrics if len(metrics) == 1 else set())  # seen anyway
     extra = [*named, *({sort} - known)]
     if runs and not found:
         key, wanted = list(filters.items())[-1]
@@ -56,7 +54,7 @@ def print_runs(runs: list[ListedRun], extra: list[str]) -> None:
         cells += [None if best is None else f"{metric} {format_cell(best)}", run.info["steps"]]
         rows.append([*map(format_cell, cells)])
     titles = ["run", *COLUMNS, *extra, "objective", "steps"]
-    print_table(titles, rows, is_left=len(titles), optional=("seed", "data", "steps", "status"))
+    print_table(titles, rows, text_columns=len(titles), optional=("seed", "data", "steps", "status"))
 
 
 def parse_filters(args: list[str]) -> dict[str, str]:

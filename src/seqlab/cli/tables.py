@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -27,8 +28,8 @@ def format_cell(value: object, digits: int = 5) -> str:
     return "" if value is None else f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
-def print_table(titles: list[str], rows: list[list[str]], is_left: int, optional: Sequence[str] = ()) -> None:
-    """Print a table whose first `is_left` columns are texts.
+def print_table(titles: list[str], rows: list[list[str]], text_columns: int, optional: Sequence[str] = ()) -> None:
+    """Print a table whose first `text_columns` are aligned at the left.
 
     A terminal that is too narrow shows it without some of the `optional` columns, the first ones first, and says so; a file
     or a pipe has all of them.
@@ -42,11 +43,11 @@ def print_table(titles: list[str], rows: list[list[str]], is_left: int, optional
                 [*titles[:number], *titles[number + 1 :]],
                 [[*row[:number], *row[number + 1 :]] for row in rows],
             )
-            is_left -= number < is_left
+            text_columns -= number < text_columns
             left_out.append(title)
     table = Table(box=None, pad_edge=False)
     for number, title in enumerate(titles):
-        table.add_column(title, justify="left" if number < is_left else "right", no_wrap=True)
+        table.add_column(title, justify="left" if number < text_columns else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     Console(highlight=False, markup=False, width=max(width, table_width(titles, rows))).print(table)
@@ -56,4 +57,4 @@ def print_table(titles: list[str], rows: list[list[str]], is_left: int, optional
 
 def table_width(titles: list[str], rows: list[list[str]]) -> int:
     """The columns that a table needs."""
-    return sum(max(map(len, column)) + GAP for column in zip(titles, *rows, strict=True)) - GAP
+    return sum(max(map(cell_len, column)) + GAP for column in zip(titles, *rows, strict=True)) - GAP

@@ -60,7 +60,8 @@ def check_arguments(
         if key in NODE_KEYS:
             continue
         if key not in known and not takes_any:
-            remedy = suggest_alias(f"{prefix}{key}") or did_you_mean(key, known.keys() - injected)
+            alias = suggest_alias(f"{prefix}{key}") if path.startswith("callbacks") else ""
+            remedy = alias or did_you_mean(key, known.keys() - injected)
             raise UserError(f"{prefix}{key} is not a keyword of {target.__qualname__}.{remedy}")
         if value is not None or key not in injected:
             check_value(f"{prefix}{key}", value, hints.get(key, Any))

@@ -47,10 +47,9 @@ def check_unchanged(recorded: dict[str, str]) -> None:
 
 
 def warn_if_edited(run: Path, info: dict[str, Any]) -> None:
-    """Say that the user's own code, if it is allowed now, is not what a run was trained with."""
-    recorded = (info["code"] or {}) if user_packages() else {}
-    now = {file: compute_sha256(Path(file)) for file in recorded if Path(file).is_file()}
-    if files := changed_files(recorded, now):
+    """Say that the user's own code, as far as it may be imported now, is not what a run was trained with."""
+    recorded, now = info["code"] or {}, user_code_checksums()
+    if files := sorted(file for file in recorded if now.get(file, recorded[file]) != recorded[file]):
         more = f" and {len(files) - 1} more were" if len(files) > 1 else " was"
         print_wrapped(f"Warning: {files[0]}{more} edited since {run} was trained with it.", sys.stderr)
 

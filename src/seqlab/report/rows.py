@@ -12,7 +12,14 @@ from seqlab.errors import UserError
 from seqlab.runs.metrics_log import read_metrics
 from seqlab.runs.process import describe_status
 from seqlab.runs.run_info import read_run_info
-from seqlab.runs.settings import is_seed, overrides_to_dict, read_config_if_there, read_settings, varying_keys
+from seqlab.runs.settings import (
+    drop_repeated,
+    is_seed,
+    overrides_to_dict,
+    read_config_if_there,
+    read_settings,
+    varying_keys,
+)
 
 MIXED_OBJECTIVES = "objective"  # its title if the runs have several
 TEST_METRICS = ("test/mse", "test/loss")  # the first one that there is becomes a column
@@ -61,6 +68,14 @@ class Report:
             groups.values(), key=lambda group: (group[1][0].metric, statistics.fmean(map(self.rank_key, group[1])))
         )
 
+    def winner(self) -> Row | None:
+        """The best of the runs in the first line, which `run=best` names as well; None if they have several objectives."""
+        groups = self.ranked_groups()
+        if not groups or self.metric == MIXED_OBJECTIVES:
+            return None
+        best = min(groups[0][1], key=self.rank_key)
+        return None if best.best is None else best
+
     def rank_key(self, row: Row) -> float:
         """A run's objective, so that the best is the smallest; runs without one come last."""
         return math.inf if row.best is None else row.best if self.mode == "min" else -row.best
@@ -83,14 +98,6 @@ def read_report(folder: Path) -> Report:
     report.rows = [read_row(run, info, keys) for run, info in infos.items()]
     report.rows.sort(key=lambda row: (row.metric, report.rank_key(row)))
     return report
-
-
-def drop_repeated(infos: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
-    """Of runs with the same overrides, as a job that was renamed and run again, keep the one started last: a seed counts once."""
-    latest: dict[str, Path] = {}
-    for run, info in sorted(infos.items(), key=lambda item: item[1]["started"] or ""):
-        latest[json.dumps(sorted(info["overrides"] or [run.name]))] = run
-    return {run: info for run, info in infos.items() if run in latest.values()}
 
 
 def read_row(run: Path, info: dict[str, Any], keys: list[str]) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 from seqlab.errors import UserError
 from seqlab.files import dump_yaml, expand_path, read_json, read_yaml, write_atomically
 from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
-from seqlab.runs.settings import is_seed, read_settings
+from seqlab.runs.settings import drop_repeated, is_seed, read_settings
 
 
 def make_unique(parent: Path, name: str) -> Path:
@@ -101,10 +101,11 @@ def find_best_job(sweep: Path) -> Path:
     objective over its seeds, and of them the best. Raises UserError if there is none.
     """
     infos: dict[Path, dict[str, Any]] = {}
-    for file in sweep.glob("*/run.json"):
+    for file in sorted(sweep.glob("*/run.json")):
         with suppress(UserError):
             infos[file.parent] = read_run_info(file.parent)
-    measured = {run: value for run, info in infos.items() if (value := best_objective(info)) is not None}
+    infos = drop_repeated(infos)
+    measured = {run: value for run, info in infos.items() if (value := objective_to_minimise(info)) is not None}
     done = {run: value for run, value in measured.items() if infos[run]["status"] == "done"} or measured
     if not done:
         raise UserError(f"No run of {sweep} has measured its objective yet: name one of its run folders.")
@@ -112,7 +113,7 @@ def find_best_job(sweep: Path) -> Path:
     return min(done, key=lambda run: (means[run], done[run])).resolve()
 
 
-def best_objective(info: dict[str, Any]) -> float | None:
+def objective_to_minimise(info: dict[str, Any]) -> float | None:
     """The best value of a run's objective, so that less is better; None if it was not measured."""
     objective = info["objective"] or {}  # a job that could not be composed has none
     value = info["metrics"]["best"].get(objective.get("metric"))

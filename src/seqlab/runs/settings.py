@@ -1,5 +1,7 @@
 """What the runs of a sweep were told, and which of them only repeat others with another seed."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,10 @@ from seqlab.errors import UserError
 from seqlab.files import read_yaml
 
 Settings = dict[str, Any]  # key -> value, of what was typed for any run
+# Keys whose new value in a resumed run changes none of its results.
+WITHOUT_EFFECT = re.compile(
+    r"name|threads|init_from|data\.(path|folders|num_workers)|paths\..*|logger\..*|callbacks\.(?!early_stopping).*"
+)
 
 
 def overrides_to_dict(overrides: list[str] | None) -> dict[str, str]:
@@ -16,13 +22,25 @@ def overrides_to_dict(overrides: list[str] | None) -> dict[str, str]:
 
 def read_settings(infos: dict[Path, dict[str, Any]]) -> dict[Path, Settings]:
     """The settings of each run. What one of them was resumed with is looked up in the config of all."""
-    settings = {run: overrides_to_dict(info["overrides"]) for run, info in infos.items()}
     resumed = [key for info in infos.values() for part in info["resumed"] or [] for key in overrides_to_dict(part)]
-    for run, known in settings.items():
-        config = read_config_if_there(run) if resumed else {}
-        found = {key: find_value(config, key) for key in resumed}
-        known |= {key: str(value) for key, value in found.items() if value is not None}
+    keys = [key for key in resumed if not WITHOUT_EFFECT.fullmatch(key)]
+    settings = {}
+    for run, info in infos.items():
+        overrides, added = info["overrides"] or [], sum(map(len, info["resumed"] or []))
+        config = read_config_if_there(run) if keys else {}
+        found = {key: find_value(config, key) for key in keys}
+        settings[run] = overrides_to_dict(overrides[: len(overrides) - added]) | {
+            key: str(value) for key, value in found.items() if value is not None
+        }
     return settings
+
+
+def drop_repeated(infos: dict[Path, dict[str, Any]]) -> dict[Path, dict[str, Any]]:
+    """Of runs with the same overrides, as a job that was renamed and run again, keep the one started last: a seed counts once."""
+    latest: dict[str, Path] = {}
+    for run, info in sorted(infos.items(), key=lambda item: item[1]["started"] or ""):
+        latest[json.dumps(sorted(info["overrides"] or [run.name]))] = run
+    return {run: info for run, info in infos.items() if run in latest.values()}
 
 
 def read_config_if_there(run: Path) -> dict[str, Any]:

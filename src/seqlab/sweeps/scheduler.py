@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seqlab.config.targets import allow_words
-from seqlab.errors import Interrupted
+from seqlab.errors import Interrupted, UserError, format_error
 from seqlab.runs.run_info import read_run_info, timestamp, update_run_info
 from seqlab.streams import signal_safe_print
 from seqlab.sweeps.display import Display
@@ -65,6 +65,8 @@ class Scheduler:
         self.sweep, self.launcher, self.display = sweep, launcher, display
         self.running: list[Running] = []
         self.stops = 0  # how often the user has asked
+        self.slots = launcher.slots
+        self.postponed: list[Job] = []  # for which there was no process
 
     def run(
         self,
@@ -79,7 +81,7 @@ class Scheduler:
         left = True
         try:
             while self.running or (left and not self.stops):
-                while left and not self.stops and len(self.running) < self.launcher.slots:
+                while left and not self.stops and len(self.running) < self.slots:
                     left = self.start_next(ask, tell)
                 if self.running:
                     self.launcher.wait([running.handle for running in self.running], POLL_SECONDS)
@@ -100,7 +102,7 @@ class Scheduler:
 
     def start_next(self, ask: Callable[[], Job | None], tell: Callable[[Job], None]) -> bool:
         """Start the next job; false if there is none."""
-        job = ask()
+        job = self.postponed.pop() if self.postponed else ask()
         if job is None:
             return False
         if job.state == "failed":  # a trial that was refused
@@ -113,8 +115,11 @@ class Scheduler:
         try:
             self.sweep.set_state(job, "running")
             handle = self.launcher.start_job(self.sweep, job)
-        except (ValueError, OSError, EOFError) as error:  # refused, or no process could be started
-            self.mark_failed(job, f"could not be started: {error}" if not isinstance(error, ValueError) else str(error))
+        except (OSError, EOFError) as error:  # the machine has no process for it
+            self.postpone(job, error)
+            return True
+        except ValueError as error:
+            self.mark_failed(job, str(error))
             self.display.job_ended(job)
             tell(job)
             return True
@@ -122,6 +127,17 @@ class Scheduler:
         if self.stops:  # Ctrl-C came while it was being started
             self.forward_stop(self.running[-1])
         return True
+
+    def postpone(self, job: Job, error: Exception) -> None:
+        """Start a job once another has ended, and no more at once than now. Raises UserError if none is running."""
+        self.sweep.set_state(job, "pending")
+        if not self.running:
+            raise UserError(
+                f"No process could be started for {job.name} ({format_error(error)}): end other work on this machine, and "
+                f"continue with seqlab train sweep.resume={self.sweep.folder}{allow_words()}."
+            ) from error
+        self.postponed.append(job)
+        self.slots = len(self.running)
 
     def poll_job(self, running: Running, tell: Callable[[Job], None], should_prune: Callable[[Job], bool]) -> None:
         """Notice that a job has ended, was deleted, or has run out of time."""

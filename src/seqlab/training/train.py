@@ -66,6 +66,10 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
     if trainer.global_step == resumed_step:
         recorder.finish_interrupted(trainer, task)
+    elif "val" in data.splits and trainer.limit_val_batches and recorder.validated_step != trainer.global_step:
+        trainer.validate(
+            task, datamodule=data, verbose=False
+        )  # the loss of an epoch stopped it after the validation's turn
 
     trainer.strategy.barrier("trained")  # the best weights are written
     if "test" in data.splits and trainer.limit_test_batches:
