@@ -15,6 +15,8 @@ from seqlab.config.targets import get_class, is_user_code, resolve_target, takes
 from seqlab.errors import UserError
 from seqlab.files import write_atomically
 from seqlab.runs.ranks import get_rank
+from seqlab.runs.run_info import FILE_NAME as RUN_INFO
+from seqlab.runs.run_info import read_run_info
 from seqlab.tokenizers.base import load_tokenizer
 
 Config = dict[str, Any]
@@ -120,6 +122,8 @@ def build_tokenizer(config: Config, run: Path) -> Any:
     tokenizer_class, saved = get_class(config, "tokenizer"), run / "tokenizer"
     if saved.is_dir():
         return load_tokenizer(tokenizer_class, saved)
+    if (run / RUN_INFO).is_file() and read_run_info(run)["data_properties"]:  # it had one when it read its data
+        raise UserError(f"{saved} is not there any more, and says what the tokens of this run mean: restore it.")
     texts = training_texts(config) if "texts" in parameters(tokenizer_class) else None
     tokenizer = instantiate_node(config["tokenizer"], "tokenizer", texts=texts)
     if not get_rank():
@@ -175,7 +179,12 @@ def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) ->
         elif name != "context_length" and node[name] != value:
             raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
     torch.manual_seed(seed)
-    return instantiate_node(node, "model")
+    model = instantiate_node(node, "model")
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"model: {node['_target_']} gives {type(model).__name__}, and a model is a torch.nn.Module: fix it."
+        )
+    return model
 
 
 def build_adapter(config: Config) -> Adapter | None:

@@ -8,16 +8,17 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import psutil
 import torch
+from annotated_types import Ge, Le
 
 from seqlab.errors import UserError
 from seqlab.files import cache_folder, lock_file, write_json
-from seqlab.types import PositiveInt
 
 MIN_BF16_SPEEDUP = 1.5  # bfloat16 must be this many times as fast as fp32
+MAX_THREADS = 1024  # more are a slip, and may take all that the system has
 MAX_PROCESSES_PER_CORE = 4
 FP16_PRECISIONS = ("16", "16-mixed", "16-true")  # Lightning trains in bfloat16 in their place on a CPU
 # rows of the product that is timed: a GPU takes longer to start a small one than to do it
@@ -85,7 +86,9 @@ def enough_threads(config: dict[str, Any]) -> int | None:
     return max(1, positions * width // ACTIVATIONS_PER_THREAD)
 
 
-def setup_process(threads: PositiveInt | None, processes: int = 1, enough: int | None = None) -> None:
+def setup_process(
+    threads: Annotated[int, Ge(1), Le(MAX_THREADS)] | None, processes: int = 1, enough: int | None = None
+) -> None:
     """Set the threads of this process (null: its share, or those that are `enough`); make glibc keep memory that is freed.
 
     glibc returns large freed blocks to the kernel, so that each step of a language model on a CPU faults all its

@@ -52,6 +52,15 @@ def run_cli(action: Callable[[], Any]) -> int:
         return 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for Python's, NumPy's and torch's error of an allocation that failed, on any device."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
 def format_error(error: BaseException) -> str:
     """The sentence that a user reads."""
     if isinstance(error, KeyboardInterrupt):

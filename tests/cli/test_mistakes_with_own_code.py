@@ -25,6 +25,11 @@ class Own(nn.Module):
     def forward(self, tokens):
         logits = self.head(self.embedding(tokens))
         return logits.transpose(1, 2) if self.transposed else logits
+
+
+class NoModel:
+    def __init__(self, vocab_size: int, width: int) -> None:
+        pass
 """
 TEXT = ["data=text", "data.path=story.txt", "tokenizer=char", "data.context_length=16", "device=cpu"]
 TEXT += ["trainer.max_steps=1", "callbacks.samples=null"]
@@ -55,6 +60,11 @@ def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
             "It is a keyword of Own that the yaml leaves out: add it with +model.layers=2.",
         ),
         ("width: 8\ntransposed: true", [], "Own gives (8, 30, 16) instead of logits (B, T, V), (8, 16, 16): fix it."),
+        (
+            "width: 8",
+            ["model._target_=wronglab.NoModel"],
+            "wronglab.NoModel gives NoModel, and a model is a torch.nn.Module",
+        ),
         ("width: 8", ["allow=[]"], "if you trust it, type allow=[wronglab], or set SEQLAB_ALLOW=wronglab"),
         ("width: 8", ["--config-dir", "."], "--config-dir takes one folder"),
         ("width: 8\nwidth: 9", [], "own.yaml is not YAML: width stands twice in line"),

@@ -1,6 +1,9 @@
 """The noisy sine: shapes, split in time order, and the baselines of REFERENCE."""
 
+import pickle
+import threading
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -86,3 +89,12 @@ def test_baselines_of_a_longer_horizon_and_of_no_noise() -> None:
 def test_a_sine_too_short_for_a_window_is_refused() -> None:
     with pytest.raises(UserError, match=r"data.length=20 is too short for a training window of 20 values and 1"):
         sine(length=20)
+
+
+def test_what_a_worker_gets_can_be_pickled_beside_a_trainer() -> None:
+    data = SineDataModule(batch_size=4, length=60)
+    data.setup()
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1, lock=threading.RLock())  # as in a run
+    dataset = pickle.loads(pickle.dumps(data.train_dataloader().dataset))
+    indices = next(iter(data.train_dataloader().batch_sampler))
+    torch.testing.assert_close(dataset.__getitems__(indices), data.train_dataloader().dataset.__getitems__(indices))

@@ -456,6 +456,7 @@ class Crafted:
         (signal.SIGINT, [], os.kill),
         (signal.SIGTERM, [], os.kill),
         (signal.SIGINT, ["data.num_workers=2"], os.killpg),  # as a terminal does, the workers included
+        (signal.SIGTERM, ["data.num_workers=2"], os.killpg),  # as timeout and systemd do
     ],
 )
 def test_a_signal_saves_and_the_run_resumes(

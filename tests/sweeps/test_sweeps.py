@@ -294,6 +294,12 @@ def test_a_signal_while_a_job_is_forked_is_not_lost(seconds: float, seqlab, tmp_
     assert "Traceback" not in (run / OUTPUT_FILE).read_text()
 
 
+def test_jobs_load_batches_in_processes_of_their_own(seqlab, tmp_path: Path) -> None:
+    answer = seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "data.num_workers=1")
+    assert answer.status == 0, answer.out
+    assert "Traceback" not in next(tmp_path.glob("runs/*/*/000*/output.log")).read_text()
+
+
 def test_two_sweeps_on_one_folder(seqlab, tmp_path: Path) -> None:
     assert seqlab("train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu", "start=false").status == 0
     with lock_folder(only_sweep(tmp_path)):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -144,6 +145,20 @@ def test_a_base_that_has_moved_is_named(seqlab, tmp_path: Path) -> None:
     assert answer.status == 0, answer.err
     assert "init_from:" in answer.out
     assert seqlab("evaluate", "run=tuned", "split=val").status == 0  # it is in the config now
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "generate", "train"])
+def test_a_lost_tokenizer_is_not_learned_anew(verb: str, seqlab, tmp_path: Path) -> None:
+    assert seqlab("train", *GPT, "trainer.max_steps=1", "name=whole").status == 0
+    (run,) = tmp_path.glob("runs/*/*-whole")
+    shutil.rmtree(run / "tokenizer")
+    words = {"train": ["resume=whole", "trainer.max_steps=2"], "generate": ["run=whole", "prompt=The"]}
+    answer = seqlab(verb, *words.get(verb, ["run=whole", "split=val"]))
+    assert answer.status == 1
+    assert "tokenizer" in answer.err
+    assert "restore it" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (run / "tokenizer").exists()
 
 
 def test_a_place_of_a_base_that_is_not_used_is_refused(seqlab, tmp_path: Path) -> None:

@@ -48,10 +48,11 @@ class ForecastPlot(Callback):
         from matplotlib.figure import Figure  # takes half a second, and not all runs draw
 
         truth, forecast = [], []
+        dtype = next(pl_module.model.parameters()).dtype
         with torch.no_grad():
             for batch in trainer.datamodule.split_dataloader(split):
                 truth.append(batch.targets[:, 0, 0])
-                forecast.append(pl_module.model(batch.inputs.to(pl_module.device))[:, 0, 0].cpu())
+                forecast.append(pl_module.model(batch.inputs.to(pl_module.device, dtype))[:, 0, 0].float().cpu())
         figure = Figure(figsize=(9, 3.5), layout="constrained")
         axes = figure.subplots()
         axes.plot(torch.cat(truth), ".", color="0.6", label="truth")

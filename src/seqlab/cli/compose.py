@@ -29,7 +29,7 @@ from seqlab.cli.overrides import (
     split_flags,
 )
 from seqlab.config.groups import COMMAND_KEYS, CONF, group_options
-from seqlab.config.validate import INJECTED_ARGS
+from seqlab.config.validate import INJECTED_ARGS, MULTI_NODE_GROUPS
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun
 from seqlab.weights.sources import resolve_init_from
@@ -50,6 +50,7 @@ HYDRA_REMEDIES = {
     "hydra.mode": "A sweep is -m.",
     "hydra.verbose": "HYDRA_FULL_ERROR=1 prints tracebacks.",
 }
+SINGLE_GROUPS = {"model", "device", *INJECTED_ARGS} - set(MULTI_NODE_GROUPS)
 ComposeCache = dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]]  # options -> config and choices
 
 
@@ -115,7 +116,11 @@ def check_command_line(verb: str, args: list[str]) -> None:
                 f"{arg} is not key=value, and all arguments are, without spaces around = and after commas: "
                 f"seqlab {verb} --help lists them."
             )
-        name = arg.lstrip("+~").partition("=")[0]
+        name, _, value = arg.lstrip("+~").partition("=")
+        if verb == "train" and value.startswith("[") and name in SINGLE_GROUPS:
+            raise UserError(
+                f"{arg} is a list, and a run has one {name}: give one, or type -m and {name}=a,b for several runs."
+            )
         if name.startswith("hydra") and not name.startswith(HYDRA_KEYS):
             raise UserError(
                 f"{arg} has no effect: seqlab runs nothing in Hydra's folders. {HYDRA_REMEDIES.get(name, 'Leave it out.')}"

@@ -13,7 +13,7 @@ from omegaconf.errors import MissingMandatoryValue
 
 from seqlab.config.groups import COMMAND_KEYS, CONF
 from seqlab.config.validate import RUN_KEYS
-from seqlab.errors import UserError
+from seqlab.errors import UserError, did_you_mean
 from seqlab.files import expand_path
 
 
@@ -66,8 +66,12 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
             shown = "null" if runs is None else runs
             raise UserError(f"paths.runs={shown} has no meaning: give a folder, or leave it out.")
         for key, value in config.paths.items():
+            if key not in ("runs", "data"):
+                raise UserError(f"There is no paths.{key}.{did_you_mean(str(key), ('runs', 'data'))}")
             if value:
                 is_one = isinstance(value, str)
+                if not is_one and not all(isinstance(path, str) for path in value):
+                    raise UserError(f"paths.{key}={value} has no meaning: give a list of folders.")
                 paths = absolute_path(value) if is_one else [absolute_path(path) for path in value]
                 config.paths[key] = escape_interpolations(paths)
     path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None

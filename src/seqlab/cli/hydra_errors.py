@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seqlab.cli.hydra_api import compose_config, dotted_keys
@@ -107,7 +107,11 @@ def suggest_key(key: str, verb: str, args: list[str], folders: list[Path]) -> st
     group, _, keyword = key.rpartition(".")
     try:
         node = OmegaConf.select(compose_config(verb, select_options(verb, args), folders), group) if group else None
-        target = resolve_target(node["_target_"], group.split(".")[0]) if node and "_target_" in node else None
+        target = (
+            resolve_target(node["_target_"], group.split(".")[0])
+            if OmegaConf.is_dict(node) and "_target_" in node
+            else None
+        )
     except (HydraException, OmegaConfBaseException, UserError):
         target = None
     if target and keyword in parameters(target):

@@ -79,6 +79,13 @@ def get_config_folders(args: list[str]) -> list[Path]:
             raise UserError(f"seqlab has no option {name}: arguments are key=value, without dashes.{known}")
         elif name.lstrip("+~") == "hydra.searchpath":
             raise UserError(f"{arg} would add configs unseen: add a folder of your own with --config-dir <folder>.")
+    flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
+    prints = flags & {"--cfg", "-c"}
+    if prints and flags & set(MULTIRUN_FLAGS):
+        raise UserError("--cfg prints one config: leave -m out.")
+    for flag in flags & {"--resolve", "--package", "-p"}:
+        if not prints:
+            raise UserError(f"{flag} says how --cfg job prints a config: type both, or neither.")
     if len(folders) > 1:
         raise UserError(
             f"--config-dir takes one folder, and {folders[0]} and {folders[1]} are two: put the groups into one."
@@ -101,10 +108,10 @@ def check_config_folder(folder: Path) -> None:
 def check_no_hydra_keys(file: Path, folder: Path) -> None:
     """Raises UserError for a yaml that sets or chooses anything of Hydra itself."""
     refusal = UserError(f"{file} touches Hydra's own configuration (hydra:), which could run code: remove that.")
-    text = file.read_text(encoding="utf-8")
     try:
+        text = file.read_text(encoding="utf-8")
         content = yaml.load(text, YamlLoader)  # a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark else ""
         raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}{place}.") from error

@@ -1,6 +1,5 @@
 """Resuming a run: in its own folder, with its own config and new values of some keys."""
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets, get_class
-from seqlab.config.validate import validate_config
+from seqlab.config.validate import parse_time, validate_config
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256, expand_path
@@ -24,6 +23,7 @@ from seqlab.runs.process import ensure_not_running
 from seqlab.runs.run_info import read_run_info
 from seqlab.streams import print_wrapped
 from seqlab.weights.restore import check_resumable, needs_base, resolve_base
+from seqlab.weights.sources import best_weights_path
 
 Config = dict[str, Any]
 
@@ -72,7 +72,8 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], last: Pat
     """Refuse a state that is damaged, incomplete, of another model, or with nothing left to do. Raises UserError."""
     if not last:
         if info["status"] == "done":
-            raise UserError(f"{run} has kept no last.ckpt to continue from: start a new run with init_from={run}.")
+            remedy = f"start a new run with init_from={run}" if best_weights_path(run) else "train it again"
+            raise UserError(f"{run} has kept no last.ckpt to continue from: {remedy}.")
         print_wrapped("resumed     from the start, since no checkpoint was saved")
         return
     checkpoints.check_checksum(last)
@@ -102,13 +103,8 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
     """Refuse a run whose time was up. Raises UserError."""
     if not max_time:
         return
-    units = ("days", "hours", "minutes", "seconds")
-    try:
-        limit = max_time if isinstance(max_time, dict) else dict(zip(units, map(int, max_time.split(":")), strict=True))
-    except ValueError as error:
-        raise UserError(f"trainer.max_time={max_time} is not a time: write DD:HH:MM:SS, or {{hours: 2}}.") from error
     used = state["callbacks"].get("Timer", {}).get("time_elapsed", {}).get("train", 0)
-    if used >= datetime.timedelta(**limit).total_seconds():
+    if used >= parse_time(max_time).total_seconds():
         raise UserError(f"{run} has trained for {used:.0f} s, and trainer.max_time={max_time} is up: give it more.")
 
 

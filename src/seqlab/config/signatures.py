@@ -111,7 +111,7 @@ def matches_type(value: Any, hint: Any) -> bool:
 def type_adapter(hint: Any) -> TypeAdapter[Any] | None:
     """What checks a value against a type; None for a type that pydantic does not know."""
     try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False))
     except PydanticUserError:
         return None
 

@@ -22,7 +22,7 @@ def source_files(packages: Iterable[str]) -> list[Path]:
             continue
         for folder in (spec and spec.submodule_search_locations) or []:
             files += Path(folder).rglob("*.py")
-        if spec and spec.origin and not spec.submodule_search_locations:
+        if spec and spec.origin and spec.has_location and not spec.submodule_search_locations:
             files.append(Path(spec.origin))
     return sorted(files)
 

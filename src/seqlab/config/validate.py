@@ -1,5 +1,6 @@
 """What is refused before anything is read: missing groups, values that do not fit, choices that do not fit together."""
 
+import datetime
 from typing import Any, Literal
 
 from seqlab.config import groups
@@ -31,6 +32,8 @@ INJECTED_ARGS = {
     "logger": ("run", "config", "command", "purge_step"),
     "trainer": ("run", "callbacks", "logger", "plugins"),
 }
+FREE_ARGS = {"seed", "total_steps"}  # which a config may set besides
+RESERVED_NAMES = ("last", "best")
 RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
 # What seqlab itself reads of a config.
 REQUIRED_KEYS = {"seed", "threads", "init_from", "objective.metric", "objective.mode", "paths.runs"} | {
@@ -61,7 +64,10 @@ def check_required_groups(config: Config) -> None:
     for key, value in flatten({name: config[name] for name in ("objective", "paths")}).items():
         if value is None:
             raise UserError(f"{key}=null has no meaning: give a value, or leave it out.")
-    for key in REQUIRED_KEYS - flatten(config).keys():
+    known = flatten(config)
+    for key in REQUIRED_KEYS - known.keys():
+        if any(other.startswith(f"{key}.") for other in known):  # a dictionary, as val_check_interval may be
+            continue
         raise UserError(f"{key} is missing in this config: set it, or do not remove it.")
     for group in ("model", *INJECTED_ARGS):
         if group not in MULTI_NODE_GROUPS and (config[group] or group not in OPTIONAL_GROUPS):
@@ -76,6 +82,8 @@ def validate_config(config: Config, choices: dict[str, str]) -> None:
     """
     check_required_groups(config)
     check_value("name", config.get("name"), str | None)
+    if config.get("name") in RESERVED_NAMES:
+        raise UserError(f"name={config['name']} means another run wherever run= is typed: give another name.")
     check_value("seed", config["seed"], type_hints(derive_seed)["seed"])
     check_value("threads", config["threads"], type_hints(setup_process)["threads"])
     check_optional_groups(config, choices)
@@ -87,6 +95,26 @@ def validate_config(config: Config, choices: dict[str, str]) -> None:
     check_node(config["model"], "model", "model", get_class(config, "data").data_properties)
     check_objective(config)
     check_monitors(config)
+    check_end(config["trainer"])
+
+
+def check_end(trainer: Config) -> None:
+    """Refuse a run that would never end, and one that would end before its first step. Raises UserError."""
+    max_time = trainer.get("max_time")
+    if max_time is not None and not parse_time(max_time):
+        raise UserError(f"trainer.max_time={max_time} is no time to train in: give more, or leave it out.")
+    if trainer["max_epochs"] is None and trainer["max_steps"] == -1 and max_time is None:
+        raise UserError("This run has no end: give trainer.max_steps or trainer.max_epochs.")
+
+
+def parse_time(max_time: str | dict[str, int]) -> datetime.timedelta:
+    """What `trainer.max_time` says. Raises UserError."""
+    units = ("days", "hours", "minutes", "seconds")
+    try:
+        limit = max_time if isinstance(max_time, dict) else dict(zip(units, map(int, max_time.split(":")), strict=True))
+        return datetime.timedelta(**limit)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"trainer.max_time={max_time} is not a time: write DD:HH:MM:SS, or {{hours: 2}}.") from error
 
 
 def iter_nodes(config: Config, group: str) -> list[tuple[str, Any]]:
@@ -113,6 +141,9 @@ def check_node(node: Config, group: str, path: str, injected: tuple[str, ...]) -
             raise UserError(f"trainer.{key} is not for seqlab's runs: {TRAINER_REMEDIES[key]}.")
     if target.__name__ in UNSUPPORTED_TARGETS and target.__module__.startswith(("torch.", "lightning.")):
         raise UserError(f"{path} cannot be {target.__name__}: {UNSUPPORTED_TARGETS[target.__name__]}.")
+    for key in node.keys() & set(injected) - FREE_ARGS:
+        if group != "model" and node[key] is not None:
+            raise UserError(f"{path}.{key} is what seqlab gives to {target.__name__}: leave it out.")
     if group == "schedule":
         check_schedule(node, target)
         node = {key: value for key, value in node.items() if key not in SCHEDULE_KEYS}

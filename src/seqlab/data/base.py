@@ -1,6 +1,7 @@
 """What all data sets share: splits, loaders in a resumable order, and the count of samples consumed."""
 
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -41,9 +42,16 @@ def identity_collate(batch: Any) -> Any:
     return batch
 
 
-def ignore_interrupt(worker: int) -> None:
-    """In a process that loads batches: leave Ctrl-C, which a terminal sends to all, to the run, which still needs batches."""
+def leave_signals_to_the_run(worker: int) -> None:
+    """In a process that loads batches: Ctrl-C and SIGTERM, which are often sent to all, are the run's, which still needs
+    batches. A second SIGTERM ends it, as torch does if it hangs.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
+
+
+# A job of a sweep comes from a server of forks, and its workers would be pickled where those of a single run are forked.
+WORKER_CONTEXT = "fork" if sys.platform == "linux" else None
 
 
 class DataModule(LightningDataModule):
@@ -102,10 +110,15 @@ class DataModule(LightningDataModule):
             batch_sampler=sampler,
             collate_fn=identity_collate,
             num_workers=self.num_workers,
-            worker_init_fn=ignore_interrupt,
+            worker_init_fn=leave_signals_to_the_run,
+            multiprocessing_context=WORKER_CONTEXT if self.num_workers else None,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker needs to collate, where it is not forked but gets a pickle."""
+        return self.__dict__ | {"trainer": None, "splits": {}, "sampler": None}
 
     def rank_and_world_size(self) -> tuple[int, int]:
         """The rank of this process among those that train together, and their number."""

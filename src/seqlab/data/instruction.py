@@ -173,6 +173,8 @@ def parse_json(text: str, path: Path) -> list[Any]:
             f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}, in or after record {number}; "
             "fix it there."
         ) from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"{path} is not a list of records as Python reads JSON: {str(error)[:80]}.") from error
 
 
 def parse_json_lines(text: str, path: Path) -> list[Any]:
@@ -186,6 +188,8 @@ def parse_json_lines(text: str, path: Path) -> list[Any]:
                 f"{path} is not JSON: {error.msg} in line {number}, column {error.colno}; write a list of records, "
                 "[{…}, …], or a record a line, and fix it there."
             ) from error
+        except (RecursionError, ValueError) as error:
+            raise UserError(f"Line {number} of {path} is no record as Python reads JSON: {str(error)[:80]}.") from error
     return values
 
 

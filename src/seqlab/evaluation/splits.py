@@ -63,7 +63,12 @@ def evaluate_run(
         reference = build_reference(initial, adapter=None, compared=model)
     task = build_task(config, model, reference)
     resolve_one_device(device, config, task.safe_precisions)
-    settings = config["trainer"] | device | {"profiler": None, "limit_test_batches": 1.0}
+    settings = (
+        config["trainer"]
+        | {"num_nodes": 1, "strategy": "auto"}
+        | device
+        | {"profiler": None, "limit_test_batches": 1.0}
+    )
     bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
     trainer = build_trainer(bare, run, callbacks=[Progress()], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
@@ -78,10 +83,11 @@ def resolve_one_device(device: dict[str, Any], config: dict[str, Any], safe_prec
     if device["accelerator"] == "auto" and trained_on["accelerator"] in available_accelerators():
         device |= {key: trained_on[key] for key in ("accelerator", "precision")}  # to measure what the run measured
     resolve_device(device, safe_precisions, width=model_width(config["model"]))
-    if num_local_processes(device) > 1:
-        raise UserError(
-            f"evaluate is one process, and trainer.devices={device['devices']}: use device=auto, cpu, cuda or mps."
-        )
+    for key, count in (("devices", num_local_processes(device)), ("num_nodes", device.get("num_nodes", 1))):
+        if count > 1:
+            raise UserError(
+                f"evaluate is one process, and trainer.{key}={device[key]}: use device=auto, cpu, cuda or mps."
+            )
 
 
 def save_result(run: Path, result: dict[str, Any]) -> None:

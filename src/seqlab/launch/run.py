@@ -8,7 +8,7 @@ from bdb import BdbQuit
 from pathlib import Path
 from typing import Any
 
-from seqlab.errors import Interrupted, UserError, format_error, run_cli
+from seqlab.errors import Interrupted, UserError, format_error, is_out_of_memory, run_cli
 from seqlab.files import lock_folder, write_json
 from seqlab.launch.imports import gc_paused, limit_spinning
 from seqlab.runs import ranks
@@ -138,6 +138,11 @@ def record_failure(run: Path, error: BaseException, before: dict[str, Any]) -> B
         error = KeyboardInterrupt()
     if isinstance(error, MisconfigurationException):  # Lightning's own sentence, such as of limit_val_batches=0.001
         error = UserError(error)
+    if is_out_of_memory(error):
+        error = UserError(
+            f"There is not enough memory ({str(error).splitlines()[0][:160]}): take a smaller model or data.batch_size; "
+            "plan=true says what a run needs."
+        )
     is_stop = isinstance(error, Interrupted | KeyboardInterrupt | BdbQuit)  # the last one quits a debugger
     message = format_error(error) if is_stop else f"{type(error).__name__}: {format_error(error)}"
     if ranks.get_rank():

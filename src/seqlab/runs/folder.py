@@ -36,7 +36,7 @@ def create_run_folder(runs: Path, name: str) -> Path:
     now = datetime.datetime.now()
     try:
         runs.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError as error:  # as in /proc
+    except (FileNotFoundError, FileExistsError) as error:  # as in /proc, and a file
         raise UserError(
             f"{runs} cannot be made ({error.strerror}): use another folder with paths.runs=<folder>."
         ) from error
