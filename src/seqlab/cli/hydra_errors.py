@@ -109,7 +109,7 @@ def suggest_key(key: str, verb: str, args: list[str], folders: list[Path]) -> st
         node = OmegaConf.select(compose_config(verb, select_options(verb, args), folders), group) if group else None
         target = (
             resolve_target(node["_target_"], group.split(".")[0])
-            if OmegaConf.is_dict(node) and "_target_" in node
+            if isinstance(node, DictConfig) and "_target_" in node
             else None
         )
     except (HydraException, OmegaConfBaseException, UserError):

@@ -48,8 +48,24 @@ def leave_signals_to_the_run(worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: signal.signal(number, signal.SIG_DFL))
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
 
+class SignalSafeDataLoader(DataLoader):
+    """A DataLoader that no signal reaches while it starts its workers, nor them before they know what to do with one."""
+
+    def __iter__(self) -> Any:
+        if not self.num_workers or not hasattr(signal, "pthread_sigmask"):
+            return super().__iter__()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+WORKER_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A job of a sweep comes from a server of forks, and its workers would be pickled where those of a single run are forked.
 WORKER_CONTEXT = "fork" if sys.platform == "linux" else None
 
@@ -105,7 +121,7 @@ class DataModule(LightningDataModule):
 
     def build_dataloader(self, split: str, sampler: ResumableBatchSampler) -> DataLoader:
         """A split in the sampler's order. Its own generator keeps the seeding of workers off the global one."""
-        return DataLoader(
+        return SignalSafeDataLoader(
             BatchedDataset(self.splits[split], self.collate),
             batch_sampler=sampler,
             collate_fn=identity_collate,
