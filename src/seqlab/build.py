@@ -12,7 +12,7 @@ from torch import nn
 from seqlab.adapters.base import Adapter
 from seqlab.config.signatures import NODE_KEYS, SCHEDULE_KEYS, parameters
 from seqlab.config.targets import get_class, is_user_code, resolve_target, takes_injection
-from seqlab.errors import UserError
+from seqlab.errors import UserError, check_kind
 from seqlab.files import write_atomically
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import FILE_NAME as RUN_INFO
@@ -180,10 +180,7 @@ def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) ->
             raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
     torch.manual_seed(seed)
     model = instantiate_node(node, "model")
-    if not isinstance(model, nn.Module):
-        raise UserError(
-            f"model: {node['_target_']} gives {type(model).__name__}, and a model is a torch.nn.Module: fix it."
-        )
+    check_kind(model, nn.Module, f"model: {node['_target_']}")
     return model
 
 
@@ -214,6 +211,10 @@ def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list
     """The Trainer with `callbacks` first, then those of the config. They and the loggers may name what is `injected`."""
     injected |= {"config": config, "run": run, "seed": config["seed"]}
     own = [instantiate_node(node, "callbacks", **injected) for node in config["callbacks"].values() if node]
+    from lightning.pytorch import Callback  # most of what builds needs no Lightning
+
+    for made, node in zip(own, filter(None, config["callbacks"].values()), strict=True):
+        check_kind(made, Callback, f"callbacks: {node['_target_']}")
     nodes = [node for node in config["logger"].values() if node]
     if get_rank():  # rank 0 alone logs; callbacks of Lightning's want a logger on every rank
         from lightning.pytorch.loggers.logger import DummyLogger

@@ -23,6 +23,15 @@ class Interrupted(Exception):
     """The run was asked to stop, and what it had was saved."""
 
 
+def check_kind(made: Any, kind: type | tuple[type, ...], what: str) -> None:
+    """Raises UserError for what a user's own code has made, if it is of another kind than is needed."""
+    if not isinstance(made, kind):
+        names = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+        raise UserError(
+            f"{what} gives {'nothing' if made is None else type(made).__name__} instead of a {names}: fix it."
+        )
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """' Did you mean …?' with the options closest to a misspelt name, or all options if they are few."""
     options = sorted(set(options))

@@ -27,6 +27,15 @@ class Own(nn.Module):
         return logits.transpose(1, 2) if self.transposed else logits
 
 
+class Silent(Own):
+    def forward(self, tokens):
+        pass
+
+
+def no_schedule(optimizer, total_steps: int, **others):
+    pass
+
+
 class NoModel:
     def __init__(self, vocab_size: int, width: int) -> None:
         pass
@@ -63,7 +72,18 @@ def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
         (
             "width: 8",
             ["model._target_=wronglab.NoModel"],
-            "wronglab.NoModel gives NoModel, and a model is a torch.nn.Module",
+            "wronglab.NoModel gives NoModel instead of a Module: fix it",
+        ),
+        ("width: 8", ["model._target_=wronglab.Silent"], "Silent.forward gives nothing instead of a Tensor: fix it"),
+        (
+            "width: 8",
+            ["+callbacks.x={_target_:wronglab.NoModel,vocab_size:1,width:1}"],
+            "NoModel gives NoModel instead of a Callback",
+        ),
+        (
+            "width: 8",
+            ["schedule._target_=wronglab.no_schedule", "~schedule.warmup_steps"],
+            "schedule: what it names gives nothing instead of a LRScheduler or ReduceLROnPlateau: fix it",
         ),
         ("width: 8", ["allow=[]"], "if you trust it, type allow=[wronglab], or set SEQLAB_ALLOW=wronglab"),
         ("width: 8", ["--config-dir", "."], "--config-dir takes one folder"),

@@ -90,6 +90,16 @@ class RunRecorder(Callback):
         if time.monotonic() - self.written_at > SECONDS_BETWEEN_WRITES:
             self.write(trainer, pl_module)
 
+    def finish_training(self, trainer: Trainer, pl_module: Any, resumed_step: int | None) -> None:
+        """Validate the last weights, if that is still to be done."""
+        data: Any = pl_module.data
+        if trainer.global_step == resumed_step:
+            self.finish_interrupted(trainer, pl_module)
+        elif "val" in data.splits and trainer.limit_val_batches and self.validated_step != trainer.global_step:
+            trainer.validate(
+                pl_module, datamodule=data, verbose=False
+            )  # the loss of its epoch has stopped the run early
+
     def finish_interrupted(self, trainer: Trainer, pl_module: Any) -> None:
         """Do what a run that was killed between its last step and its end still lacks: validate, log the epoch's loss."""
         if pl_module.counts.epoch_tokens:

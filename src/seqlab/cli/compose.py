@@ -70,7 +70,7 @@ class ComposeCollector:
     )
     settings: dict[str, Any] = field(default_factory=dict)  # of the launcher
     search: dict[str, Any] | None = None  # the node `sweep` of a search
-    error: UserError | None = None
+    error: Exception | None = None
 
     def __call__(self, config: DictConfig) -> None:
         """Keep a composed config."""
@@ -79,7 +79,7 @@ class ComposeCollector:
         overrides = list(hydra_config.overrides.task) if is_sweep else self.overrides
         try:
             job = ComposedRun(to_plain_dict(config), selected_options(hydra_config), overrides, self.command)
-        except UserError as error:  # raised here, Hydra would print something too
+        except (UserError, OmegaConfBaseException) as error:  # raised here, Hydra would print something too
             self.error = error
             return
         if is_sweep and self.run_now:
@@ -103,8 +103,8 @@ def compose(verb: str, args: list[str], run_now: Callable[[ComposedRun], Any] | 
         sweep = [f"hydra.sweep.dir={scratch}"] if is_multirun(args) else []  # where Hydra writes its multirun.yaml
         sys.argv = ["seqlab", *flags, *overrides, *sweep]  # argparse needs the flags together
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=verb)(collector)()
-    if collector.error:
-        raise collector.error
+        if collector.error:
+            raise collector.error
     return collector
 
 

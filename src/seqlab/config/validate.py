@@ -102,7 +102,7 @@ def check_end(trainer: Config) -> None:
     """Refuse a run that would never end, and one that would end before its first step. Raises UserError."""
     max_time = trainer.get("max_time")
     if max_time is not None and not parse_time(max_time):
-        raise UserError(f"trainer.max_time={max_time} is no time to train in: give more, or leave it out.")
+        raise UserError(f"trainer.max_time={max_time} leaves nothing to train in: give more, or leave it out.")
     if trainer["max_epochs"] is None and trainer["max_steps"] == -1 and max_time is None:
         raise UserError("This run has no end: give trainer.max_steps or trainer.max_epochs.")
 

@@ -174,7 +174,7 @@ def parse_json(text: str, path: Path) -> list[Any]:
             "fix it there."
         ) from error
     except (RecursionError, ValueError) as error:
-        raise UserError(f"{path} is not a list of records as Python reads JSON: {str(error)[:80]}.") from error
+        raise UserError(f"{path} cannot be read as JSON: {str(error)[:80]}.") from error
 
 
 def parse_json_lines(text: str, path: Path) -> list[Any]:
@@ -189,7 +189,7 @@ def parse_json_lines(text: str, path: Path) -> list[Any]:
                 "[{…}, …], or a record a line, and fix it there."
             ) from error
         except (RecursionError, ValueError) as error:
-            raise UserError(f"Line {number} of {path} is no record as Python reads JSON: {str(error)[:80]}.") from error
+            raise UserError(f"Line {number} of {path} cannot be read as JSON: {str(error)[:80]}.") from error
     return values
 
 

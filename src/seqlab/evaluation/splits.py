@@ -18,6 +18,8 @@ from seqlab.runs.run_info import read_run_info
 from seqlab.weights.restore import build_initial_model, build_reference, check_base_place, load_model_from_run
 from seqlab.weights.sources import weights_path
 
+# Trainer keys of a run that mean nothing, or something else, where one process measures a split.
+EVALUATION_SETTINGS = {"num_nodes": 1, "strategy": "auto", "profiler": None, "limit_test_batches": 1.0}
 SPLITS, CHECKPOINTS = ("train", "val", "test"), ("best", "last")
 
 
@@ -63,12 +65,7 @@ def evaluate_run(
         reference = build_reference(initial, adapter=None, compared=model)
     task = build_task(config, model, reference)
     resolve_one_device(device, config, task.safe_precisions)
-    settings = (
-        config["trainer"]
-        | {"num_nodes": 1, "strategy": "auto"}
-        | device
-        | {"profiler": None, "limit_test_batches": 1.0}
-    )
+    settings = config["trainer"] | EVALUATION_SETTINGS | device
     bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
     trainer = build_trainer(bare, run, callbacks=[Progress()], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)

@@ -9,10 +9,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from seqlab.adapters.base import Adapter
 from seqlab.batch import Batch
+from seqlab.errors import check_kind
 from seqlab.seeding import derive_seed, seed_generators
 from seqlab.tasks.means import TokenCount, TrainingCounts, WeightedMean
 
@@ -172,6 +173,8 @@ class Task(LightningModule):
         """The optimizer over what is trained, and the schedule per step."""
         optimizer = self.create_optimizer(self.trained_parameters())
         schedule = self.make_schedule(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        check_kind(optimizer, Optimizer, "optimizer: what it names")
+        check_kind(schedule, (LRScheduler, ReduceLROnPlateau), "schedule: what it names")
         frequency = 1
         if getattr(self.make_schedule, "interval", "step") == "epoch":  # at its last step, and so before a checkpoint
             frequency = int(self.trainer.num_training_batches)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from seqlab.batch import IGNORE_INDEX, Batch
-from seqlab.errors import UserError
+from seqlab.errors import UserError, check_kind
 from seqlab.models.language import offers_hidden
 
 
@@ -24,6 +24,7 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None) -> Tensor:
         )
     if not offers_hidden(model) or (chunk is None and batch.document_ids is None):
         logits = model(batch.inputs)
+        check_kind(logits, Tensor, f"{type(model).__name__}.forward")
         check_shape(model, logits, (*batch.targets.shape, logits.shape[-1]), "logits (B, T, V)")
         return cross_entropy(logits, batch.targets)
     hidden = model.hidden(batch.inputs, document_ids=batch.document_ids)  # (B, T, C)
@@ -45,6 +46,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 def check_shape(model: Any, output: Tensor, expected: tuple[int, ...], what: str) -> None:
     """Raises UserError for a model whose output has another shape, which might broadcast."""
+    check_kind(output, Tensor, f"{type(model).__name__}.forward")
     if output.shape != expected:
         raise UserError(
             f"{type(model).__name__} gives {tuple(output.shape)} instead of {what}, {tuple(expected)}: fix it."

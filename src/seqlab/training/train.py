@@ -64,12 +64,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     trainer = build_trainer(config, run, [recorder, RankWatchdog(run)], [AtomicCheckpointIO()], **injected)
     print_header(run, data, sizes, resumed_step, saves=bool(trainer.checkpoint_callbacks))
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
-    if trainer.global_step == resumed_step:
-        recorder.finish_interrupted(trainer, task)
-    elif "val" in data.splits and trainer.limit_val_batches and recorder.validated_step != trainer.global_step:
-        trainer.validate(
-            task, datamodule=data, verbose=False
-        )  # the loss of an epoch stopped it after the validation's turn
+    recorder.finish_training(trainer, task, resumed_step)
 
     trainer.strategy.barrier("trained")  # the best weights are written
     if "test" in data.splits and trainer.limit_test_batches:
