@@ -305,3 +305,44 @@ def test_the_last_weights_are_validated_whatever_the_epoch(end: list[str], seqla
     validated = [point["step"] for point in measured if "val/loss" in point]
     assert validated[-1] == record(run)["steps"]
     assert len(validated) == len(set(validated)) == (2 if "trainer.max_epochs=3" in end else 1)
+
+
+def test_what_was_measured_is_shown_where_it_cannot_be_written(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    assert seqlab(*tiny).status == 0
+    (only_run(tmp_path) / "evaluations").write_text("a file in the place of the folder")
+    answer = seqlab("evaluate", "run=last", "split=val")
+    assert answer.status == 0, answer.err
+    assert "val/loss" in answer.out or "test/loss" in answer.out
+    assert "could not be written" in answer.err
+
+
+def test_a_cache_is_never_required(seqlab, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQLAB_CACHE", "/proc/nowhere")
+    answer = seqlab(*[word for word in tiny if word != "device=cpu"], "device=auto")
+    assert answer.status == 0, answer.err
+
+
+def test_a_run_for_two_machines_is_started_on_both(seqlab) -> None:
+    answer = seqlab("train", "device=cpu", "trainer.num_nodes=2", "start=false")
+    assert answer.status == 0, answer.err
+    assert "srun --nodes 2 --ntasks-per-node 1" in answer.out
+
+
+def test_a_base_without_a_character_of_the_records_advises_what_a_frozen_base_can_have(
+    seqlab, tiny: list[str], tmp_path: Path
+) -> None:
+    assert seqlab(*tiny).status == 0
+    (tmp_path / "other.txt").write_text("The river ran Ω. " * 40)
+    words = ["data=text", "data.path=other.txt", "adapter=lora", f"init_from={only_run(tmp_path)}", "device=cpu"]
+    answer = seqlab("train", *words)
+    assert answer.status == 1
+    assert "'Ω' is not in this tokenizer's alphabet" in answer.err
+    assert "leave it out" in answer.err
+    assert "use tokenizer=" not in answer.err
+
+
+def test_a_prompt_that_is_null_is_empty(seqlab, tiny: list[str]) -> None:
+    assert seqlab(*tiny).status == 0
+    answer = seqlab("generate", "run=last", "prompt=null")
+    assert answer.status == 1
+    assert "The prompt is empty" in answer.err

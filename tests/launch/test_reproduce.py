@@ -65,3 +65,12 @@ def test_what_is_not_done_or_cannot_be_done_again_is_refused(
     assert seqlab("reproduce", "run=nowhere").status == 1
     shutil.rmtree(run)
     assert json.dumps([str(left) for left in tmp_path.glob("runs/*/*")]) == "[]"
+
+
+def test_a_resumed_run_that_comes_out_equal_has_no_cause_to_name(seqlab, tiny: list[str], tmp_path: Path) -> None:
+    assert seqlab(*tiny).status == 0
+    assert seqlab("train", "resume=last", "trainer.max_steps=6").status == 0
+    answer = seqlab("reproduce", "run=last")
+    assert answer.status == 0, answer.out
+    assert "equal bit for bit" in answer.out
+    assert "cause" not in answer.out
