@@ -22,4 +22,4 @@ def create(overrides: list[str]) -> tuple[Path, dict[str, Any]]:
 def trainer_of(run: Path, config: dict[str, Any], *callbacks: Any) -> Any:
     """The Trainer of a run, with a benchmark's callbacks."""
     objective = Objective(**config["objective"])
-    return build_trainer(config, run, [RunRecorder(run, objective), *callbacks], [], objective=objective)
+    return build_trainer(config, run, [RunRecorder(run, objective, config), *callbacks], [], objective=objective)
