@@ -68,3 +68,22 @@ def test_what_a_terminal_cannot_show_is_a_question_mark(tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
+
+
+def test_ctrl_c_within_a_finalizer_is_not_forgotten() -> None:
+    code = """
+import time
+from seqlab.errors import run_cli
+
+class Closes:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def work():
+    Closes()
+    time.sleep(30)
+
+raise SystemExit(run_cli(work))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (130, "seqlab: Stopped.\n")

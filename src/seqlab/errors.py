@@ -3,7 +3,9 @@
 import difflib
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -47,6 +49,7 @@ def run_cli(action: Callable[[], Any]) -> int:
     A user error, a full disk and Ctrl-C are printed as one sentence; `HYDRA_FULL_ERROR=1` prints the traceback as well.
     Any other exception is a bug and keeps its traceback.
     """
+    sys.unraisablehook = raise_interrupt_later
     try:
         status = action()
         return status if isinstance(status, int) else 0
@@ -59,6 +62,14 @@ def run_cli(action: Callable[[], Any]) -> int:
             traceback.print_exc()
         print_wrapped(f"seqlab: {format_error(error)}", BrokenPipeSafeStream(sys.stderr))
         return 130 if isinstance(error, Interrupted | KeyboardInterrupt) else 1
+
+
+def raise_interrupt_later(unraisable: Any) -> None:
+    """Ctrl-C that came within a finalizer or a callback of Python's own imports, which would print and forget it."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()  # here it would be within one again
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
