@@ -209,10 +209,10 @@ def build_task(config: Config, model: nn.Module, reference: Any = None) -> Any:
 
 def build_trainer(config: Config, run: Path, callbacks: list[Any], plugins: list[Any], **injected: Any) -> Any:
     """The Trainer with `callbacks` first, then those of the config. They and the loggers may name what is `injected`."""
-    injected |= {"config": config, "run": run, "seed": config["seed"]}
-    own = [instantiate_node(node, "callbacks", **injected) for node in config["callbacks"].values() if node]
     from lightning.pytorch import Callback  # most of what builds needs no Lightning
 
+    injected |= {"config": config, "run": run, "seed": config["seed"]}
+    own = [instantiate_node(node, "callbacks", **injected) for node in config["callbacks"].values() if node]
     for made, node in zip(own, filter(None, config["callbacks"].values()), strict=True):
         check_kind(made, Callback, f"callbacks: {node['_target_']}")
     nodes = [node for node in config["logger"].values() if node]

@@ -96,9 +96,8 @@ class RunRecorder(Callback):
         if trainer.global_step == resumed_step:
             self.finish_interrupted(trainer, pl_module)
         elif "val" in data.splits and trainer.limit_val_batches and self.validated_step != trainer.global_step:
-            trainer.validate(
-                pl_module, datamodule=data, verbose=False
-            )  # the loss of its epoch has stopped the run early
+            # the loss of its epoch has stopped the run early
+            trainer.validate(pl_module, datamodule=data, verbose=False)
 
     def finish_interrupted(self, trainer: Trainer, pl_module: Any) -> None:
         """Do what a run that was killed between its last step and its end still lacks: validate, log the epoch's loss."""

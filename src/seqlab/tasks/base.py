@@ -180,8 +180,8 @@ class Task(LightningModule):
             frequency = int(self.trainer.num_training_batches)
         if self.monitor:
             frequency = NEVER  # it steps when the metric is measured
-        moves = {"interval": "step", "frequency": frequency, "monitor": self.monitor}
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **moves}}
+        when = {"interval": "step", "frequency": frequency, "monitor": self.monitor}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **when}}
 
     @property
     def monitor(self) -> str | None:
