@@ -101,6 +101,13 @@ def test_the_data_checked_are_the_data_read(
     assert record(run)["data"] == checksums
 
 
+def edit_config(run: Path, before: str, now: str) -> None:
+    """Edit config.yaml by hand."""
+    file = run / "config.yaml"
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, now))
+
+
 OTHER_VALUES = {  # keys that may be changed, each with a value that no run of these tests has
     "threads": 2,
     "paths.data": ["elsewhere"],
@@ -220,8 +227,7 @@ def assert_applied(key: str, value: object, trainer: Trainer) -> None:
     ],
 )
 def test_what_cannot_change_cannot_be_edited(before: str, now: str, said: str, seqlab, finished: Path) -> None:
-    config = (finished / "config.yaml").read_text()
-    (finished / "config.yaml").write_text(config.replace(before, now))
+    edit_config(finished, before, now)
     left = contents(finished)
     answer = seqlab("train", "resume=last", "trainer.max_steps=4")
     assert answer.status == 1
@@ -230,8 +236,7 @@ def test_what_cannot_change_cannot_be_edited(before: str, now: str, said: str, s
 
 
 def test_what_was_edited_is_said_and_taken(seqlab, finished: Path) -> None:
-    config = (finished / "config.yaml").read_text()
-    (finished / "config.yaml").write_text(config.replace("weight_decay: 0.1", "weight_decay: 0.2"))
+    edit_config(finished, "weight_decay: 0.1", "weight_decay: 0.2")
     answer = seqlab("train", "resume=last", "trainer.max_steps=4")
     assert answer.status == 0, answer.err
     assert "new value   optimizer.weight_decay: 0.1 -> 0.2" in answer.out
@@ -265,8 +270,7 @@ def test_a_resume_that_is_killed_before_its_first_step_has_changed_nothing(seqla
     prepare_resume(["resume=last", "trainer.max_steps=4", "optimizer.lr=0.1"])
     assert {path: content for path, content in contents(finished).items() if path in before} == before
     assert is_resume_pending(finished)
-    config = (finished / "config.yaml").read_text()
-    (finished / "config.yaml").write_text(config.replace("weight_decay: 0.1", "weight_decay: 0.2"))
+    edit_config(finished, "weight_decay: 0.1", "weight_decay: 0.2")
     answer = seqlab("train", "resume=last", "trainer.max_steps=4")
     assert answer.status == 0, answer.err
     assert "weight_decay: 0.1 -> 0.2" in answer.out
