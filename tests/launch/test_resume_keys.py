@@ -245,7 +245,9 @@ def test_what_was_edited_is_said_and_taken(seqlab, finished: Path) -> None:
     assert "optimizer.weight_decay" not in answer.out
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no memory"), UserError("no place"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no memory"), MemoryError(), UserError("no place"), KeyboardInterrupt()]
+)
 def test_a_resume_that_fails_before_its_first_step_leaves_the_run_as_it_was(
     error: BaseException, seqlab, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,7 +140,7 @@ def record_failure(run: Path, error: BaseException, before: dict[str, Any]) -> B
         error = UserError(error)
     if is_out_of_memory(error):
         error = UserError(
-            f"There is not enough memory ({str(error).splitlines()[0][:160]}): take a smaller model or data.batch_size; "
+            f"There is not enough memory ({format_error(error).splitlines()[0][:160]}): take a smaller model or data.batch_size; "
             "plan=true says what a run needs."
         )
     is_stop = isinstance(error, Interrupted | KeyboardInterrupt | BdbQuit)  # the last one quits a debugger
