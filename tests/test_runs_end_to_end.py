@@ -38,7 +38,7 @@ def test_a_sine_run_leaves_what_the_design_says(seqlab, tmp_path: Path) -> None:
     run = only_run(tmp_path)
     assert run.name.endswith("-lstm-sine")
     said = record(run)
-    assert list(said) == KEYS
+    assert list(said) == list(KEYS)
     assert (said["status"], said["steps"], said["parameters"]) == ("done", 3, {"total": 4513, "trainable": 4513})
     assert {"train/loss", "val/loss"} <= set(said["metrics"]["last"])
     assert {"val/loss", "test/mse", "test/mse_oracle"} <= set(said["metrics"]["best"])  # the best weights are tested

@@ -13,11 +13,10 @@ from seqlab.adapters.base import Adapter
 from seqlab.config.signatures import NODE_KEYS, SCHEDULE_KEYS, parameters
 from seqlab.config.targets import get_class, is_user_code, resolve_target, takes_injection
 from seqlab.errors import UserError, check_kind
-from seqlab.files import write_atomically
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import FILE_NAME as RUN_INFO
 from seqlab.runs.run_info import read_run_info
-from seqlab.tokenizers.base import load_tokenizer
+from seqlab.tokenizers.base import load_tokenizer, save_tokenizer
 
 Config = dict[str, Any]
 
@@ -127,9 +126,7 @@ def build_tokenizer(config: Config, run: Path) -> Any:
     texts = training_texts(config) if "texts" in parameters(tokenizer_class) else None
     tokenizer = instantiate_node(config["tokenizer"], "tokenizer", texts=texts)
     if not get_rank():
-        with write_atomically(saved) as partial:
-            partial.mkdir()
-            tokenizer.save(partial)
+        save_tokenizer(tokenizer, saved)
     return tokenizer
 
 

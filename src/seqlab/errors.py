@@ -12,7 +12,16 @@ from typing import Any
 
 from seqlab.streams import BrokenPipeSafeStream, print_wrapped
 
-PERMISSION_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+FILE_ERRNOS = (  # of a file or folder that cannot be used
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EIO,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 RESOURCE_ERRNOS = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no EDQUOT
 
@@ -57,7 +66,7 @@ def run_cli(action: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (UserError, Interrupted, KeyboardInterrupt, OSError) as error:
-        known = not isinstance(error, OSError) or error.errno in DISK_FULL_ERRNOS + PERMISSION_ERRNOS + RESOURCE_ERRNOS
+        known = not isinstance(error, OSError) or error.errno in DISK_FULL_ERRNOS + FILE_ERRNOS + RESOURCE_ERRNOS
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or not known:
             traceback.print_exc()
         print_wrapped(f"seqlab: {format_error(error)}", BrokenPipeSafeStream(sys.stderr))
@@ -96,6 +105,7 @@ def format_error(error: BaseException) -> str:
             f"This machine has no more processes, memory or open files to give ({error.strerror}): end other work, and type "
             "the command again."
         )
-    if isinstance(error, OSError) and error.errno in PERMISSION_ERRNOS:
-        return f"{error.filename} cannot be used ({error.strerror}): use another folder or file, such as paths.runs=<folder>."
+    if isinstance(error, OSError) and error.errno in FILE_ERRNOS:
+        name = error.filename or "A file"  # reading one names none
+        return f"{name} cannot be used ({error.strerror}): use another folder or file, such as paths.runs=<folder>."
     return str(error) or type(error).__name__

@@ -213,6 +213,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+# ---------------------------------------------------------------------- checksums
+
+
+def read_checksums(file: Path) -> list[tuple[str, str]]:
+    """(sha256, name) of a file that `sha256sum` has written, or could have; none if there is no such file.
+
+    Raises UserError if it is damaged.
+    """
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    for number, line in enumerate(lines, 1):
+        if not re.fullmatch("[0-9a-f]{64} [ *].+", line):
+            raise UserError(f"{file} is damaged in line {number}: restore it, or remove it to use the files unchecked.")
+    return [(line[:64], line[66:]) for line in lines]
+
+
+def write_checksums(file: Path, entries: Iterable[tuple[str, str]]) -> None:
+    """Write checksums as `sha256sum` does, atomically."""
+    with write_atomically(file) as partial:
+        partial.write_text("".join(f"{digest}  {name}\n" for digest, name in entries), encoding="utf-8")
+
+
 # ---------------------------------------------------------------------- locks
 
 

@@ -13,6 +13,9 @@ import seqlab as package
 from seqlab.errors import UserError
 
 CODE = """
+from collections import deque
+
+from lightning.pytorch import Callback
 from torch import nn
 
 
@@ -36,6 +39,11 @@ def no_schedule(optimizer, total_steps: int, **others):
     pass
 
 
+class Meter(Callback):
+    def state_dict(self):
+        return {"last": deque([1.0])}
+
+
 class NoModel:
     def __init__(self, vocab_size: int, width: int) -> None:
         pass
@@ -49,6 +57,7 @@ OWN = [*TEXT, "model=own", "--config-dir", "mine", "allow=[wronglab]"]
 def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
     """Write mine/model/own.yaml."""
     (tmp_path / "wronglab.py").write_text(CODE)
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "mine" / "model").mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setenv("SEQLAB_ALLOW", "")
@@ -79,6 +88,16 @@ def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
             "width: 8",
             ["+callbacks.x={_target_:wronglab.NoModel,vocab_size:1,width:1}"],
             "NoModel gives NoModel instead of a Callback",
+        ),
+        (
+            "width: 8",
+            ["+callbacks.x={_target_:wronglab.Meter}"],
+            "The state_dict of the callback Meter holds collections.deque, which cannot be read back: keep tensors",
+        ),
+        (
+            "width: 8",
+            ["+callbacks.x={_target_:leaves.Meter}", "allow=[wronglab,leaves]"],
+            "leaves ends Python when it is imported (sys.exit(0)): put what it runs as a script below if __name__",
         ),
         (
             "width: 8",

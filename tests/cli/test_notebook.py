@@ -52,6 +52,16 @@ def test_values_may_be_changed_and_are_checked() -> None:
     assert len(package.runs()) == 1
 
 
+def test_what_is_for_the_command_line_or_no_folder_is_refused() -> None:
+    config = package.compose(WORDS)
+    config["resume"] = "last"
+    with pytest.raises(UserError, match="resume=last is for the command line"):
+        package.train(config)
+    for below in (None, 3):
+        with pytest.raises(UserError, match=r"below=.* does not fit: it must be text or a path"):
+            package.runs(below)
+
+
 def test_a_saved_config_is_a_config() -> None:
     first = package.train(package.compose(WORDS))
     again = package.train(yaml.safe_load((first.folder / "config.yaml").read_text()))

@@ -130,6 +130,10 @@ def test_a_text_too_short_for_one_window_is_refused_with_the_numbers(tmp_path: P
         UserError, match=r"train split of short.txt has 90 tokens.*data.context_length=256.*batch_size=8"
     ):
         TextDataModule(str(path), ByteTokenizer()).setup()
+    one = tmp_path / "one.txt"
+    one.write_text("a")
+    with pytest.raises(UserError, match=r"train split of one.txt has 1 tokens .*: use a longer text.$"):
+        TextDataModule(str(one), ByteTokenizer(), context_length=1, val_fraction=0.0).setup()
     with pytest.raises(UserError, match=r"val split .* 10 tokens .* data.val_fraction=0"):
         TextDataModule(str(path), ByteTokenizer(), context_length=20).setup()
     TextDataModule(str(path), ByteTokenizer(), context_length=20, val_fraction=0).setup()

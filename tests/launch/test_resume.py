@@ -21,7 +21,7 @@ from seqlab.callbacks.interrupt import Interrupt
 from seqlab.callbacks.metrics import TrainingMetrics
 from seqlab.callbacks.recorder import RunRecorder
 from seqlab.errors import Interrupted
-from seqlab.runs import checkpoints
+from seqlab.files import read_checksums, write_checksums
 from seqlab.runs.process import process_identity
 from seqlab.runs.run_info import update_run_info
 
@@ -117,7 +117,7 @@ class Kept:
         for events in self.run.glob("events.*"):
             if events != self.events:
                 events.unlink()
-        checkpoints.write_checksums(self.last.parent, [])  # it knows other files
+        write_checksums(self.last.with_name("SHA256SUMS"), [])  # it knows other files
         update_run_info(self.run, status="interrupted")
         answer = self.seqlab("train", f"resume={self.run}", *words)
         assert answer.status == 0, answer.err
@@ -428,12 +428,21 @@ def test_the_one_before_does_not_take_the_place_of_a_whole_one(seqlab, interrupt
     assert contents(interrupted) == before
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(seqlab, interrupted: Path) -> None:
+    (interrupted / "metrics.jsonl").unlink(missing_ok=True)
+    (interrupted / "metrics.jsonl").mkdir()
+    answer = seqlab("train", f"resume={interrupted}")
+    assert answer.status == 1
+    (sentence,) = answer.err.strip().splitlines()
+    assert f"{interrupted / 'metrics.jsonl'} cannot be used (Is a directory)" in sentence
+
+
 def test_a_kill_between_two_renames_leaves_the_one_before(seqlab, interrupted: Path) -> None:
     folder = interrupted / "checkpoints"
     last, previous = folder / "last.ckpt", folder / "previous.ckpt"
-    entries = [("0" * 64, "last.ckpt"), *checkpoints.read_checksums(folder)]  # of the new one that was to come
+    entries = [("0" * 64, "last.ckpt"), *read_checksums(folder / "SHA256SUMS")]  # of the new one that was to come
     last.replace(previous)
-    checkpoints.write_checksums(folder, entries)
+    write_checksums(folder / "SHA256SUMS", entries)
     assert seqlab("evaluate", f"run={interrupted}", "split=train", "checkpoint=last").status == 0
     answer = seqlab("train", f"resume={previous}")
     assert answer.status == 0, answer.err

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,26 @@ def test_half_a_checkpoint_and_none_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(UserError, match="damaged"):
         load_checkpoint(path)
+
+
+def test_what_could_not_be_read_back_is_not_saved(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, {"step": 1})
+    with pytest.raises(UserError, match=r"holds collections.deque, which cannot be read back: keep tensors"):
+        save_checkpoint(path, {"step": 2, "window": deque([1.0])})
+    assert load_checkpoint(path) == {"step": 1}
+    assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", "SHA256SUMS"}
+
+
+@pytest.mark.parametrize("damage", ["garbage", "x" * 64 + "  last.ckpt", "\x00\xff"])
+def test_damaged_checksums_are_named(damage: str, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.ckpt", {"step": 1})
+    with open(tmp_path / "SHA256SUMS", "a", encoding="latin1") as file:
+        file.write(damage)
+    with pytest.raises(UserError, match=r"SHA256SUMS is damaged in line 2: restore it, or remove it"):
+        load_checkpoint(tmp_path / "last.ckpt")
+    (tmp_path / "SHA256SUMS").unlink()
+    assert load_checkpoint(tmp_path / "last.ckpt") == {"step": 1}
 
 
 def test_a_full_disk_is_an_os_error_and_leaves_the_old_checkpoint(tmp_path: Path) -> None:

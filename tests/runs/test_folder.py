@@ -214,7 +214,7 @@ def test_config_and_record_come_back(tmp_path: Path) -> None:
     assert run_info.update_run_info(tmp_path, status="running", seed=1)["seed"] == 1
     run_info.update_run_info(tmp_path, status="done")
     info = run_info.read_run_info(tmp_path)
-    assert list(info) == run_info.KEYS
+    assert list(info) == list(run_info.KEYS)
     assert {key: value for key, value in info.items() if value not in (None, {"last": {}, "best": {}})} == {
         "format": run_info.FORMAT,
         "status": "done",
@@ -222,6 +222,22 @@ def test_config_and_record_come_back(tmp_path: Path) -> None:
         "seed": 1,
     }
     assert {file.name for file in tmp_path.iterdir()} == {"config.yaml", "run.json"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("process", 5),
+        ("process", {"host": "h", "boot": "b", "pid": "1", "started": 0}),
+        ("metrics", {"last": {}}),
+        ("status", 1),
+        ("objective", []),
+    ],
+)
+def test_nonsense_in_run_json_is_named(key: str, value: object, tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", run_info.new_run_info() | {key: value})
+    with pytest.raises(UserError, match=rf"run.json is damaged \({key} is .*: restore it"):
+        run_info.read_run_info(tmp_path)
 
 
 def test_a_run_of_another_format_is_refused_by_version_and_is_not_the_last(tmp_path: Path) -> None:

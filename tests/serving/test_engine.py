@@ -69,6 +69,9 @@ def test_what_a_run_cannot_do_is_said(forecaster: LoadedRun, seqlab: Callable, t
         forecaster.generate("The river")
     with pytest.raises(UserError, match="7 values are fewer than the window of 8"):
         forecaster.forecast([0.0] * 7)
+    for values in (None, "abc", [[1.0, 2.0], [3.0]], {"a": 1}):
+        with pytest.raises(UserError, match="is not a series: give numbers"):
+            forecaster.forecast(values)
     assert seqlab(*tiny).status == 0
     writer = load_run("last")
     for prompt, extra, message in (("", "", "is empty"), ("The", "river", "belongs to an instruction"), ("Ω", "", "Ω")):
@@ -123,9 +126,26 @@ def test_a_hugging_face_folder_is_loaded_too(tmp_path: Path, shared: Path) -> No
 
 
 def test_what_has_no_effect_at_temperature_zero_is_refused(writer: LoadedRun) -> None:
-    for options in ({"top_k": 5}, {"top_p": 0.5}):
+    for options in ({"top_k": 5}, {"top_p": 0.5}, {"seed": 3}):
         with pytest.raises(UserError, match="has no effect at temperature=0"):
             writer.generate("The river", **options)
+
+
+def test_devices_of_a_command_that_uses_one_are_refused(writer: LoadedRun, seqlab: Callable) -> None:
+    answer = seqlab("generate", "run=last", "prompt=The", "trainer.devices=2")
+    assert answer.status == 1
+    assert "trainer.devices=2 has no effect: generating uses one device" in answer.err
+
+
+def test_an_edited_tokenizer_is_said(writer: LoadedRun, seqlab: Callable) -> None:
+    file = writer.folder / "tokenizer" / "alphabet.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[::-1]))  # the same characters
+    for words in (["generate", "prompt=The", "run=last"], ["train", "resume=last"], ["train", "init_from=last"]):
+        answer = seqlab(
+            *words, *(["data=text", "data.path=story.txt", "trainer.max_steps=4"] if "train" in words else [])
+        )
+        assert answer.status == 1
+        assert f"{file} was changed since it was saved" in answer.err
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "", '{"alphabet": 3}'])

@@ -57,7 +57,10 @@ class Checkpoint(LightningCheckpoint):
     # ------------------------------------------------------------------ when
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start the clock."""
+        """Start the clock, and refuse what could not be read back, before it is hours of training."""
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        for callback in callbacks:
+            checkpoints.check_state(callback.state_dict(), f"The state_dict of the callback {type(callback).__name__}")
         self.saved_at = time.monotonic()
 
     def request_save(self) -> None:

@@ -125,7 +125,9 @@ def check_command_line(verb: str, args: list[str]) -> None:
             raise UserError(
                 f"{arg} has no effect: seqlab runs nothing in Hydra's folders. {HYDRA_REMEDIES.get(name, 'Leave it out.')}"
             )
-        group, _, key = arg[1:].partition(".")
+        group, _, key = name.partition(".")
+        if arg.startswith("+") and group in MULTI_NODE_GROUPS and value == "null":
+            raise UserError(f"{arg} adds nothing: {name}=null, without +, switches off one that is there.")
         if arg.startswith("~") and not (key and group in ("model", *INJECTED_ARGS) and group != "trainer"):
             raise UserError(f"{arg} removes what every run needs: leave it out, or set another value.")
 

@@ -1,5 +1,6 @@
 """The verb generate."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ STREAM_OPTIONS = ("input", "max_new_tokens", "temperature", "top_k", "top_p", "s
 
 def main(args: list[str]) -> int:
     """Print a prompt and what follows it; of an instruction, only the answer."""
+    for arg in args:
+        if re.match(r"\+*trainer\.(?!accelerator=)", arg):
+            raise UserError(f"{arg} has no effect: generating uses one device, such as device=cpu; leave it out.")
     config = compose_one("generate", args)
     if not config:
         return 0

@@ -58,6 +58,7 @@ def check_arguments(
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
     for key, value in node.items():
         if key in NODE_KEYS:
+            check_node_key(f"{prefix}{key}", key, value)
             continue
         if key not in known and not takes_any:
             alias = suggest_alias(f"{prefix}{key}") if path.startswith("callbacks") else ""
@@ -68,6 +69,12 @@ def check_arguments(
     for keyword in required_parameters(target):
         if keyword not in node and keyword not in injected:
             raise UserError(f"{path or target.__name__} needs {keyword}: set {prefix}{keyword}=….")
+
+
+def check_node_key(path: str, key: str, value: Any) -> None:
+    """Refuse a key of Hydra's in a node that would have no effect, since seqlab builds nodes itself. Raises UserError."""
+    if key != "_target_" and (key, value) != ("_partial_", True):
+        raise UserError(f"{path}={value} has no effect: seqlab builds what a config names itself; leave it out.")
 
 
 def checked_keywords(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -132,6 +132,11 @@ def import_object(target: str) -> Any:
             if error.name and (name == error.name or name.startswith(error.name + ".")):
                 continue  # that part of the name is not a module
             raise UserError(f"{target} needs {error.name}: pip install {error.name}.") from error
+        except SystemExit as error:
+            raise UserError(
+                f"{name} ends Python when it is imported (sys.exit({error.code!r})): put what it runs as a script below "
+                'if __name__ == "__main__".'
+            ) from error
         for part in parts[cut:]:
             if not hasattr(found, part):
                 raise UserError(f"There is no {target}: {name} has no {part}.{did_you_mean(part, public_names(found))}")

@@ -18,6 +18,7 @@ from seqlab.config.targets import get_class, is_within, resolve_target, takes_in
 from seqlab.device import setup_process
 from seqlab.errors import UserError, did_you_mean
 from seqlab.seeding import derive_seed
+from seqlab.types import Fraction, NonNegativeInt
 
 Config = dict[str, Any]
 # What build.py gives a group's target besides its config, if the target's signature names it.
@@ -33,6 +34,11 @@ INJECTED_ARGS = {
     "trainer": ("run", "callbacks", "logger", "plugins"),
 }
 FREE_ARGS = {"seed", "total_steps"}  # which a config may set besides
+PLATEAU_RANGES = {
+    "factor": Fraction,
+    "patience": NonNegativeInt,
+    "cooldown": NonNegativeInt,
+}  # torch checks none, or late
 RESERVED_NAMES = ("last", "best")
 RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
 # What seqlab itself reads of a config.
@@ -59,6 +65,10 @@ def check_required_groups(config: Config) -> None:
             raise UserError(f"There is no {key} in this config, and every run needs one: set it, or do not remove it.")
     for key in config.keys() - RUN_KEYS - {"allow"}:  # why that is refused is said where packages are checked
         raise UserError(f"There is no {key} in a run's config.{suggest_alias(key) or did_you_mean(key, RUN_KEYS)}")
+    if config.get("resume") is not None:
+        raise UserError(
+            f"resume={config['resume']} is for the command line, seqlab train resume=<run>: leave it null here."
+        )
     for key in config["objective"].keys() - {"metric", "mode"}:
         raise UserError(f"There is no objective.{key}.{did_you_mean(key, ('metric', 'mode'))}")
     for key, value in flatten({name: config[name] for name in ("objective", "paths")}).items():
@@ -158,6 +168,8 @@ def check_schedule(node: Config, target: Any) -> None:
     follows = any(base.__name__ == "ReduceLROnPlateau" for base in getattr(target, "__mro__", ()))
     if follows and not monitor:
         raise UserError("ReduceLROnPlateau follows a metric: name one, such as +schedule.monitor=val/loss.")
+    for key, hint in PLATEAU_RANGES.items() if follows else ():
+        check_value(f"schedule.{key}", node.get(key, 0), hint)
     if not follows and monitor:
         raise UserError(f"schedule.monitor={monitor} has no effect: {name} follows no metric; leave it out.")
     if interval and (follows or "total_steps" in parameters(target)):

@@ -101,11 +101,12 @@ class TextDataModule(DataModule):
         tokens = torch.tensor(self.encode(text), dtype=torch.int32)
         windows = TokenWindowDataset(tokens, self.context_length, self.stride)
         if not len(windows):
+            shorter = f", data.context_length={len(tokens) // 2}" if len(tokens) > 1 else ""
             other = " or data.val_fraction=0" if split == "val" else ""
             raise UserError(
                 f"The {split} split of {self.files[0].name} has {len(tokens)} tokens ({len(text)} characters), too few for "
                 f"one window of data.context_length={self.context_length} and its next token (data.batch_size="
-                f"{self.batch_size}): use a longer text, data.context_length={max(1, len(tokens) // 2)}{other}."
+                f"{self.batch_size}): use a longer text{shorter}{other}."
             )
         return windows
 
@@ -123,9 +124,13 @@ def find_source(config: dict[str, Any]) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, without a byte-order mark. Raises UserError if it is not UTF-8, or empty."""
+    """The text of a UTF-8 file, without a byte-order mark. Raises UserError if it cannot be read, is not UTF-8, or empty."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): name another file with data.path=<file>."
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}): convert it, for instance "

@@ -8,11 +8,11 @@ from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import check_required_groups, has_validation, validate_config
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError
-from seqlab.files import write_atomically, write_json
+from seqlab.files import write_json
 from seqlab.runs.folder import create_run_folder, write_config
 from seqlab.runs.run_info import FILE_NAME, new_run_info
 from seqlab.streams import print_wrapped
-from seqlab.tokenizers.base import load_tokenizer
+from seqlab.tokenizers.base import load_tokenizer, save_tokenizer
 from seqlab.weights.sources import WeightsSource, provenance, resolve_init_from
 
 OVERRIDABLE = ("dropout",)  # what may differ from a source's model
@@ -123,9 +123,8 @@ def write_run_folder(job: ComposedRun, folder: Path, source: WeightsSource | Non
     """Fill a run folder that was just made."""
     config = job.config
     if source and source.tokenizer_folder and config["tokenizer"] and not (folder / "tokenizer").exists():
-        with write_atomically(folder / "tokenizer") as partial:
-            partial.mkdir()
-            load_tokenizer(get_class(config, "tokenizer"), source.tokenizer_folder).save(partial)
+        tokenizer = load_tokenizer(get_class(config, "tokenizer"), source.tokenizer_folder)
+        save_tokenizer(tokenizer, folder / "tokenizer")
     write_config(folder, config)
     info = new_run_info(
         command=job.command,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.config.nodes import flatten
+from seqlab.config.signatures import checked_keywords
 from seqlab.errors import UserError, did_you_mean
 from seqlab.runs.folder import list_run_files
 from seqlab.runs.run_info import read_run_info
@@ -82,6 +83,7 @@ def matches(value: Any, wanted: Any) -> bool:
         return False
 
 
+@checked_keywords
 def list_runs(below: str | Path = "runs", **filters: Any) -> list[dict[str, Any]]:
     """All runs below a folder as flat dictionaries, the newest last; `status="done"` and so on selects some of them."""
     runs, _ = find_runs(Path(below))

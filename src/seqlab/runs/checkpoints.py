@@ -4,25 +4,28 @@ While a run is trained its last two full states are kept, `last.ckpt` and `previ
 """
 
 import hashlib
+import io
 from pathlib import Path
 from typing import IO, Any, cast
 
 from seqlab.errors import UserError
-from seqlab.files import compute_sha256, sync_folder, write_atomically
+from seqlab.files import compute_sha256, read_checksums, sync_folder, write_atomically, write_checksums
 
 LAST, PREVIOUS, BEST, CHECKSUMS = "last.ckpt", "previous.ckpt", "best.ckpt", "SHA256SUMS"
+
+STATE_REMEDY = "keep tensors and plain Python (numbers, texts, lists, dictionaries) in it alone"
 
 
 def save_checkpoint(path: Path, value: dict[str, Any], previous: Path | None = None) -> None:
     """torch.save, so that a kill at any moment leaves a whole checkpoint; the one at `path` moves to `previous`.
 
-    Raises OSError if the disk is full; the previous checkpoint is whole then. The checksums first name old and new file,
-    then what is there, so that a file which a kill leaves is always among them.
+    Raises OSError if the disk is full, and UserError for what could not be read back; the previous checkpoint is whole then.
+    The checksums first name old and new file, then what is there, so that a file which a kill leaves is always among them.
     """
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = read_checksums(path.parent)
+    known = read_checksums(path.parent / CHECKSUMS)
     with write_atomically(path) as partial:
         with open(partial, "wb", buffering=0) as file:
             writer = HashingWriter(file)
@@ -32,14 +35,37 @@ def save_checkpoint(path: Path, value: dict[str, Any], previous: Path | None = N
                 if writer.error:
                     raise writer.error from None
                 raise
+        check_readable(partial, "The checkpoint")
         digest = writer.digest.hexdigest()
-        write_checksums(path.parent, [*known, (digest, path.name)])
+        write_checksums(path.parent / CHECKSUMS, [*known, (digest, path.name)])
         if previous and path.exists():
             path.replace(previous)
             moved = [(old, previous.name) for old, name in known if name == path.name]
             known = [*(entry for entry in known if entry[1] != previous.name), *moved]
     sync_folder(path.parent)
-    write_checksums(path.parent, [*(entry for entry in known if entry[1] != path.name), (digest, path.name)])
+    write_checksums(
+        path.parent / CHECKSUMS, [*(entry for entry in known if entry[1] != path.name), (digest, path.name)]
+    )
+
+
+def check_state(state: Any, what: str) -> None:
+    """Refuse a part of a checkpoint-to-be that could not be written or read back. Raises UserError."""
+    import torch
+
+    try:
+        torch.save(state, buffer := io.BytesIO())
+    except Exception as error:  # of pickle, and of what is pickled
+        raise UserError(f"{what} cannot be saved ({error}): {STATE_REMEDY}.") from error
+    buffer.seek(0)
+    check_readable(buffer, what)
+
+
+def check_readable(file: Any, what: str) -> None:
+    """Refuse what torch.save has written and `load_checkpoint` would not read. Raises UserError."""
+    import torch
+
+    if unsafe := torch.serialization.get_unsafe_globals_in_checkpoint(file):
+        raise UserError(f"{what} holds {', '.join(sorted(unsafe))}, which cannot be read back: {STATE_REMEDY}.")
 
 
 class HashingWriter:
@@ -68,19 +94,6 @@ class HashingWriter:
             raise self.error
 
 
-def read_checksums(folder: Path) -> list[tuple[str, str]]:
-    """(sha256, name) of the checkpoints in a folder, from a file in the format of `sha256sum`."""
-    file = folder / CHECKSUMS
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [(line[:64], line[66:]) for line in lines]
-
-
-def write_checksums(folder: Path, entries: list[tuple[str, str]]) -> None:
-    """Write `SHA256SUMS`, atomically."""
-    with write_atomically(folder / CHECKSUMS) as partial:
-        partial.write_text("".join(f"{digest}  {name}\n" for digest, name in entries), encoding="utf-8")
-
-
 def latest_checkpoint(run: Path) -> Path | None:
     """The full state to continue from: `last.ckpt`, or `previous.ckpt` if a kill came between two renames."""
     paths = [path for name in (LAST, PREVIOUS) if (path := run / "checkpoints" / name).exists()]
@@ -91,7 +104,10 @@ def remove_checkpoint(path: Path) -> None:
     """Remove a checkpoint and its checksum."""
     if path.exists():
         path.unlink()
-        write_checksums(path.parent, [entry for entry in read_checksums(path.parent) if entry[1] != path.name])
+        write_checksums(
+            path.parent / CHECKSUMS,
+            [entry for entry in read_checksums(path.parent / CHECKSUMS) if entry[1] != path.name],
+        )
 
 
 def restore_previous(run: Path) -> None:
@@ -100,15 +116,15 @@ def restore_previous(run: Path) -> None:
     if (folder / LAST).exists() and checksum_ok(folder / LAST):
         raise UserError(f"{folder / LAST} is whole, and newer than {PREVIOUS}: continue from it with resume={run}.")
     entry = (compute_sha256(folder / PREVIOUS), LAST)
-    write_checksums(folder, [*read_checksums(folder), entry])
+    write_checksums(folder / CHECKSUMS, [*read_checksums(folder / CHECKSUMS), entry])
     (folder / PREVIOUS).replace(folder / LAST)
-    others = [known for known in read_checksums(folder) if known[1] not in (LAST, PREVIOUS)]
-    write_checksums(folder, [*others, entry])
+    others = [known for known in read_checksums(folder / CHECKSUMS) if known[1] not in (LAST, PREVIOUS)]
+    write_checksums(folder / CHECKSUMS, [*others, entry])
 
 
 def checksum_ok(path: Path) -> bool:
     """True if a checkpoint matches its checksum, or has none."""
-    known = read_checksums(path.parent)
+    known = read_checksums(path.parent / CHECKSUMS)
     return path.name not in {name for _, name in known} or compute_sha256(path) in {digest for digest, _ in known}
 
 

@@ -10,10 +10,35 @@ from seqlab.runs.ranks import get_rank
 
 FILE_NAME = "run.json"
 FORMAT = 2  # of the run folder; raised whenever an older reader would misread it
-KEYS = (
-    "format name status command overrides choices seed parameters metrics objective checkpoints steps tokens seconds "
-    "data_properties started ended process git code versions hardware data base resumed error"
-).split()
+NUMBER = (int, float)
+KEYS: dict[str, Any] = {  # and what stands there, unless it is null
+    "format": int,
+    "name": str,
+    "status": str,
+    "command": str,
+    "overrides": list,
+    "choices": dict,
+    "seed": int,
+    "parameters": dict,
+    "metrics": {"last": dict, "best": dict},
+    "objective": {"metric": str, "mode": str},
+    "checkpoints": dict,
+    "steps": int,
+    "tokens": int,
+    "seconds": NUMBER,
+    "data_properties": dict,
+    "started": str,
+    "ended": str,
+    "process": {"host": str, "boot": str, "pid": int, "started": NUMBER},
+    "git": dict,
+    "code": dict,
+    "versions": dict,
+    "hardware": dict,
+    "data": dict,
+    "base": dict,
+    "resumed": list,
+    "error": str,
+}
 
 
 def timestamp() -> str:
@@ -36,7 +61,17 @@ def read_run_info(run: Path) -> dict[str, Any]:
             f"{run} was written by seqlab {version} in run format {info.get('format', 1)}, and this seqlab reads format "
             f"{FORMAT}: use the version that wrote it, or train the run again."
         )
+    for key, kind in KEYS.items():
+        if info.get(key) is not None and not is_of_kind(info[key], kind):
+            raise UserError(f"{run / FILE_NAME} is damaged ({key} is {str(info[key])[:80]}): restore it.")
     return dict.fromkeys(KEYS) | info
+
+
+def is_of_kind(value: Any, kind: Any) -> bool:
+    """True if a value is of a type, or of one of several; of a dictionary of types, if it has them under these keys."""
+    if not isinstance(kind, dict):
+        return isinstance(value, kind)
+    return isinstance(value, dict) and all(is_of_kind(value.get(key), inner) for key, inner in kind.items())
 
 
 def update_run_info(run: Path, any_rank: bool = False, **changes: Any) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class LoadedRun:
         model, an empty prompt, and one that the tokenizer cannot encode.
         """
         ids = self.encode_prompt(prompt, input)
-        for name, value in (("top_k", top_k), ("top_p", top_p)):
+        for name, value in (("top_k", top_k), ("top_p", top_p), ("seed", seed or None)):
             if value is not None and not temperature:
                 raise UserError(f"{name}={value} has no effect at temperature=0: set a temperature above 0 as well.")
         generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "sampling"))
@@ -122,7 +122,12 @@ class LoadedRun:
         window = self.data_properties.get("window")
         if window is None:
             raise UserError(f"{self.folder} is not a forecaster: use a run that was trained on a series.")
-        series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
+        try:
+            series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(
+                f"{str(values)[:80]} is not a series: give numbers, as a list, an array or a tensor."
+            ) from error
         windows = series.view(1, -1, 1) if series.dim() == 1 else series.unsqueeze(0) if series.dim() == 2 else series
         channels = self.data_properties["channels"]
         if windows.dim() != 3 or windows.size(2) != channels:

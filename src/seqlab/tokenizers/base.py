@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seqlab.errors import UserError
+from seqlab.files import compute_sha256, read_checksums, write_atomically, write_checksums
+
+CHECKSUMS = "tokenizer.sha256"
 
 
 class Tokenizer(Protocol):
@@ -19,8 +22,22 @@ class Tokenizer(Protocol):
         """The text of ids."""
 
 
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Make a folder with the tokenizer's files and their checksums, atomically."""
+    with write_atomically(folder) as partial:
+        partial.mkdir()
+        tokenizer.save(partial)
+        files = sorted(file for file in partial.rglob("*") if file.is_file())
+        write_checksums(partial / CHECKSUMS, [(compute_sha256(file), str(file.relative_to(partial))) for file in files])
+
+
 def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
-    """The tokenizer that was saved in a folder. Raises UserError if its files are missing or damaged."""
+    """The tokenizer that was saved in a folder. Raises UserError if its files are missing, damaged or not those saved."""
+    for digest, name in read_checksums(folder / CHECKSUMS):
+        if (folder / name).is_file() and compute_sha256(folder / name) != digest:
+            raise UserError(
+                f"{folder / name} was changed since it was saved, and says what the tokens mean: restore it."
+            )
     try:
         return tokenizer_class.load(folder)
     except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:  # of a truncated file
