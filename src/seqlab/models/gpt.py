@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqlab.models.transformer import ExtendCache, KeyValueCache, init_gpt2_weights, locate_tokens
 from seqlab.types import Fraction, PositiveInt
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -18,34 +18,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "relu": nn.ReLU,
 }
-
-ExtendCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys and values -> all of them
-
-
-class KeyValueCache:
-    """Keys and values of the tokens seen so far, in memory reserved once; each row has a length of its own."""
-
-    def __init__(
-        self, like: Tensor, n_layer: int, batch_size: int, n_head: int, max_length: int, head_size: int
-    ) -> None:
-        shape = (batch_size, n_head, max_length, head_size)
-        self.keys = [like.new_zeros(shape) for _ in range(n_layer)]
-        self.values = [like.new_zeros(shape) for _ in range(n_layer)]
-        self.lengths = torch.zeros(batch_size, dtype=torch.int64)  # (B,)
-
-    def positions(self, T: int) -> Tensor:
-        """The positions of the next T tokens of each row; -> (B, T)"""
-        return self.lengths.unsqueeze(1) + torch.arange(T)
-
-    def extend(self, layer: int, positions: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k, v (B, H, T, C / H) at positions (B, T); -> all keys and values (B, H, S, C / H)"""
-        rows = torch.arange(k.size(0), device=k.device).unsqueeze(1)  # (B, 1)
-        for memory, new in ((self.keys[layer], k), (self.values[layer], v)):
-            memory[rows, :, positions] = (
-                new.detach().transpose(1, 2).to(memory.dtype)
-            )  # (B, T, H, C / H), for inference
-        S = int(self.lengths.max()) + k.size(2)
-        return self.keys[layer][:, :, :S], self.values[layer][:, :, :S]
 
 
 class Attention(nn.Module):
@@ -141,18 +113,9 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(n_embd)
         self.head = nn.Linear(n_embd, vocab_size, bias=head_bias)
         if init == "gpt2":
-            self.init_gpt2_weights(n_layer)
+            init_gpt2_weights(self, n_layer)
         if tie_embeddings:
             self.head.weight = self.token_embedding.weight
-
-    def init_gpt2_weights(self, n_layer: int) -> None:
-        """N(0, 0.02), biases zero; layers that write to the residual stream divided by sqrt(2 n_layer)."""
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() == 2:
-                residual = name.endswith(("output.weight", "down.weight"))
-                nn.init.normal_(parameter, std=0.02 / (2 * n_layer) ** 0.5 if residual else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, T) -> logits (B, T, V)"""
@@ -172,34 +135,10 @@ class GPT(nn.Module):
         `document_ids` numbers the record of each token: attention stays within it and positions restart with it. `cache`
         holds what each row has read before these tokens, and is extended in place.
         """
-        T = tokens.size(1)
-        past = int(cache.lengths.max()) if cache else 0
-        if past + T > self.context_length:
-            raise ValueError(f"{past + T} tokens are more than the context of {self.context_length}.")
-        positions, mask = torch.arange(T, device=tokens.device).unsqueeze(0), None  # (1, T)
-        if document_ids is not None:
-            assert cache is None, "a cached row is one document"
-            positions, mask = restart_positions(document_ids), same_document_mask(document_ids)
-        elif cache:
-            positions = cache.positions(T).to(tokens.device)  # (B, T)
-            if past:
-                mask = torch.arange(past + T, device=tokens.device) <= positions[:, None, :, None]  # (B, 1, T, S)
+        positions, mask = locate_tokens(tokens, self.context_length, document_ids, cache)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))  # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, mask, partial(cache.extend, layer, positions) if cache else None)
         if cache:
-            cache.lengths += T
+            cache.lengths += tokens.size(1)
         return self.norm(x)
-
-
-def restart_positions(document_ids: Tensor) -> Tensor:
-    """Positions that restart with each document: document_ids (B, T) -> (B, T)"""
-    positions = torch.arange(document_ids.size(1), device=document_ids.device)  # (T,)
-    first = torch.ones_like(document_ids[:, :1], dtype=torch.bool)
-    starts = torch.cat([first, document_ids[:, 1:] != document_ids[:, :-1]], dim=1)  # (B, T)
-    return positions - (positions * starts).cummax(dim=1).values
-
-
-def same_document_mask(document_ids: Tensor) -> Tensor:
-    """Which earlier tokens a token may see: document_ids (B, T) -> (B, 1, T, T)"""
-    return (document_ids.unsqueeze(2) == document_ids.unsqueeze(1)).tril().unsqueeze(1)
