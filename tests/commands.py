@@ -4,7 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
+from seqlab.config.groups import group_options, read_option
+
 NOTES = "One note a day keeps the deadline away; two make it a habit.\n" * 400  # notes.txt
+LANGUAGE_MODELS = [name for name in group_options()["model"] if "n_layer" in read_option("model", name)]
 SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]
 
 
@@ -30,9 +33,9 @@ def shorten(args: list[str]) -> list[str]:
     if not any(arg.startswith(("debug=", "trainer.max_steps=")) for arg in args):
         args = [*args, "debug=fast"]
     is_large = any(arg in ("data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args
-    own_model = any(arg.startswith("model=") and not arg.startswith("model=gpt") for arg in args)
-    if is_large and not own_model and not any("init_from" in arg for arg in args):
-        args = [*args, *SMALL]
+    model = next((arg.removeprefix("model=") for arg in args if arg.startswith("model=")), "gpt")
+    if is_large and model in LANGUAGE_MODELS and not any("init_from" in arg for arg in args):
+        args = [*args, *SMALL, *(["model.n_kv_head=1"] if "n_kv_head" in read_option("model", model) else [])]
     return args
 
 

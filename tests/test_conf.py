@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands import NOTES, needed_before, shorten, to_args
+from commands import LANGUAGE_MODELS, NOTES, needed_before, shorten, to_args
 from seqlab import build
 from seqlab.cli.compose import pop_switches
 from seqlab.cli.hydra_api import compose_config, to_plain_dict
@@ -34,7 +34,11 @@ def config_of(words: list[str]) -> ComposedRun:
 def words_for(group: str, choice: str, text: Path) -> list[str]:
     """The words that make a choice, with what it needs besides."""
     words = [f"{group}={choice}"]
-    if (group in LANGUAGE and choice != "none") or "gpt" in choice or choice in ("pretraining", "instruction_tuning"):
+    if (
+        (group in LANGUAGE and choice != "none")
+        or choice in LANGUAGE_MODELS
+        or choice in ("pretraining", "instruction_tuning")
+    ):
         words.append("data=text")
     if "data=text" in words:
         words.append(f"data.path={text}")
@@ -105,8 +109,8 @@ def test_model_and_data_train_two_steps_or_are_refused(
     if data != "sine":
         words += ["data.context_length=32"] if data != "instruction" else ["data.context_length=128"]
         words += ["callbacks.samples=null", "callbacks.checkpoint=null"]
-    fits = (data == "sine") == (choice in ("rnn", "lstm", "gru"))
-    if fits and choice not in ("rnn", "lstm", "gru", "gpt_mini"):
+    fits = (data == "sine") == (choice not in LANGUAGE_MODELS)
+    if fits and choice in LANGUAGE_MODELS and choice not in ("gpt_mini", "llama"):
         builds_on_the_meta_device(words[1:])
         return
     answer = seqlab(*words)

@@ -3,9 +3,11 @@
 import re
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from seqlab.errors import UserError
+from seqlab.weights.hugging_face import check_values, unknown_tensor
 
 BLOCK_NAMES = {
     "ln_1": "norm1",
@@ -31,11 +33,7 @@ SUPPORTED_VALUES: dict[str, list[Any]] = {
 
 def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
     """The model node that a config.json describes. Raises UserError for a value that is not supported."""
-    for key, values in SUPPORTED_VALUES.items():
-        if config.get(key, values[0]) not in values:
-            raise UserError(
-                f"{path} has {key}={config.get(key)}; init_from reads GPT-2 folders with {key}={' or '.join(map(str, values))}."
-            )
+    check_values(config, SUPPORTED_VALUES, path, "GPT-2")
     return {
         "_target_": "seqlab.models.gpt.GPT",
         "vocab_size": config.get("vocab_size", 50257),  # what is not said is GPT-2 small's, as in transformers
@@ -69,9 +67,7 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         part, kind = (block[2], block[3]) if block else name.rpartition(".")[::2]
         known = {"attn.c_attn", *BLOCK_NAMES} if block else OUTER_NAMES.keys()
         if part not in known:
-            raise UserError(
-                f"The weights have a tensor {name}, which GPT-2 does not: init_from reads GPT-2 folders only."
-            )
+            raise unknown_tensor(name, "GPT-2")
         if block is None:
             ours[f"{OUTER_NAMES[part]}.{kind}"] = tensor
             continue
@@ -86,3 +82,55 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if "token_embedding.weight" in ours:
         ours.setdefault("head.weight", ours["token_embedding.weight"])
     return ours
+
+
+def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
+    """The config.json of a model node. Raises UserError for what the GPT-2 of transformers does not have."""
+    for key, value in {"norm": "pre", "head_bias": False}.items():
+        if node.get(key, value) != value:
+            raise UserError(f"model.{key}={node[key]} cannot be written as GPT-2, which has {key}={value}.")
+    names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": node["vocab_size"],
+        "n_positions": node["context_length"],
+        "n_layer": node["n_layer"],
+        "n_head": node["n_head"],
+        "n_embd": node["n_embd"],
+        "n_inner": node.get("n_inner"),
+        "activation_function": names[node.get("activation", "gelu_tanh")],
+        "resid_pdrop": node["dropout"],
+        "embd_pdrop": node["dropout"],
+        "attn_pdrop": node["dropout"],
+        "tie_word_embeddings": node.get("tie_embeddings", False),
+    }
+
+
+def to_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `seqlab.models.gpt.GPT` under GPT-2's names and in its layout: the inverse of `from_hf`.
+
+    Biases of query, key and value that the model does not have are zeros. A tied head, which is the same tensor, is left out.
+    """
+    theirs: dict[str, Tensor] = {}
+    inner, outer = ({ours: name for name, ours in names.items()} for names in (BLOCK_NAMES, OUTER_NAMES))
+    for name, tensor in tensors.items():
+        block = re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias)", name)
+        if block is None:
+            part, _, kind = name.rpartition(".")
+            if part != "head" or tensor.data_ptr() != tensors["token_embedding.weight"].data_ptr():
+                theirs[f"{'' if part == 'head' else 'transformer.'}{outer[part]}.{kind}"] = tensor
+            continue
+        prefix, part, kind = f"transformer.h.{block[1]}.", block[2], block[3]
+        if part == "attention.query":
+            for of in ("weight", "bias"):
+                pieces = [
+                    tensors.get(f"blocks.{block[1]}.attention.{projection}.{of}")
+                    for projection in ("query", "key", "value")
+                ]
+                joined = torch.cat([tensor.new_zeros(len(tensor)) if piece is None else piece for piece in pieces])
+                theirs[f"{prefix}attn.c_attn.{of}"] = joined.T.contiguous() if of == "weight" else joined
+        elif part not in ("attention.key", "attention.value"):
+            is_layer = not part.startswith("norm") and kind == "weight"
+            theirs[f"{prefix}{inner[part]}.{kind}"] = tensor.T.contiguous() if is_layer else tensor
+    return theirs
