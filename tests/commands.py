@@ -20,7 +20,11 @@ def to_args(line: str) -> list[str]:
 
 def shorten(args: list[str]) -> list[str]:
     """The same command with less to train, on the CPU."""
-    for pattern, fewer in ((r"^(seed=\d+,\d+).*", r"\1"), (r"^sweep\.seeds=.*", "sweep.seeds=2")):
+    for pattern, fewer in (
+        (r"^(seed=\d+,\d+).*", r"\1"),
+        (r"^sweep\.seeds=.*", "sweep.seeds=2"),
+        (r"^trainer\.max_steps=-1$", "trainer.max_steps=8"),
+    ):
         args = [re.sub(pattern, fewer, arg) for arg in args]
     if "hydra/launcher=slurm" in args:
         args = [*args, "hydra.launcher.cluster=local"]
@@ -32,11 +36,24 @@ def shorten(args: list[str]) -> list[str]:
         args = [*args, "trainer.accelerator=cpu"]
     if not any(arg.startswith(("debug=", "trainer.max_steps=")) for arg in args):
         args = [*args, "debug=fast"]
-    is_large = any(arg in ("data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args
+    is_large = (
+        any(arg in ("data=text", "data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args
+    )
     model = next((arg.removeprefix("model=") for arg in args if arg.startswith("model=")), "gpt")
     if is_large and model in LANGUAGE_MODELS and not any("init_from" in arg for arg in args):
         args = [*args, *SMALL, *(["model.n_kv_head=1"] if "n_kv_head" in read_option("model", model) else [])]
     return args
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A folder with a tokenizer in Hugging Face format, a byte-level BPE of a few tokens."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator([NOTES], vocab_size=280, special_tokens=["<|endoftext|>"], show_progress=False)
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
 
 
 def needed_before(args: list[str]) -> list[list[str]]:

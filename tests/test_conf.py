@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands import LANGUAGE_MODELS, NOTES, needed_before, shorten, to_args
+from commands import LANGUAGE_MODELS, NOTES, needed_before, shorten, to_args, write_tokenizer
 from seqlab import build
 from seqlab.cli.compose import pop_switches
 from seqlab.cli.hydra_api import compose_config, to_plain_dict
@@ -42,6 +42,8 @@ def words_for(group: str, choice: str, text: Path) -> list[str]:
         words.append("data=text")
     if "data=text" in words:
         words.append(f"data.path={text}")
+    if choice == "hf":
+        words.append("tokenizer.path=my-tokenizer")
     if group == "tokenizer" and choice == "none":
         words = ["data=sine", *words]
     return list(dict.fromkeys(words))
@@ -72,6 +74,8 @@ def test_the_command_in_a_yamls_comment_works(command: str, seqlab, shared: Path
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
     (tmp_path / "notes.txt").write_text(NOTES)
     args = shorten(to_args(command))
+    if "tokenizer=hf" in args:
+        write_tokenizer(tmp_path / "my-tokenizer")
     for before in needed_before(args):
         assert seqlab(*before).status == 0
     if args[0] == "diff":

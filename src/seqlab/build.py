@@ -173,6 +173,8 @@ def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) ->
                 f"model.context_length={node[name]} is shorter than data.context_length={value}: "
                 f"use data.context_length={node[name]}, or a longer model."
             )
+        elif name == "vocab_size" and node[name] > value:
+            continue  # padded, as published ones often are
         elif name != "context_length" and node[name] != value:
             raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
     torch.manual_seed(seed)

@@ -23,7 +23,7 @@ def test_done_running_failed_time_left_and_the_best_so_far(tmp_path: Path, monke
     for job, loss in zip(jobs, (0.5, 0.25, 0.75), strict=False):
         job.state = "done"
         (tmp_path / job.name).mkdir()
-        info = new_run_info(objective=OBJECTIVE, metrics={"best": {"val/loss": loss}})
+        info = new_run_info(objective=OBJECTIVE, metrics={"last": {}, "best": {"val/loss": loss}})
         write_json(tmp_path / job.name / "run.json", info)
     with Display(Sweep(tmp_path, "", [], "", {}, {}, "", jobs=jobs), 5, 1) as shown:
         for job in jobs[:2]:

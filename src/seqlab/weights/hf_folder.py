@@ -41,8 +41,11 @@ def read_model_node(folder: Path) -> dict[str, Any]:
 def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
     """The tokenizer node for the tokenizer files of the folder; None if it has none."""
     family = find_family(folder)
-    has_files = all((folder / name).is_file() for name in family.TOKENIZER_FILES)
-    return dict(family.TOKENIZER) if has_files else None
+    own = getattr(family, "TOKENIZER", None)
+    if own and all((folder / name).is_file() for name in family.TOKENIZER_FILES):
+        return dict(own)
+    has_file = (folder / "tokenizer.json").is_file()
+    return {"_target_": "seqlab.tokenizers.hf.HFTokenizer", "path": str(folder)} if has_file else None
 
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:

@@ -17,9 +17,9 @@ BLOCK_NAMES = {
     "mlp.c_proj": "feed_forward.down",
 }
 OUTER_NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "norm", "lm_head": "head"}
-ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 TOKENIZER = {"_target_": "seqlab.tokenizers.gpt2.GPT2Tokenizer"}
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
+ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 
 # What config.json may say, the default first; any other value would be read without an error, and wrongly.
 SUPPORTED_VALUES: dict[str, list[Any]] = {

@@ -20,8 +20,6 @@ NAMES = {  # of a block, then of the rest
     "post_attention_layernorm": "norm2",
 }
 OUTER_NAMES = {"embed_tokens": "token_embedding", "norm": "norm", "lm_head": "head"}
-TOKENIZER = {"_target_": "seqlab.tokenizers.hf.HFTokenizer"}
-TOKENIZER_FILES = ("tokenizer.json",)
 SUPPORTED_VALUES: dict[str, list[Any]] = {
     "hidden_act": ["silu"],
     "attention_bias": [False],
@@ -56,9 +54,14 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
 
 def read_sizes(config: dict[str, Any], sizes: dict[str, tuple[str, Any]]) -> dict[str, Any]:
     """The keywords of `Llama` that are said under another name."""
-    return {"_target_": "seqlab.models.llama.Llama"} | {
-        name: config.get(key, default) for key, (name, default) in sizes.items()
-    }
+    node = {name: config.get(key, default) for key, (name, default) in sizes.items()}
+    return {"_target_": "seqlab.models.llama.Llama"} | complete_heads(node)
+
+
+def complete_heads(node: dict[str, Any]) -> dict[str, Any]:
+    """A node with those sizes of heads that follow from others."""
+    n_kv_head, head_size = node.get("n_kv_head"), node.get("head_size")
+    return node | {"n_kv_head": n_kv_head or node["n_head"], "head_size": head_size or node["n_embd"] // node["n_head"]}
 
 
 def read_rope(config: dict[str, Any], path: str) -> dict[str, Any]:
@@ -81,9 +84,8 @@ def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
 
 def write_sizes(node: dict[str, Any], sizes: dict[str, tuple[str, Any]]) -> dict[str, Any]:
     """What `read_sizes` and `read_rope` read, with all sizes said."""
+    node = complete_heads(node)
     config = {key: node.get(name, default) for key, (name, default) in sizes.items()}
-    config["num_key_value_heads"] = config["num_key_value_heads"] or config["num_attention_heads"]
-    config["head_dim"] = config["head_dim"] or config["hidden_size"] // config["num_attention_heads"]
     scaling, rope = node.get("rope_scaling"), {"rope_theta": node.get("rope_theta", 10000.0), "rope_type": "default"}
     if scaling:
         rope |= {"rope_type": "llama3"} | {theirs: scaling[ours] for theirs, ours in ROPE_KEYS.items()}

@@ -3,22 +3,11 @@
 from typing import Any
 
 from seqlab.errors import UserError
-from seqlab.weights.hugging_face import check_values
-from seqlab.weights.hugging_face.llama import (
-    SIZES,
-    TOKENIZER,
-    TOKENIZER_FILES,
-    from_hf,
-    read_rope,
-    read_sizes,
-    to_hf,
-    write_sizes,
-)
+from seqlab.weights.hugging_face import check_values, llama
 
-__all__ = ["TOKENIZER", "TOKENIZER_FILES", "config_to_node", "from_hf", "node_to_config", "to_hf"]
-
+from_hf, to_hf = llama.from_hf, llama.to_hf
 SUPPORTED_VALUES: dict[str, list[Any]] = {"hidden_act": ["silu"], "use_sliding_window": [False]}
-QWEN_SIZES = SIZES | {  # where transformers takes other values if nothing is said
+SIZES = llama.SIZES | {  # where transformers takes other values if nothing is said
     "vocab_size": ("vocab_size", 151936),
     "max_position_embeddings": ("context_length", 32768),
     "num_key_value_heads": ("n_kv_head", 32),
@@ -29,7 +18,7 @@ QWEN_SIZES = SIZES | {  # where transformers takes other values if nothing is sa
 def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
     """The model node that a config.json describes. Raises UserError for a value that is not supported."""
     check_values(config, SUPPORTED_VALUES, path, "Qwen 2")
-    return read_sizes(config, QWEN_SIZES) | read_rope(config, path) | {"qkv_bias": True, "qk_norm": False}
+    return llama.read_sizes(config, SIZES) | llama.read_rope(config, path) | {"qkv_bias": True, "qk_norm": False}
 
 
 def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
@@ -38,4 +27,4 @@ def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
         raise UserError(
             "This model cannot be written as Qwen 2, which has model.qkv_bias=true and model.qk_norm=false."
         )
-    return write_sizes(node, QWEN_SIZES) | {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
+    return llama.write_sizes(node, SIZES) | {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}

@@ -1,0 +1,95 @@
+"""A `tokenizer.json` as Hugging Face models come with it, by the library tokenizers."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from seqlab.errors import UserError
+from seqlab.files import expand_path, read_json
+
+FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+KEPT_FILES = (FILE, SETTINGS, "chat_template.jinja", "special_tokens_map.json", "generation_config.json")
+
+
+class HFTokenizer:
+    """The tokenizer of a folder with its special tokens and chat template.
+
+    A text round-trips if the tokenizer works on bytes, as those of GPT-2, Llama 3, SmolLM2 and Qwen do. Others may lose
+    something, such as the space that a text begins with, and do not measure bits per byte.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Read the folder `path`, or the folder of the file `path`."""
+        self.open(expand_path(path))
+
+    def open(self, path: Path) -> None:
+        """Read the files. Raises UserError for a folder without them, or with damaged ones."""
+        try:
+            from tokenizers import Tokenizer
+        except ModuleNotFoundError:
+            raise UserError("tokenizer=hf needs tokenizers: pip install 'seqlab[hf]'.") from None
+        self.folder = path.parent if path.name == FILE else path
+        file = self.folder / FILE
+        if not file.is_file():
+            raise UserError(f"There is no {file}: name a folder with a {FILE} by tokenizer.path=<folder>.")
+        try:
+            self.tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises no other type
+            raise UserError(f"{file} is damaged ({error}): restore it.") from error
+        self.vocab_size = 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values())
+        self.eos_id = self.find_eos_id()
+        self.special_ids = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        if "ByteLevel" in decoder_types(json.loads(self.tokenizer.to_str())["decoder"]):
+            self.byte_lengths = self.count_bytes
+
+    def find_eos_id(self) -> int:
+        """The id of the token that ends a text, as one of the folder's files says it. Raises UserError if none does."""
+        for name in (SETTINGS, "special_tokens_map.json"):
+            said = read_json(self.folder / name).get("eos_token") if (self.folder / name).is_file() else None
+            token = said.get("content") if isinstance(said, dict) else said
+            if token is not None and (found := self.tokenizer.token_to_id(token)) is not None:
+                return found
+        for name in ("generation_config.json", "config.json"):
+            said = read_json(self.folder / name).get("eos_token_id") if (self.folder / name).is_file() else None
+            if isinstance(said := said[0] if isinstance(said, list) and said else said, int):
+                return said
+        raise UserError(f"{self.folder} does not say which token ends a text: write its eos_token into {SETTINGS}.")
+
+    def encode(self, text: str, special: bool = False) -> list[int]:
+        """The ids of the text; with `special`, special tokens written out in it are tokens and not their characters."""
+        self.tokenizer.encode_special_tokens = not special
+        return self.tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of the ids; special tokens become nothing, a character that was cut in two U+FFFD."""
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def count_bytes(self) -> list[int]:
+        """The bytes of text that each token stands for, 0 for special ones: a token on bytes has a letter for each."""
+        tokens = [self.tokenizer.id_to_token(i) or "" for i in range(self.vocab_size)]
+        added = self.tokenizer.get_added_tokens_decoder()
+        lengths = [len(token.encode()) if i in added else len(token) for i, token in enumerate(tokens)]
+        return [0 if i in self.special_ids else length for i, length in enumerate(lengths)]
+
+    def save(self, folder: Path) -> None:
+        """Copy the files that there are, and say which token ends a text."""
+        for name in KEPT_FILES:
+            if (self.folder / name).is_file():
+                shutil.copyfile(self.folder / name, folder / name)
+        settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+        if not settings.get("eos_token"):
+            settings["eos_token"] = self.tokenizer.id_to_token(self.eos_id)
+            (folder / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "HFTokenizer":
+        """Read the folder."""
+        return cls(str(folder))
+
+
+def decoder_types(decoder: dict[str, Any] | None) -> set[str]:
+    """The types of a decoder and of those in it."""
+    if not decoder:
+        return set()
+    return {decoder["type"]}.union(*map(decoder_types, decoder.get("decoders", [])))

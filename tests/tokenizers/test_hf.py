@@ -1,0 +1,111 @@
+"""Tokenizers of Hugging Face folders: the ids of transformers, special tokens, round trips, and files that are not there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seqlab.errors import UserError
+from seqlab.tokenizers.hf import HFTokenizer
+
+tokenizers = pytest.importorskip("tokenizers")
+END = "<|im_end|>"
+
+
+def train(folder: Path, story: Path, **config: Any) -> Path:
+    """A folder with a byte-level BPE that was trained on the story."""
+    tokenizer = tokenizers.ByteLevelBPETokenizer()
+    tokenizer.train([str(story)], vocab_size=300, special_tokens=["<|im_start|>", END])
+    folder.mkdir()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": END} | config))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, story: Path) -> Path:
+    return train(tmp_path / "hf", story)
+
+
+def test_ids_are_those_of_transformers(folder: Path, story: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
+    ours, text = HFTokenizer(str(folder)), story.read_text()
+    assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)
+    assert ours.decode(ours.encode(text)) == text
+    assert ours.eos_id == theirs.eos_token_id == 1
+    assert ours.vocab_size == len(theirs)
+
+
+def test_special_tokens_are_tokens_only_where_they_are_allowed(folder: Path) -> None:
+    tokenizer = HFTokenizer(str(folder))
+    assert tokenizer.encode(f"a{END}", special=True)[-1] == tokenizer.eos_id
+    plain = tokenizer.encode(f"a{END}")
+    assert tokenizer.eos_id not in plain
+    assert tokenizer.decode(plain) == f"a{END}"
+    assert tokenizer.decode([tokenizer.eos_id]) == ""
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_text_round_trips_and_its_bytes_are_counted(text: str, folder: Path) -> None:
+    tokenizer = HFTokenizer(str(folder))
+    ids, lengths = tokenizer.encode(text), tokenizer.byte_lengths()
+    assert tokenizer.decode(ids) == text
+    assert sum(lengths[i] for i in ids) == len(text.encode())
+
+
+def test_what_is_saved_is_what_is_loaded(folder: Path, tmp_path: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    tokenizer = HFTokenizer(str(folder / "tokenizer.json"))
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    again = HFTokenizer.load(tmp_path / "saved")
+    assert (again.eos_id, again.vocab_size) == (tokenizer.eos_id, tokenizer.vocab_size)
+    assert again.encode("The river") == tokenizer.encode("The river")
+    names = {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    assert {file.name for file in (tmp_path / "saved").iterdir()} == names
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tokenizer_config.json", {"eos_token": {"content": END}}),
+        ("special_tokens_map.json", {"eos_token": END}),
+        ("generation_config.json", {"eos_token_id": [1, 0]}),
+        ("config.json", {"eos_token_id": 1}),
+    ],
+)
+def test_the_end_token_is_where_a_folder_says_it(name: str, said: dict, folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(UserError, match="does not say which token ends a text"):
+        HFTokenizer(str(folder))
+    (folder / name).write_text(json.dumps(said))
+    tokenizer = HFTokenizer(str(folder))
+    assert tokenizer.eos_id == 1
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    assert HFTokenizer.load(tmp_path / "saved").eos_id == 1
+
+
+def test_a_tokenizer_that_does_not_work_on_bytes_measures_none(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = Tokenizer(models.WordLevel({"</s>": 0, "a": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
+    tokenizer = HFTokenizer(str(tmp_path))
+    assert tokenizer.encode("a b") == [1, 2]
+    assert not hasattr(tokenizer, "byte_lengths")
+
+
+def test_a_folder_without_a_tokenizer_or_with_a_damaged_one_is_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"There is no .*nowhere/tokenizer.json: name a folder"):
+        HFTokenizer(str(tmp_path / "nowhere"))
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(UserError, match=r"tokenizer.json is damaged"):
+        HFTokenizer(str(folder))

@@ -1,0 +1,144 @@
+"""Folders of Llama and Qwen 2 in Hugging Face format, and of GPT-2 written anew: transformers' logits, tensors byte for byte."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from seqlab.build import build_model
+from seqlab.errors import UserError
+from seqlab.weights.hf_folder import find_family, read_model_node, read_state_dict
+
+transformers = pytest.importorskip("transformers")
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 50000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+SIZE = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
+FOLDERS: list[tuple[str, dict[str, Any]]] = [
+    ("gpt2", {"n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 64}),
+    ("gpt2", {"n_embd": 24, "n_layer": 1, "n_head": 3, "n_positions": 64, "tie_word_embeddings": False}),
+    ("llama", SIZE | {"num_key_value_heads": 2, "tie_word_embeddings": True}),
+    ("llama", SIZE | {"num_key_value_heads": 1, "tie_word_embeddings": False, "head_dim": 6, "rms_norm_eps": 1e-3}),
+    ("llama", SIZE | {"rope_parameters": LLAMA3 | {"original_max_position_embeddings": 16}}),
+    ("qwen2", SIZE | {"num_key_value_heads": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+    ("qwen2", SIZE | {"num_key_value_heads": 4, "tie_word_embeddings": True}),
+]
+
+
+def oracle(folder: Path, family: str, **size: Any) -> torch.nn.Module:
+    """transformers' model with random weights, biases and norms included, saved to the folder."""
+    torch.manual_seed(0)
+    known = {"vocab_size": 53, "bos_token_id": 0, "eos_token_id": 0} | size
+    if family != "gpt2":
+        known["max_position_embeddings"] = 64
+    config = transformers.AutoConfig.for_model(family, **known)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    return model
+
+
+def port(folder: Path) -> torch.nn.Module:
+    model = build_model(read_model_node(folder), {}).eval()
+    model.load_state_dict(read_state_dict(folder))
+    return model
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    tokens = torch.randint(53, (3, 60), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        out = model(tokens)
+    return getattr(out, "logits", out)
+
+
+@pytest.mark.parametrize(("family", "size"), FOLDERS)
+def test_logits_are_those_of_transformers(family: str, size: dict[str, Any], tmp_path: Path) -> None:
+    theirs = oracle(tmp_path, family, **size)
+    torch.testing.assert_close(logits(port(tmp_path)), logits(theirs), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "size"), FOLDERS)
+def test_a_folder_written_anew_is_the_folder(family: str, size: dict[str, Any], tmp_path: Path) -> None:
+    theirs = oracle(tmp_path / "theirs", family, **size)
+    model, node, module = (
+        port(tmp_path / "theirs"),
+        read_model_node(tmp_path / "theirs"),
+        find_family(tmp_path / "theirs"),
+    )
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "config.json").write_text(json.dumps(module.node_to_config(node)))
+    save_file(module.to_hf(model.state_dict()), tmp_path / "ours" / "model.safetensors", {"format": "pt"})
+
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "ours"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    opened, found = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", output_loading_info=True)
+    assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    torch.testing.assert_close(logits(opened.eval()), logits(theirs), rtol=0, atol=1e-5)
+    assert read_model_node(tmp_path / "ours") == node
+
+
+def test_rotary_positions_as_older_folders_say_them(tmp_path: Path) -> None:
+    scaling = LLAMA3 | {"original_max_position_embeddings": 16}
+    oracle(tmp_path, "llama", **SIZE, rope_parameters=scaling)
+    node, file = read_model_node(tmp_path), tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    del config["rope_parameters"]
+    scaling = {key: value for key, value in scaling.items() if key != "rope_theta"}
+    file.write_text(json.dumps(config | {"rope_theta": 50000.0, "rope_scaling": scaling}))
+    assert read_model_node(tmp_path) == node
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_a_size_that_config_json_leaves_out_is_that_of_transformers(family: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    theirs, ours = transformers.AutoConfig.from_pretrained(tmp_path), read_model_node(tmp_path)
+    for key, (name, _) in find_family(tmp_path).SIZES.items():
+        if key != "head_dim":  # which may be left out
+            assert ours[name] == getattr(theirs, key), key
+    assert ours["n_kv_head"] == theirs.num_key_value_heads
+    assert ours["rope_theta"] == theirs.rope_parameters["rope_theta"]
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "message"),
+    [
+        ("llama", {"hidden_act": "gelu"}, "has hidden_act=gelu; init_from reads Llama folders with hidden_act=silu"),
+        ("llama", {"attention_bias": True}, "has attention_bias=True"),
+        ("qwen2", {"use_sliding_window": True}, "has use_sliding_window=True; init_from reads Qwen 2 folders"),
+        ("llama", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "has rotary positions of type yarn"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(
+    family: str, change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family} | change))
+    with pytest.raises(UserError, match=message):
+        read_model_node(tmp_path)
+
+
+def test_a_tensor_that_a_family_does_not_have_is_named(tmp_path: Path) -> None:
+    oracle(tmp_path, "llama", **SIZE)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file) | {"model.layers.0.self_attn.sinks": torch.zeros(4)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"a tensor model\.layers\.0\.self_attn\.sinks, which Llama does not"):
+        read_state_dict(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "keys", "message"),
+    [
+        ("gpt2", {"norm": "post"}, "norm=post"),
+        ("llama", {"qk_norm": True}, "qk_norm"),
+        ("qwen2", {"qk_norm": True}, "Qwen"),
+    ],
+)
+def test_a_model_that_a_family_cannot_say_is_refused(family: str, keys: dict, message: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    node = read_model_node(tmp_path)
+    with pytest.raises(UserError, match=message):
+        find_family(tmp_path).node_to_config(node | keys)
