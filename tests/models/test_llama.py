@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqlab.config.groups import read_option
-from seqlab.models.llama import Llama, RotaryPositions, rotate
+from seqlab.models.llama import Llama, RotaryPositions, rotate_pairs
 
 COUNTS = [
     ("smollm2_135m", 49_152, 134_515_008),
@@ -43,11 +43,11 @@ def test_what_two_tokens_are_to_each_other_depends_on_their_distance_alone() -> 
     rotary = RotaryPositions(16, 10000.0, None)
     q, k = torch.randn(2, 1, 1, 1, 16).double()
     products = [
-        (rotate(q, rotary(torch.tensor([[at + 5]]))) * rotate(k, rotary(torch.tensor([[at]])))).sum().item()
+        (rotate_pairs(q, rotary(torch.tensor([[at + 5]]))) * rotate_pairs(k, rotary(torch.tensor([[at]])))).sum().item()
         for at in (0, 1, 100)
     ]
     assert products == pytest.approx([products[0]] * 3, rel=1e-4)
-    assert rotate(q, rotary(torch.tensor([[7]]))).norm().item() == pytest.approx(q.norm().item(), rel=1e-6)
+    assert rotate_pairs(q, rotary(torch.tensor([[7]]))).norm().item() == pytest.approx(q.norm().item(), rel=1e-6)
 
 
 def test_rotary_positions_stay_exact_in_a_model_of_bfloat16() -> None:

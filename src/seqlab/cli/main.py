@@ -15,10 +15,17 @@ VERBS = {
     "runs": ("list runs; filter and sort them by key=value", "seqlab.cli.runs"),
     "diff": ("compare two runs: config, code, data, versions, metrics", "seqlab.cli.diff"),
     "reproduce": ("run a finished run again, and compare the metrics bit for bit", "seqlab.cli.reproduce"),
+    "export": ("write a run as a folder in Hugging Face format", "seqlab.cli.export"),
     "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
 }
 
-SIGNS = {"train": "composing …", "reproduce": "composing …", "evaluate": "loading …", "generate": "loading …"}
+SIGNS = {
+    "train": "composing …",
+    "reproduce": "composing …",
+    "evaluate": "loading …",
+    "generate": "loading …",
+    "export": "loading …",
+}
 
 
 def main(args: list[str] | None = None) -> int:

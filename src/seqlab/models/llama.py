@@ -53,7 +53,7 @@ class RotaryPositions:
         return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+def rotate_pairs(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn the pairs (i, i + D / 2) of each head: x (B, H, T, D) -> (B, H, T, D)"""
     cosines, sines = rotation
     first, second = x.chunk(2, dim=-1)
@@ -89,7 +89,7 @@ class GroupedAttention(nn.Module):
             project(x).unflatten(-1, (-1, self.head_size)).transpose(1, 2)  # (B, H, T, D), (B, K, T, D) twice
             for project in (self.query, self.key, self.value)
         )
-        q, k = rotate(self.query_norm(q), rotation), rotate(self.key_norm(k), rotation)
+        q, k = rotate_pairs(self.query_norm(q), rotation), rotate_pairs(self.key_norm(k), rotation)
         if extend_cache is not None:
             k, v = extend_cache(k, v)  # (B, K, S, D)
         y = F.scaled_dot_product_attention(

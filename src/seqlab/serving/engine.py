@@ -17,6 +17,7 @@ from seqlab.device import torch_device
 from seqlab.errors import UserError
 from seqlab.files import expand_path
 from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
+from seqlab.prompts.chat_template import ChatTemplate, load_chat_template
 from seqlab.prompts.styles import Message, PromptStyle, load_prompt_style
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
@@ -44,7 +45,7 @@ class LoadedRun:
         load_model: Callable[[], nn.Module],
         info: dict[str, Any],
         tokenizer: Any = None,
-        prompt_style: PromptStyle | None = None,
+        prompt_style: PromptStyle | ChatTemplate | None = None,
     ) -> None:
         self.folder, self.config, self.load_model = folder, config, load_model
         self.metrics, self.best_metrics = info["metrics"]["last"], info["metrics"]["best"]
@@ -177,7 +178,7 @@ def load_run(
         is_half = dtype == "auto" and device.type == "cuda" and tokenizer is not None
         return model.to(device, torch.bfloat16 if is_half else None)
 
-    style = load_prompt_style(folder)
+    style = load_chat_template(folder) if is_hf else load_prompt_style(folder)
     if style is None and (config.get("data") or {}).get("prompt_style"):
         raise UserError(
             f"{folder} has no prompt_style.json any more, which says how its prompts were rendered: restore it."

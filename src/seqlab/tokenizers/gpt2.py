@@ -10,7 +10,7 @@ import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 from tiktoken_ext.openai_public import ENDOFTEXT, r50k_pat_str
 
-from seqlab.files import find_file
+from seqlab.files import find_file, write_json
 
 URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 
@@ -74,6 +74,14 @@ class GPT2Tokenizer:
         """Copy the files, under the names of a Hugging Face folder."""
         shutil.copyfile(self.merges, folder / MERGES.name)
         shutil.copyfile(self.vocabulary, folder / VOCABULARY.name)
+
+    def save_to_hf(self, folder: Path) -> None:
+        """Write what transformers opens: the files, and the class that reads them."""
+        self.save(folder)
+        settings = {"tokenizer_class": "GPT2Tokenizer"} | dict.fromkeys(
+            ("bos_token", "eos_token", "unk_token"), ENDOFTEXT
+        )
+        write_json(folder / "tokenizer_config.json", settings)
 
     @classmethod
     def load(cls, folder: Path) -> "GPT2Tokenizer":

@@ -82,6 +82,8 @@ class HFTokenizer:
             settings["eos_token"] = self.tokenizer.id_to_token(self.eos_id)
             (folder / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
+    save_to_hf = save  # they are its files
+
     @classmethod
     def load(cls, folder: Path) -> "HFTokenizer":
         """Read the folder."""

@@ -22,15 +22,35 @@ def read_hf_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json")
 
 
+def list_families() -> dict[str, Any]:
+    """The families by the `model_type` of their config.json."""
+    names = sorted(module.name for module in iter_modules(hugging_face.__path__))
+    return {name: import_module(f"{hugging_face.__name__}.{name}") for name in names}
+
+
 def find_family(folder: Path) -> Any:
     """The module of the folder's family. Raises UserError for a family that there is none for."""
-    families = sorted(module.name for module in iter_modules(hugging_face.__path__))
-    model_type = read_hf_config(folder).get("model_type")
+    families, model_type = list_families(), read_hf_config(folder).get("model_type")
     if model_type not in families:
         raise UserError(
             f"{folder}/config.json has model_type={model_type}; init_from reads {', '.join(families)} folders."
         )
-    return import_module(f"{hugging_face.__name__}.{model_type}")
+    return families[model_type]
+
+
+def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The family that a model node can be written as, with its config.json. Raises UserError if there is none."""
+    reasons = []
+    for family in list_families().values():
+        if node.get("_target_") == family.MODEL:
+            try:
+                return family, family.node_to_config(node)
+            except UserError as error:
+                reasons.append(str(error))
+    raise UserError(
+        " ".join(reasons)
+        or f"{node.get('_target_')} is not written in Hugging Face format: only {', '.join(list_families())} models are."
+    )
 
 
 def read_model_node(folder: Path) -> dict[str, Any]:

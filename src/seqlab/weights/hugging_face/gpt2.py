@@ -9,6 +9,7 @@ from torch import Tensor
 from seqlab.errors import UserError
 from seqlab.weights.hugging_face import check_values, unknown_tensor
 
+MODEL = "seqlab.models.gpt.GPT"
 BLOCK_NAMES = {
     "ln_1": "norm1",
     "ln_2": "norm2",
@@ -35,7 +36,7 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
     """The model node that a config.json describes. Raises UserError for a value that is not supported."""
     check_values(config, SUPPORTED_VALUES, path, "GPT-2")
     return {
-        "_target_": "seqlab.models.gpt.GPT",
+        "_target_": MODEL,
         "vocab_size": config.get("vocab_size", 50257),  # what is not said is GPT-2 small's, as in transformers
         "context_length": config.get("n_positions", 1024),
         "n_layer": config.get("n_layer", 12),

@@ -8,6 +8,7 @@ from torch import Tensor
 from seqlab.errors import UserError
 from seqlab.weights.hugging_face import check_values, unknown_tensor
 
+MODEL = "seqlab.models.llama.Llama"
 NAMES = {  # of a block, then of the rest
     "self_attn.q_proj": "attention.query",
     "self_attn.k_proj": "attention.key",
@@ -55,7 +56,7 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
 def read_sizes(config: dict[str, Any], sizes: dict[str, tuple[str, Any]]) -> dict[str, Any]:
     """The keywords of `Llama` that are said under another name."""
     node = {name: config.get(key, default) for key, (name, default) in sizes.items()}
-    return {"_target_": "seqlab.models.llama.Llama"} | complete_heads(node)
+    return {"_target_": MODEL} | complete_heads(node)
 
 
 def complete_heads(node: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from seqlab.errors import UserError
 from seqlab.weights.hugging_face import check_values, llama
 
+MODEL = llama.MODEL
 from_hf, to_hf = llama.from_hf, llama.to_hf
 SUPPORTED_VALUES: dict[str, list[Any]] = {"hidden_act": ["silu"], "use_sliding_window": [False]}
 SIZES = llama.SIZES | {  # where transformers takes other values if nothing is said

@@ -1,0 +1,28 @@
+"""The verb export."""
+
+from seqlab.cli.compose import compose_one
+from seqlab.errors import UserError
+from seqlab.export.hugging_face import export_to_hf
+from seqlab.files import expand_path
+from seqlab.runs.folder import find_run, relative_to_cwd
+from seqlab.streams import print_wrapped
+
+FORMATS = {"hf": export_to_hf}
+
+
+def main(args: list[str]) -> int:
+    """Write a run in another format."""
+    config = compose_one("export", args)
+    if not config:
+        return 0
+    if config["format"] not in FORMATS:
+        raise UserError(f"format={config['format']} is unknown: use {' or '.join(FORMATS)}.")
+    if config["checkpoint"] not in ("best", "last"):
+        raise UserError(f"checkpoint={config['checkpoint']} must be best or last.")
+    run, out = find_run(str(config["run"]), expand_path(config["paths"]["runs"])), expand_path(str(config["out"]))
+    names = FORMATS[config["format"]](run, config["checkpoint"], out, config["init_from"])
+    print_wrapped(f"run         {relative_to_cwd(run)}")
+    print_wrapped(f"written     {out}: {', '.join(names)}")
+    if not any("token" in name or "vocab" in name for name in names):
+        print_wrapped("tokenizer   none: the run's own has no form in this format")
+    return 0

@@ -1,0 +1,46 @@
+"""A run as a folder that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` open."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from seqlab.config.targets import get_class
+from seqlab.errors import UserError
+from seqlab.files import write_atomically, write_json
+from seqlab.runs.folder import read_config
+from seqlab.tokenizers.base import load_tokenizer
+from seqlab.weights.hf_folder import find_writing_family
+from seqlab.weights.restore import check_base_place, load_model_from_run
+from seqlab.weights.sources import resolve_init_from, weights_path
+
+Config = dict[str, Any]
+
+
+def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = None) -> list[str]:
+    """Write config.json, model.safetensors and the tokenizer's files into a new folder; return the names of its files.
+
+    An adapter is merged. Raises UserError for a folder that is there already, and for a model that no family can say.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out={out} is there already: name a folder that is not.")
+    config = read_config(run)
+    check_base_place(config, init_from)
+    node = resolve_init_from(str(run), run).model or {}
+    family, hf_config = find_writing_family(node)
+    weights = weights_path(run, checkpoint)
+    model = load_model_from_run(run, weights, init_from)
+    tokenizer: Any = None
+    if config["tokenizer"]:
+        tokenizer = load_tokenizer(get_class(config, "tokenizer"), run / "tokenizer")
+        hf_config["eos_token_id"] = tokenizer.eos_id
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with write_atomically(out) as partial:
+        partial.mkdir()
+        write_json(partial / "config.json", hf_config | {"dtype": str(next(model.parameters()).dtype).split(".")[1]})
+        save_file(family.to_hf(model.state_dict()), partial / "model.safetensors", {"format": "pt"})
+        if hasattr(tokenizer, "save_to_hf"):
+            tokenizer.save_to_hf(partial)
+        if out.is_dir():
+            out.rmdir()  # an empty one
+    return sorted(file.name for file in out.iterdir())

@@ -1,0 +1,89 @@
+"""Chat templates as Hugging Face folders come with them: Jinja, in a sandbox that reaches nothing but the messages."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seqlab.errors import UserError
+from seqlab.files import read_json
+from seqlab.prompts.styles import Message
+
+FILE, SETTINGS = "chat_template.jinja", "tokenizer_config.json"
+SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """A template that turns messages into text, in which special tokens are written out."""
+
+    template: str
+    special_tokens: dict[str, str]
+
+    def format_prompt(self, messages: list[Message], opens_answer: bool = True) -> str:
+        """The text of messages, up to where the next answer begins if it `opens_answer`. Raises UserError."""
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = refuse_messages
+        said = [{"role": message.role, "content": join_content(message)} for message in messages]
+        try:
+            template = environment.from_string(self.template)
+            return template.render(messages=said, add_generation_prompt=opens_answer, **self.special_tokens)
+        except UserError:
+            raise
+        except Exception as error:  # a template may raise anything
+            raise UserError(f"The chat template of this model cannot render these messages: {error}.") from error
+
+    def render(self, messages: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
+        """messages -> ids (T,), loss mask (T,): true for the tokens of answers and the end token after each.
+
+        Each answer is encoded by itself, so that the prompt before it has the same ids in training and in generation.
+        """
+        ids: list[int] = []
+        mask: list[bool] = []
+        done = ""  # the text that is encoded
+        for number, message in enumerate(messages):
+            if message.role != "assistant":
+                continue
+            before, after = self.format_prompt(messages[:number]), self.format_prompt(messages[: number + 1], False)
+            if not (before.startswith(done) and after.startswith(before)):
+                raise UserError(
+                    "The chat template of this model does not append an answer to its prompt: use another one."
+                )
+            prompt = tokenizer.encode(before[len(done) :], special=True)
+            text, end, _ = after[len(before) :].partition(self.special_tokens["eos_token"])
+            answer = [*tokenizer.encode(text), tokenizer.eos_id]
+            ids += prompt + answer
+            mask += [False] * len(prompt) + [True] * len(answer)
+            done = before + text + end
+        if messages[-1].role != "assistant":
+            prompt = tokenizer.encode(self.format_prompt(messages)[len(done) :], special=True)
+            ids, mask = ids + prompt, mask + [False] * len(prompt)
+        return ids, mask
+
+
+def join_content(message: Message) -> str:
+    """What a message says, with what it refers to below it."""
+    return f"{message.content}\n\n{message.input}" if message.input else message.content
+
+
+def refuse_messages(reason: str) -> None:
+    """What a template calls for messages that it cannot render."""
+    raise UserError(f"The chat template of this model refuses these messages: {reason}")
+
+
+def load_chat_template(folder: Path) -> ChatTemplate | None:
+    """The chat template of a folder in Hugging Face format; None if it has none. Raises UserError."""
+    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    template = (
+        (folder / FILE).read_text(encoding="utf-8") if (folder / FILE).is_file() else settings.get("chat_template")
+    )
+    if not isinstance(template, str):  # of several the first file says which
+        return None
+    said = {name: settings.get(name) for name in SPECIAL_TOKENS}
+    texts = {name: value["content"] if isinstance(value, dict) else value for name, value in said.items() if value}
+    if "eos_token" not in texts:
+        raise UserError(
+            f"{folder} has a chat template, and {SETTINGS} names no eos_token, which ends an answer: add it."
+        )
+    return ChatTemplate(template, texts)

@@ -1,0 +1,97 @@
+"""Runs written in Hugging Face format: what transformers opens, and what seqlab reads again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands import NOTES, write_tokenizer
+from seqlab.serving.engine import load_run
+from seqlab.weights.hf_folder import read_model_node, read_state_dict
+
+transformers = pytest.importorskip("transformers")
+
+TEXT = ["data=text", "data.path=notes.txt", "data.context_length=16", "device=cpu", "trainer.max_steps=2"]
+SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16", "callbacks.samples=null"]
+LLAMA = ["model=llama", "tokenizer=hf", "tokenizer.path=my-tokenizer"]
+
+
+@pytest.fixture
+def train(seqlab: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Path) -> Callable:
+    """Train on notes.txt in a folder of the test's own."""
+    monkeypatch.setenv("SEQLAB_DATA", str(shared))
+    (tmp_path / "notes.txt").write_text(NOTES)
+    write_tokenizer(tmp_path / "my-tokenizer")
+
+    def run(*words: str) -> None:
+        answer = seqlab("train", *TEXT, *words)
+        assert answer.status == 0, answer.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "opened"),
+    [
+        (["model=gpt_mini", "tokenizer=gpt2"], "GPT2LMHeadModel"),
+        (["model=gpt_mini", "model.tie_embeddings=false", "model.qkv_bias=false"], "GPT2LMHeadModel"),
+        ([*LLAMA], "LlamaForCausalLM"),
+        ([*LLAMA, "model.qkv_bias=true", "model.tie_embeddings=false"], "Qwen2ForCausalLM"),
+        ([*LLAMA, "adapter=lora"], "LlamaForCausalLM"),
+    ],
+)
+def test_transformers_opens_what_was_exported(words: list[str], opened: str, train: Callable, seqlab: Callable) -> None:
+    train(*words, *SMALL)
+    answer = seqlab("export", "run=last", "format=hf", "out=out")
+    assert answer.status == 0, answer.err
+    model, found = transformers.AutoModelForCausalLM.from_pretrained("out", output_loading_info=True)
+    assert type(model).__name__ == opened
+    assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    run, tokenizer = load_run("last", accelerator="cpu"), transformers.AutoTokenizer.from_pretrained("out")
+    text = "One note a day, “kept” — away; ok"
+    ids = run.tokenizer.encode(text)
+    assert tokenizer.encode(text, add_special_tokens=False) == ids
+    assert tokenizer.eos_token_id == run.tokenizer.eos_id == model.config.eos_token_id
+    with torch.inference_mode():
+        theirs, ours = model.eval()(torch.tensor([ids[:16]])).logits, run.model(torch.tensor([ids[:16]]))
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
+    again = load_run("out", accelerator="cpu")
+    weights = again.model.state_dict()
+    assert all(torch.equal(weights[name], tensor) for name, tensor in run.model.state_dict().items())
+    assert set(weights) - set(run.model.state_dict()) <= {
+        f"blocks.0.attention.{part}.bias" for part in ("query", "key", "value")
+    }
+    assert again.tokenizer.encode(text) == ids
+
+
+def test_an_exported_run_is_a_base(train: Callable, seqlab: Callable, tmp_path: Path) -> None:
+    train(*LLAMA, *SMALL)
+    assert seqlab("export", "run=last", "out=out").status == 0
+    train("init_from=out", "trainer.max_steps=1", "optimizer.lr=0", "callbacks.samples=null")
+    run = load_run("last", accelerator="cpu")
+    assert read_model_node(tmp_path / "out").items() <= run.config["model"].items()
+    assert all(
+        torch.equal(run.model.state_dict()[name], tensor) for name, tensor in read_state_dict(tmp_path / "out").items()
+    )
+
+
+def test_what_cannot_be_exported_is_said(train: Callable, seqlab: Callable, tmp_path: Path) -> None:
+    train("model=gpt_mini", "tokenizer=char", *SMALL)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for words, message in (
+        (["out=full"], "out=full is there already"),
+        (["out=out", "format=onnx"], "format=onnx is unknown: use hf"),
+        (["out=out", "checkpoint=first"], "checkpoint=first must be best or last"),
+        (["out=out", "init_from=nowhere"], "init_from=nowhere has no effect"),
+    ):
+        answer = seqlab("export", "run=last", *words)
+        assert (answer.status, len(answer.err.strip().splitlines())) == (1, 1), answer.err
+        assert message in answer.err
+        assert not (tmp_path / "out").exists()
+    answer = seqlab("export", "run=last", "out=out")
+    assert "tokenizer   none: the run's own has no form in this format" in answer.out
+    assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
+    answer = seqlab("export", "run=last", "out=sine")
+    assert "LSTMForecaster is not written in Hugging Face format: only gpt2, llama, qwen2 models are" in answer.err
