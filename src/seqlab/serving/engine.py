@@ -15,7 +15,6 @@ from seqlab.config.targets import allow_packages, check_targets, get_class
 from seqlab.config.validate import check_required_groups
 from seqlab.device import torch_device
 from seqlab.errors import UserError
-from seqlab.files import expand_path
 from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
 from seqlab.prompts.chat_template import ChatTemplate, load_chat_template
 from seqlab.prompts.styles import Message, PromptStyle, load_prompt_style
@@ -25,6 +24,7 @@ from seqlab.seeding import derive_seed
 from seqlab.tokenizers.base import load_tokenizer
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
+from seqlab.weights.hub import find_folder
 from seqlab.weights.restore import check_base_place, load_model_from_run, load_source
 from seqlab.weights.sources import resolve_init_from, weights_path
 
@@ -159,7 +159,7 @@ def load_run(
     """
     allow_packages(allow)
     device = torch_device(accelerator)
-    path = expand_path(run)
+    path = find_folder(str(run))
     is_hf = is_hf_folder(path) and not (path / "config.yaml").is_file()
     folder = path.resolve() if is_hf else find_run(str(run), Path(runs))
     config = read_hf_nodes(folder) if is_hf else read_config(folder)

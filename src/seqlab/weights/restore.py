@@ -17,6 +17,7 @@ from seqlab.runs import checkpoints
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.weights.hf_folder import read_state_dict
+from seqlab.weights.hub import find_folder
 from seqlab.weights.sources import WeightsSource, compute_checksum, resolve_init_from
 
 Config = dict[str, Any]
@@ -41,7 +42,7 @@ def load_base(model: nn.Module, init_from: str, run: Path) -> None:
 
 def resolve_base(init_from: str, run: Path) -> WeightsSource:
     """What a run started from. Raises UserError if it has changed since, or is gone."""
-    if init_from != "last" and not Path(init_from).exists():
+    if init_from != "last" and not find_folder(init_from).exists():
         raise UserError(f"{run} needs its base, {init_from}, which is not there: bring it back. {MOVED_BASE}")
     source = resolve_init_from(init_from, run)
     recorded = (read_run_info(run)["base"] or {}).get("sha256")

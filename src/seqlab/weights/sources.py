@@ -7,11 +7,12 @@ from typing import Any
 from seqlab.config.signatures import parameters
 from seqlab.config.targets import check_targets, get_class
 from seqlab.errors import UserError
-from seqlab.files import compute_sha256, expand_path
+from seqlab.files import compute_sha256
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
+from seqlab.weights.hub import find_folder
 
 Config = dict[str, Any]
 
@@ -30,11 +31,12 @@ class WeightsSource:
 
 
 def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
-    """What `init_from` names: a run (a folder, a name, a sweep or last), a checkpoint, or a folder in Hugging Face format.
+    """What `init_from` names: a run (a folder, a name, a sweep or last), a checkpoint, or a folder in Hugging Face format,
+    which may lie on the hub.
 
     Raises UserError for anything else.
     """
-    path = expand_path(init_from).resolve()
+    path = find_folder(init_from).resolve()
     is_run = init_from == "last" or (path / "config.yaml").is_file()
     if not is_run and is_hf_folder(path):
         source = WeightsSource(path, path, model=read_model_node(path), choices={"model": path.name})
