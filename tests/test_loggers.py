@@ -259,6 +259,8 @@ def test_csv_alone_keeps_the_first_part_and_bears_a_line_that_was_cut(seqlab, tm
     answer = seqlab("train", "resume=last", "trainer.max_steps=6")
     assert answer.status == 0, answer.err
     assert {step for step, name, _ in read_csv(run) if name == "lr"} == set(range(1, 7))
+    assert f"look        {(run / 'csv' / 'metrics.csv').relative_to(tmp_path)}" in answer.out
+    assert "tensorboard" not in answer.out
 
 
 def test_a_run_of_wandb_ends_with_a_run_that_fails(seqlab, tmp_path: Path) -> None:

@@ -37,4 +37,7 @@ def print_summary(run: Path, runs: str, last: dict[str, float], best: dict[str, 
         table.add_row(name, *(f"{metrics[name]:.5g}" if name in metrics else "" for metrics in (last, best)))
     console.print(table)
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
-    console.print(f"look        tensorboard --logdir {relative_to_cwd(Path(runs))}", markup=False)
+    if any(run.glob("events.out.tfevents.*")):
+        console.print(f"look        tensorboard --logdir {relative_to_cwd(Path(runs))}", markup=False)
+    elif (file := run / "csv" / "metrics.csv").is_file():
+        console.print(f"look        {relative_to_cwd(file)}", markup=False)

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from seqlab.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 Params = Iterable[Any]  # parameters, or groups of them
+Warmup = NonNegativeInt | Fraction  # steps, or below 1 a fraction of them
 
 
 def adam(
@@ -127,13 +128,13 @@ def sgd(
     return torch.optim.SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
 
 
-def constant_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: NonNegativeInt = 0) -> LambdaLR:
+def constant_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: Warmup = 0) -> LambdaLR:
     """The optimizer's learning rate, after a linear warm-up."""
     return warmup_schedule(optimizer, total_steps, warmup_steps, lambda progress: 1.0)
 
 
 def cosine_schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: NonNegativeInt = 0, final_lr_ratio: NonNegativeFloat = 0.0
+    optimizer: Optimizer, total_steps: int, warmup_steps: Warmup = 0, final_lr_ratio: NonNegativeFloat = 0.0
 ) -> LambdaLR:
     """Half a cosine from 1 to `final_lr_ratio` times the learning rate (Loshchilov and Hutter, arXiv 1608.03983)."""
 
@@ -144,29 +145,64 @@ def cosine_schedule(
 
 
 def linear_schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: NonNegativeInt = 0, final_lr_ratio: NonNegativeFloat = 0.0
+    optimizer: Optimizer, total_steps: int, warmup_steps: Warmup = 0, final_lr_ratio: NonNegativeFloat = 0.0
 ) -> LambdaLR:
     """A line from 1 to `final_lr_ratio` times the learning rate."""
     return warmup_schedule(optimizer, total_steps, warmup_steps, lambda progress: 1 - (1 - final_lr_ratio) * progress)
 
 
+def wsd_schedule(
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup_steps: Warmup = 0,
+    decay_fraction: Fraction = 0.2,
+    final_lr_ratio: NonNegativeFloat = 0.0,
+) -> LambdaLR:
+    """Warm-up, stable, decay (Hu et al., arXiv 2404.06395): the whole learning rate until the last `decay_fraction` of the
+    steps after the warm-up, then 1 - sqrt down to `final_lr_ratio` times it (Hägele et al., arXiv 2405.18392)."""
+
+    def decay(progress: float) -> float:
+        decayed = (progress - 1 + decay_fraction) / decay_fraction if decay_fraction else 0.0
+        return 1 - (1 - final_lr_ratio) * math.sqrt(max(0.0, decayed))
+
+    return warmup_schedule(optimizer, total_steps, warmup_steps, decay)
+
+
+def inverse_sqrt_schedule(optimizer: Optimizer, total_steps: int, warmup_steps: Warmup = 0) -> LambdaLR:
+    """The learning rate over the square root of the steps, after a linear warm-up (Vaswani et al., arXiv 1706.03762)."""
+    steps = count_warmup_steps(warmup_steps, total_steps)
+    return LambdaLR(optimizer, lambda step: min((step + 1) / (steps + 1), math.sqrt((steps + 1) / (step + 1))))
+
+
 def warmup_schedule(
-    optimizer: Optimizer, total_steps: int, warmup_steps: int, decay: Callable[[float], float]
+    optimizer: Optimizer, total_steps: int, warmup_steps: Warmup, decay: Callable[[float], float]
 ) -> LambdaLR:
     """A linear warm-up, then `decay` of the progress from 0 to 1.
 
     Step k of the warm-up (k = 0, 1, …) has (k + 1) / (warmup_steps + 1) of the learning rate.
     """
+    steps = count_warmup_steps(warmup_steps, total_steps)
+
+    def lr_factor(step: int) -> float:
+        if step < steps:
+            return (step + 1) / (steps + 1)
+        return decay(min(1.0, (step - steps) / max(1, total_steps - steps)))
+
+    return LambdaLR(optimizer, lr_factor)
+
+
+def count_warmup_steps(warmup_steps: Warmup, total_steps: int) -> int:
+    """The steps of a warm-up; below 1 it is a fraction of the run. Warns of one that is longer than the run."""
+    if 0 < warmup_steps < 1:
+        if total_steps < 1:
+            raise ValueError(
+                f"warmup_steps={warmup_steps} is a fraction of a run whose steps are not known: give steps."
+            )
+        return round(warmup_steps * total_steps)
     if 0 < total_steps <= warmup_steps:
         warnings.warn(
             f"schedule.warmup_steps={warmup_steps} is not shorter than the run ({total_steps} steps): "
             "the learning rate never reaches optimizer.lr.",
-            stacklevel=2,
+            stacklevel=3,
         )
-
-    def lr_factor(step: int) -> float:
-        if step < warmup_steps:
-            return (step + 1) / (warmup_steps + 1)
-        return decay(min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps)))
-
-    return LambdaLR(optimizer, lr_factor)
+    return int(warmup_steps)
