@@ -1,5 +1,6 @@
 """Commands as documentation gives them, made short enough for a test."""
 
+import hashlib
 import re
 import shlex
 from pathlib import Path
@@ -54,6 +55,17 @@ def write_tokenizer(folder: Path) -> None:
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+
+
+def write_r50k_base(folder: Path, shared: Path) -> None:
+    """The published file of tiktoken's r50k_base, which has GPT-2's tokens, where it is looked for below a folder."""
+    from seqlab.tokenizers.encoding import RANKS, URL, EncodingTokenizer
+    from seqlab.tokenizers.gpt2 import GPT2Tokenizer
+
+    cache = folder / "tiktoken_cache"
+    cache.mkdir(parents=True)
+    EncodingTokenizer.save(GPT2Tokenizer(folders=[str(shared)]), cache)
+    (cache / RANKS).rename(cache / hashlib.sha1(f"{URL}r50k_base.tiktoken".encode()).hexdigest())
 
 
 def needed_before(args: list[str]) -> list[list[str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands import LANGUAGE_MODELS, NOTES, needed_before, shorten, to_args, write_tokenizer
+from commands import LANGUAGE_MODELS, NOTES, needed_before, shorten, to_args, write_r50k_base, write_tokenizer
 from seqlab import build
 from seqlab.cli.compose import pop_switches
 from seqlab.cli.hydra_api import compose_config, to_plain_dict
@@ -74,6 +74,8 @@ def test_the_command_in_a_yamls_comment_works(command: str, seqlab, shared: Path
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
     (tmp_path / "notes.txt").write_text(NOTES)
     args = shorten(to_args(command))
+    if "tokenizer=tiktoken" in args:
+        write_r50k_base(tmp_path / "data", shared)
     if "tokenizer=hf" in args:
         write_tokenizer(tmp_path / "my-tokenizer")
     for before in needed_before(args):

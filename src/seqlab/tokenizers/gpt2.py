@@ -1,16 +1,16 @@
 """GPT-2's byte-pair encoding, by tiktoken."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 from tiktoken_ext.openai_public import ENDOFTEXT, r50k_pat_str
 
 from seqlab.files import find_file, write_json
+from seqlab.tokenizers.encoding import EncodingTokenizer, cache_in
 
 URL = "https://openaipublic.blob.core.windows.net/gpt-2/encodings/main/"
 
@@ -38,8 +38,8 @@ VOCABULARY = PublishedFile(
 )
 
 
-class GPT2Tokenizer:
-    """50,257 tokens with `<|endoftext|>`. Every text round-trips."""
+class GPT2Tokenizer(EncodingTokenizer):
+    """50,257 tokens with `<|endoftext|>`."""
 
     def __init__(self, folders: Sequence[str] = ()) -> None:
         """Find the published files as data files are found; `folders` are those of `paths.data`."""
@@ -50,25 +50,10 @@ class GPT2Tokenizer:
             )
         )
 
-    def open(self, merges: Path, vocabulary: Path) -> None:
+    def open(self, merges: Path, vocabulary: Path) -> Self:
         """Read the two files."""
         self.merges, self.vocabulary = merges, vocabulary
-        self.encoding = load_encoding(merges, vocabulary)
-        self.vocab_size, self.eos_id = self.encoding.n_vocab, self.encoding.eot_token
-
-    def encode(self, text: str, special: bool = False) -> list[int]:
-        """The ids of the text; with `special`, `<|endoftext|>` in it is the end token and not thirteen characters."""
-        if special:
-            return self.encoding.encode(text, allowed_special={ENDOFTEXT})
-        return self.encoding.encode_ordinary(text)
-
-    def decode(self, ids: list[int]) -> str:
-        """The text of the ids; a character that was cut in two becomes U+FFFD."""
-        return self.encoding.decode(ids)
-
-    def byte_lengths(self) -> list[int]:
-        """The bytes of text that each token stands for, 0 for the end token."""
-        return [len(self.encoding.decode_single_token_bytes(i)) for i in range(self.eos_id)] + [0]
+        return self.use(load_encoding(merges, vocabulary))
 
     def save(self, folder: Path) -> None:
         """Copy the files, under the names of a Hugging Face folder."""
@@ -84,23 +69,14 @@ class GPT2Tokenizer:
         write_json(folder / "tokenizer_config.json", settings)
 
     @classmethod
-    def load(cls, folder: Path) -> "GPT2Tokenizer":
+    def load(cls, folder: Path) -> Self:
         """Read `merges.txt` and `vocab.json`."""
-        self = cls.__new__(cls)
-        self.open(folder / MERGES.name, folder / VOCABULARY.name)
-        return self
+        return cls.__new__(cls).open(folder / MERGES.name, folder / VOCABULARY.name)
 
 
 def load_encoding(merges: Path, vocabulary: Path) -> tiktoken.Encoding:
     """tiktoken's encoding from GPT-2's two files."""
-    before = os.environ.get("TIKTOKEN_CACHE_DIR")
-    os.environ["TIKTOKEN_CACHE_DIR"] = ""  # local files; cached under their path, a change would go unnoticed
-    try:
+    with cache_in(""):  # cached under their path, a change would go unnoticed
         ranks = data_gym_to_mergeable_bpe_ranks(str(merges), str(vocabulary))
-    finally:
-        if before is None:
-            del os.environ["TIKTOKEN_CACHE_DIR"]
-        else:
-            os.environ["TIKTOKEN_CACHE_DIR"] = before
     special = {ENDOFTEXT: len(ranks)}
     return tiktoken.Encoding("gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special)
