@@ -6,10 +6,17 @@ import shlex
 from pathlib import Path
 
 from seqlab.config.groups import group_options, read_option
+from seqlab.config.signatures import parameters
+from seqlab.config.targets import resolve_target
 
 NOTES = "One note a day keeps the deadline away; two make it a habit.\n" * 400  # notes.txt
-LANGUAGE_MODELS = [name for name in group_options()["model"] if "n_layer" in read_option("model", name)]
-SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]
+LANGUAGE_MODELS = [
+    name
+    for name in group_options()["model"]
+    if "vocab_size" in parameters(resolve_target(read_option("model", name)["_target_"], "model"))
+]
+SIZES = {"n_layer": 1, "n_head": 2, "n_kv_head": 1, "n_embd": 16, "hidden_size": 16}
+SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]  # a GPT
 
 
 def to_args(line: str) -> list[str]:
@@ -42,7 +49,7 @@ def shorten(args: list[str]) -> list[str]:
     )
     model = next((arg.removeprefix("model=") for arg in args if arg.startswith("model=")), "gpt")
     if is_large and model in LANGUAGE_MODELS and not any("init_from" in arg for arg in args):
-        args = [*args, *SMALL, *(["model.n_kv_head=1"] if "n_kv_head" in read_option("model", model) else [])]
+        args = [*args, *(f"model.{key}={size}" for key, size in SIZES.items() if key in read_option("model", model))]
     return args
 
 

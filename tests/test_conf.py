@@ -116,7 +116,7 @@ def test_model_and_data_train_two_steps_or_are_refused(
         words += ["data.context_length=32"] if data != "instruction" else ["data.context_length=128"]
         words += ["callbacks.samples=null", "callbacks.checkpoint=null"]
     fits = (data == "sine") == (choice not in LANGUAGE_MODELS)
-    if fits and choice in LANGUAGE_MODELS and choice not in ("gpt_mini", "llama"):
+    if fits and choice in LANGUAGE_MODELS and choice not in ("gpt_mini", "llama", "rnn_lm", "lstm_lm", "gru_lm"):
         builds_on_the_meta_device(words[1:])
         return
     answer = seqlab(*words)
@@ -135,7 +135,7 @@ def builds_on_the_meta_device(words: list[str]) -> None:
         model = build.build_model(
             job.config["model"], {"vocab_size": 50257, "context_length": job.config["data"]["context_length"]}
         )
-    assert sum(parameter.numel() for parameter in model.parameters()) > 80e6
+    assert sum(parameter.numel() for parameter in model.parameters()) > 70e6
 
 
 def test_the_default_model_follows_the_task(shared: Path) -> None:

@@ -67,9 +67,10 @@ def test_yamls_of_published_models_are_the_published_models(choice: str, count: 
 
 @pytest.mark.parametrize(("vocabulary", "count"), [(50_257, 70_953_041), (62, 19_503_166)])
 def test_parameter_counts_of_the_post_norm_tutorial_model(vocabulary: int, count: int) -> None:
-    size = {"n_layer": 6, "n_head": 8, "n_embd": 512, "n_inner": 2048, "norm": "post", "activation": "relu"}
+    size = {**read_option("model", "simple_lm"), "vocab_size": vocabulary}
+    del size["_target_"]
     with torch.device("meta"):
-        assert parameters(GPT(vocabulary, 1024, qkv_bias=True, head_bias=True, **size)) == count
+        assert parameters(GPT(**size)) == count
 
 
 def test_a_tied_head_is_the_embedding_and_an_untied_one_is_not() -> None:
