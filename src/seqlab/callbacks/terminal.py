@@ -12,11 +12,12 @@ from seqlab.runs.folder import relative_to_cwd
 def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step: int | None, saves: bool) -> None:
     """Folder, sizes, and the step from which a resumed run continues."""
     console = Console(highlight=False, soft_wrap=True)
-    trained = f", {parameters['trainable']:,} trained" if parameters["trainable"] != parameters["total"] else ""
+    total, trainable = parameters["total"], parameters["trainable"]
+    trained = f", {trainable:,} trained ({trainable / total:.2%})" if trainable != total else ""
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
     batches = -(-len(data.splits["train"]) // data.batch_size)
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
-    console.print(f"parameters  {parameters['total']:,}{trained}")
+    console.print(f"parameters  {total:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
     if data.num_dropped:
         console.print(f"left out    {data.num_dropped} records longer than data.context_length={data.context_length}")

@@ -18,7 +18,7 @@ from seqlab.config.targets import get_class, is_within, resolve_target, takes_in
 from seqlab.device import setup_process
 from seqlab.errors import UserError, did_you_mean
 from seqlab.seeding import derive_seed
-from seqlab.types import Fraction, NonNegativeInt
+from seqlab.types import Fraction, NonNegativeInt, PositiveInt
 
 Config = dict[str, Any]
 # What build.py gives a group's target besides its config, if the target's signature names it.
@@ -40,7 +40,7 @@ PLATEAU_RANGES = {
     "cooldown": NonNegativeInt,
 }  # torch checks none, or late
 RESERVED_NAMES = ("last", "best")
-RUN_KEYS = {"name", "seed", "init_from", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
+RUN_KEYS = {"name", "seed", "init_from", "freeze", "resume", "threads", "objective", "paths", "model", *INJECTED_ARGS}
 # What seqlab itself reads of a config.
 REQUIRED_KEYS = {"seed", "threads", "init_from", "objective.metric", "objective.mode", "paths.runs"} | {
     f"trainer.{key}"
@@ -96,6 +96,9 @@ def validate_config(config: Config, choices: dict[str, str]) -> None:
         raise UserError(f"name={config['name']} means another run wherever run= is typed: give another name.")
     check_value("seed", config["seed"], type_hints(derive_seed)["seed"])
     check_value("threads", config["threads"], type_hints(setup_process)["threads"])
+    check_value("freeze", config.get("freeze"), PositiveInt | list[str] | None)
+    if config.get("freeze") and config["adapter"]:
+        raise UserError(f"freeze={config['freeze']} has no effect: an adapter freezes all other weights; leave it out.")
     check_optional_groups(config, choices)
     check_model_fits_data(config, choices)
     for group, injected in INJECTED_ARGS.items():

@@ -21,7 +21,7 @@ Change = tuple[str, Any, Any]  # a key, its value before, its value now
 
 # What the folder, the order of samples or the meaning of the weights depends on; of the model only dropout may change.
 IMMUTABLE_KEYS = re.compile(
-    r"(name|seed|init_from|objective\..*|optimizer\.decay|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
+    r"(name|seed|init_from|freeze|objective\..*|optimizer\.decay|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
 )
 
 

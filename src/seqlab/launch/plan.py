@@ -24,6 +24,7 @@ from seqlab.device import num_local_processes
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun, write_run_folder
 from seqlab.tasks.base import Task
+from seqlab.training.freeze import freeze_parameters
 from seqlab.training.train import count_parameters
 from seqlab.weights.restore import build_reference
 from seqlab.weights.sources import WeightsSource
@@ -58,6 +59,7 @@ class Planner:
             model, adapter = build_model(config["model"], get_data_properties(data)), build_adapter(config)
             if adapter:
                 adapter.apply(model)
+            freeze_parameters(model, config.get("freeze"))
             task = build_task(config, model, build_reference(model, adapter) if needs_reference(config) else None)
         steps, epochs = count_steps(config["trainer"], data)
         batch = next(iter(data.split_dataloader("train", 0, num_local_processes(config["trainer"]))))

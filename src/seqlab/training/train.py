@@ -23,6 +23,7 @@ from seqlab.runs.environment import compute_checksums
 from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import update_run_info
+from seqlab.training.freeze import freeze_parameters
 from seqlab.weights.restore import build_reference, load_base, load_trained_weights, needs_base
 from seqlab.weights.sources import best_weights_path
 
@@ -47,6 +48,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     adapter = build_adapter(config)
     if adapter:
         adapter.apply(model)
+    freeze_parameters(model, config.get("freeze"))
     task = build_task(config, model, build_reference(model, adapter) if compares else None)
     task.adapter = adapter
 

@@ -1,0 +1,27 @@
+"""Which weights of a model are not trained."""
+
+from torch import nn
+
+from seqlab.errors import UserError, did_you_mean
+
+
+def freeze_parameters(model: nn.Module, freeze: int | list[str] | None) -> None:
+    """Freeze, in place, the first blocks (a number of them), or what stands below names such as `token_embedding`, `blocks.0`.
+
+    Raises UserError for a name that the model does not have, for more blocks than it has, and if nothing is left to train.
+    """
+    if freeze is None:
+        return
+    names = [f"blocks.{number}" for number in range(freeze)] if isinstance(freeze, int) else freeze
+    named = dict(model.named_parameters())
+    for name in names:
+        found = [parameter for key, parameter in named.items() if f"{key}.".startswith(f"{name}.")]
+        if not found:
+            blocks = len(getattr(model, "blocks", ()))
+            known = {".".join(key.split(".")[:depth]) for key in named for depth in range(1, key.count(".") + 2)}
+            hint = f" It has {blocks} blocks." if isinstance(freeze, int) else did_you_mean(name, known)
+            raise UserError(f"freeze={freeze} names {name}, which {type(model).__name__} does not have.{hint}")
+        for parameter in found:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise UserError(f"freeze={freeze} leaves nothing to train: name less.")
