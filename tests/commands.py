@@ -1,8 +1,11 @@
 """Commands as documentation gives them, made short enough for a test."""
 
 import hashlib
+import math
+import random
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from seqlab.config.groups import group_options, read_option
@@ -64,6 +67,19 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
 
 
+def write_series(file: Path, rows: int = 400, gap: Iterable[int] = ()) -> None:
+    """A CSV file with a time and two columns of numbers; cells of the first one are empty in the rows of `gap`."""
+    draw = random.Random(0)
+    lines = ["time,temperature,load"]
+    for row in range(rows):
+        temperature = 12 + 6 * math.sin(row / 4) + draw.gauss(0, 0.5)
+        cell = "" if row in gap else f"{temperature:.3f}"
+        lines.append(
+            f"2026-01-{1 + row // 24 % 28:02d} {row % 24:02d}:00,{cell},{3000 - 40 * temperature + draw.gauss(0, 20):.2f}"
+        )
+    file.write_text("\n".join(lines) + "\n")
+
+
 def write_r50k_base(folder: Path, shared: Path) -> None:
     """The published file of tiktoken's r50k_base, which has GPT-2's tokens, where it is looked for below a folder."""
     from seqlab.tokenizers.encoding import RANKS, URL, EncodingTokenizer
@@ -80,6 +96,8 @@ def needed_before(args: list[str]) -> list[list[str]]:
     if args[0] == "report" or "sweep.resume=last" in args:
         has_sweep = bool(list(Path("runs").glob("*/*/sweep.json")))
         return [] if has_sweep else [["train", "-m", "seed=1,2", "trainer.max_epochs=1", "device=cpu"]]
+    if args[0] == "forecast" and not list(Path("runs").glob("*/*/run.json")):
+        return [["train", "trainer.max_epochs=1", "device=cpu"]]
     refers = args[0] in ("runs", "diff") or any(re.match(r"(run|init_from|resume|a|b)=last$", arg) for arg in args)
     if not refers or list(Path("runs").glob("*/*/run.json")):
         return []

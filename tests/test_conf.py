@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from commands import LANGUAGE_MODELS, NOTES, needed_before, shorten, to_args, write_r50k_base, write_tokenizer
+from commands import (
+    LANGUAGE_MODELS,
+    NOTES,
+    needed_before,
+    shorten,
+    to_args,
+    write_r50k_base,
+    write_series,
+    write_tokenizer,
+)
 from seqlab import build
 from seqlab.cli.compose import pop_switches
 from seqlab.cli.hydra_api import compose_config, to_plain_dict
@@ -42,6 +51,8 @@ def words_for(group: str, choice: str, text: Path) -> list[str]:
         words.append("data=text")
     if "data=text" in words:
         words.append(f"data.path={text}")
+    if choice == "series":
+        words.append("data.path=my.csv")
     if choice == "hf":
         words.append("tokenizer.path=my-tokenizer")
     if group == "tokenizer" and choice == "none":
@@ -74,6 +85,7 @@ def test_the_command_in_a_yamls_comment_works(command: str, seqlab, shared: Path
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
     (tmp_path / "notes.txt").write_text(NOTES)
     args = shorten(to_args(command))
+    write_series(tmp_path / "my.csv")
     if "tokenizer=tiktoken" in args:
         write_r50k_base(tmp_path / "data", shared)
     if "tokenizer=hf" in args:
@@ -100,7 +112,7 @@ def test_every_yaml_but_those_that_choose_nothing_has_a_command() -> None:
 @pytest.mark.parametrize("choice", group_options()["model"])
 @pytest.mark.parametrize("data", group_options()["data"])
 def test_model_and_data_train_two_steps_or_are_refused(
-    choice: str, data: str, seqlab, story: Path, shared: Path
+    choice: str, data: str, seqlab, story: Path, shared: Path, tmp_path: Path
 ) -> None:
     words = [
         "train",
@@ -112,10 +124,14 @@ def test_model_and_data_train_two_steps_or_are_refused(
         "logger=none",
     ]
     words += [f"data.path={story}"] if data == "text" else []
-    if data != "sine":
+    is_series = data in ("sine", "series")
+    if data == "series":
+        write_series(tmp_path / "my.csv")
+        words.append("data.path=my.csv")
+    if not is_series:
         words += ["data.context_length=32"] if data != "instruction" else ["data.context_length=128"]
         words += ["callbacks.samples=null", "callbacks.checkpoint=null"]
-    fits = (data == "sine") == (choice not in LANGUAGE_MODELS)
+    fits = is_series == (choice not in LANGUAGE_MODELS)
     if fits and choice in LANGUAGE_MODELS and choice not in ("gpt_mini", "llama", "rnn_lm", "lstm_lm", "gru_lm"):
         builds_on_the_meta_device(words[1:])
         return

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import seqlab as package
-from commands import NOTES, needed_before, shorten, to_args
+from commands import NOTES, needed_before, shorten, to_args, write_series
 from seqlab.runs.run_info import KEYS
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +76,7 @@ def test_the_commands_work(section: Section, seqlab, shared: Path, tmp_path: Pat
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "notes.txt").write_text(NOTES)
+    write_series(tmp_path / "my.csv")
     for name, text in section.steps:
         monkeypatch.delenv("SEQLAB_ALLOW", raising=False)
         if name:

@@ -155,6 +155,12 @@ def build_data(config: Config, tokenizer: Any) -> Any:
     return data
 
 
+def keep_scale(config: Config, data_properties: dict[str, Any]) -> Config:
+    """The data node, in which a series is standardised as the one that a model was trained on."""
+    known = parameters(get_class(config, "data")).keys() & data_properties.keys()
+    return config["data"] | {key: data_properties[key] for key in known & {"mean", "std"}}
+
+
 def get_data_properties(data: Any) -> dict[str, Any]:
     """The properties of data that were read, by name."""
     return {name: getattr(data, name) for name in data.data_properties}

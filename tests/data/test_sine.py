@@ -39,25 +39,27 @@ def test_the_noise_is_that_of_numpys_global_seed(seed: int) -> None:
     state = np.random.get_state()[1].copy()
     data = sine(seed=seed)
     assert (np.random.get_state()[1] == state).all()  # the global generator was not touched
-    windows, values = data.splits["train"].windows, data.splits["train"].targets
+    windows, values = data.splits["train"].read_all()
     for number in (0, 1, 799):
         assert windows[number, :, 0].numpy() == pytest.approx(series[number : number + 20], abs=1e-6)
         assert values[number, 0, 0].item() == pytest.approx(series[number + 20], abs=1e-6)
-    last = data.splits["test"].targets[-1, 0, 0].item()
+    last = data.splits["test"].read_all()[1][-1, 0, 0].item()
     assert last == pytest.approx(series[1019], abs=1e-6)
 
 
 def test_validation_is_cut_from_the_end_of_the_800() -> None:
     whole, cut = sine().splits, sine(val_fraction=0.1).splits
     assert {split: len(pairs) for split, pairs in cut.items()} == {"train": 720, "val": 80, "test": 200}
-    assert torch.equal(cut["train"].windows, whole["train"].windows[:720])
-    assert torch.equal(cut["val"].windows, whole["train"].windows[720:])
-    assert torch.equal(cut["test"].targets, whole["test"].targets)
+    whole, cut = ({split: samples.read_all() for split, samples in of.items()} for of in (whole, cut))
+    for part in (0, 1):
+        assert torch.equal(cut["train"][part], whole["train"][part][:720])
+        assert torch.equal(cut["val"][part], whole["train"][part][720:])
+        assert torch.equal(cut["test"][part], whole["test"][part])
 
 
 def test_targets_are_the_values_after_the_window() -> None:
     data = sine(window=5, horizon=3, length=60, test_fraction=0.0)
-    windows, values = data.splits["train"].windows, data.splits["train"].targets
+    windows, values = data.splits["train"].read_all()
     assert (windows.shape, values.shape) == ((53, 5, 1), (53, 3, 1))
     assert torch.equal(values[:-5, :1], windows[5:, :1])
     assert torch.equal(values[:-1, 1:], values[1:, :-1])

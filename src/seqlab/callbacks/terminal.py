@@ -20,7 +20,7 @@ def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step:
     console.print(f"parameters  {total:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
     if data.num_dropped:
-        console.print(f"left out    {data.num_dropped} records longer than data.context_length={data.context_length}")
+        console.print(f"left out    {data.num_dropped} {data.drop_reason}")
     if not saves:
         console.print("checkpoints none, since callbacks.checkpoint is left out: nothing can be resumed or evaluated")
     if resumed_step is not None:

@@ -16,6 +16,7 @@ VERBS = {
     "diff": ("compare two runs: config, code, data, versions, metrics", "seqlab.cli.diff"),
     "reproduce": ("run a finished run again, and compare the metrics bit for bit", "seqlab.cli.reproduce"),
     "export": ("write a run as a folder in Hugging Face format", "seqlab.cli.export"),
+    "forecast": ("roll a run forward from the end of its series", "seqlab.cli.forecast"),
     "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
 }
 
@@ -25,6 +26,7 @@ SIGNS = {
     "evaluate": "loading …",
     "generate": "loading …",
     "export": "loading …",
+    "forecast": "loading …",
 }
 
 

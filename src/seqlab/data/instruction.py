@@ -94,6 +94,7 @@ class InstructionDataModule(DataModule):
         items = [self.encode_example(example) for example in examples]
         kept = [item for item in items if len(item[0]) - 1 <= self.context_length]
         self.num_dropped += len(items) - len(kept)
+        self.drop_reason = f"records longer than data.context_length={self.context_length}"
         if not kept:
             raise UserError(
                 f"All {len(examples)} {split} records of {self.files[0].name} are longer than data.context_length="

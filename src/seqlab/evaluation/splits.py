@@ -4,7 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from seqlab.build import build_data, build_task, build_tokenizer, build_trainer, needs_reference
+from seqlab.build import build_data, build_task, build_tokenizer, build_trainer, keep_scale, needs_reference
 from seqlab.callbacks.progress import Progress
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets
@@ -53,6 +53,7 @@ def evaluate_run(
         raise UserError(f"{run} ended before it had read its data: there is nothing to evaluate.")
     model = load_model_from_run(run, weights_path(run, checkpoint), init_from)
     fit_context(data, getattr(model, "context_length", None), may_shorten)
+    config["data"] = keep_scale(config, info["data_properties"])
     module = build_data(config, build_tokenizer(config, run))
     if data_name == info["choices"]["data"]:
         warn_if_changed(module.files, info)

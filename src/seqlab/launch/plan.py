@@ -24,7 +24,7 @@ from seqlab.device import num_local_processes
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun, write_run_folder
 from seqlab.tasks.base import Task
-from seqlab.training.freeze import freeze_parameters
+from seqlab.training.frozen import freeze_parameters
 from seqlab.training.train import count_parameters
 from seqlab.weights.restore import build_reference
 from seqlab.weights.sources import WeightsSource

@@ -138,8 +138,21 @@ class LoadedRun:
             )
         if windows.size(1) < window:
             raise UserError(f"{windows.size(1)} values are fewer than the window of {window} that this run reads.")
-        predictions = self.model(windows[:, -window:])  # (B, H, C)
+        mean, std = (
+            torch.tensor(self.data_properties.get(key, of)).to(series) for key, of in (("mean", 0.0), ("std", 1.0))
+        )
+        standardised = ((windows[:, -window:] - mean) / std).nan_to_num(0.0)
+        predictions = self.model(standardised) * std + mean  # (B, H, C)
         return predictions.flatten() if series.dim() == 1 else predictions[0] if series.dim() == 2 else predictions
+
+    @checked_keywords
+    def roll_forward(self, values: Values, steps: PositiveInt) -> Tensor:
+        """The next `steps` values, each forecast from the last window and from what was forecast: (T, C) -> (steps, C)"""
+        series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
+        end = len(series)
+        while len(series) < end + steps:
+            series = torch.cat([series, self.forecast(series)])
+        return series[end : end + steps]
 
 
 @checked_keywords

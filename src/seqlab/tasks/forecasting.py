@@ -1,5 +1,7 @@
 """Forecasting the next values of a series."""
 
+from torch import Tensor
+
 from seqlab.batch import Batch
 from seqlab.tasks.base import Sums, Task
 from seqlab.tasks.losses import forecast_errors, sum_precisely
@@ -11,8 +13,19 @@ class Forecasting(Task):
     metric_names = ("loss", "mse", "mae")
     required_properties = ("horizon",)
 
+    scale: Tensor | None = None  # (C,) what one is in the units of data that are standardised
+
+    def setup(self, stage: str) -> None:
+        """Ask the data for their units."""
+        super().setup(stage)
+        self.scale = getattr(self.data, "scale", None)
+
     def compute_sums(self, batch: Batch) -> Sums:
-        """Squared and absolute errors."""
+        """Squared errors of what is trained on; in its own units also squared and absolute ones."""
         errors, is_scored = forecast_errors(self.model, batch)  # 2 x (B, H, C)
-        squared, absolute, count = sum_precisely(errors.square()), sum_precisely(errors.abs()), is_scored.sum()
-        return {"loss": (squared, count), "mse": (squared, count), "mae": (absolute, count)}
+        squared, count = sum_precisely(errors.square()), is_scored.sum()
+        sums = {"loss": (squared, count), "mse": (squared, count)}
+        if self.scale is not None:
+            errors = errors * self.scale.to(errors)
+            sums["mse"] = (sum_precisely(errors.square()), count)
+        return sums | {"mae": (sum_precisely(errors.abs()), count)}

@@ -23,7 +23,7 @@ from seqlab.runs.environment import compute_checksums
 from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import update_run_info
-from seqlab.training.freeze import freeze_parameters
+from seqlab.training.frozen import freeze_parameters
 from seqlab.weights.restore import build_reference, load_base, load_trained_weights, needs_base
 from seqlab.weights.sources import best_weights_path
 

@@ -7,7 +7,7 @@ import torch
 
 from seqlab.errors import UserError
 from seqlab.models.gpt import GPT
-from seqlab.training.freeze import freeze_parameters
+from seqlab.training.frozen import freeze_parameters
 
 
 def tiny(**changes: object) -> GPT:

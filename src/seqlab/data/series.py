@@ -1,0 +1,113 @@
+"""A series of one's own: columns of a CSV file, cut into windows with the next values as targets."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from seqlab.data.base import DataModule
+from seqlab.data.table import read_columns
+from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors
+from seqlab.errors import UserError
+from seqlab.files import find_file
+from seqlab.types import Fraction, NonNegativeInt, PositiveInt
+
+
+class SeriesDataModule(DataModule):
+    """Rows of a CSV file in time order, split into train, validation and test, in this order.
+
+    `columns` (null: all of numbers) are the channels, each standardised by the mean and the standard deviation of the rows that
+    are trained on; metrics and figures are in the units of the file. `season` is the period of a seasonal baseline, in rows. With
+    `missing=mask` an empty cell is the mean in a window, and is not scored.
+    """
+
+    data_properties = ("channels", "window", "horizon", "columns", "mean", "std")
+
+    def __init__(
+        self,
+        path: str,
+        columns: Sequence[str] | None = None,
+        batch_size: PositiveInt = 64,
+        window: PositiveInt = 48,
+        horizon: PositiveInt = 1,
+        stride: PositiveInt = 1,
+        season: PositiveInt | None = None,
+        missing: Literal["refuse", "mask"] = "refuse",
+        delimiter: str = ",",
+        val_fraction: Fraction = 0.1,
+        test_fraction: Fraction = 0.1,
+        num_workers: NonNegativeInt = 0,
+        folders: Sequence[str] = (),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        """`mean` and `std` are those of another series, which a model was trained on; null: of the rows trained on."""
+        super().__init__(batch_size, num_workers)
+        if season and season > window:
+            raise ValueError(
+                f"season={season} is longer than window={window}, which must hold one: use a longer window."
+            )
+        self.path, self.folders, self.columns, self.delimiter = path, folders, columns, delimiter
+        self.window, self.horizon, self.stride, self.season, self.missing = window, horizon, stride, season, missing
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.mean, self.std = mean, std
+        self.drop_reason = "windows whose next values are all missing"
+
+    def read_splits(self) -> dict[str, Dataset]:
+        """Windows (T, C) and next values (H, C), standardised."""
+        self.files = [find_file(self.path, self.folders)]
+        names, table = read_columns(self.files[0], self.columns, self.delimiter)
+        if self.missing == "refuse" and np.isnan(table).any():
+            row, column = np.argwhere(np.isnan(table))[0]
+            raise UserError(
+                f"{self.files[0]} has {int(np.isnan(table).sum())} empty cells, the first in line {row + 2} under "
+                f"{names[column]}: fill them, or leave them out of the loss with data.missing=mask."
+            )
+        self.columns, self.channels = names, len(names)
+        starts = range(0, len(table) - self.window - self.horizon + 1, self.stride)
+        train = len(starts) - round(len(starts) * self.test_fraction)
+        val = round(train * self.val_fraction)
+        if train - val < 1:
+            raise UserError(
+                f"{self.files[0]} has {len(table)} rows, too few for a training window of data.window={self.window} and "
+                f"data.horizon={self.horizon} next ones: use a longer series, or a shorter window."
+            )
+        bounds = {"train": starts[: train - val], "val": starts[train - val : train], "test": starts[train:]}
+        self.standardize(table[: bounds["train"][-1] + self.window + self.horizon])
+        series = torch.tensor((table - np.array(self.mean)) / np.array(self.std), dtype=torch.float32)
+        return {split: self.make_windows(series, list(of)) for split, of in bounds.items()}
+
+    def standardize(self, trained_on: np.ndarray) -> None:
+        """Take mean and standard deviation of the rows that are trained on, unless they are given."""
+        if self.mean is None or self.std is None:
+            empty = [
+                name for name, column in zip(self.columns or (), trained_on.T, strict=True) if np.isnan(column).all()
+            ]
+            if empty:
+                raise UserError(f"The column {empty[0]} is empty where it is trained on: leave it out of data.columns.")
+            self.mean = np.nanmean(trained_on, axis=0).tolist()
+            spread = np.nanstd(trained_on, axis=0)
+            self.std = np.where(spread > 0, spread, 1.0).tolist()
+        self.scale = torch.tensor(self.std, dtype=torch.float32)  # (C,)
+
+    def make_windows(self, series: Tensor, starts: list[int]) -> WindowDataset:
+        """The windows from these rows, but for those that have nothing to score."""
+        targets = series.isnan().all(1).unfold(0, self.horizon, 1).all(1)  # of each row: are the next ones all missing?
+        kept = [start for start in starts if not targets[start + self.window]]
+        self.num_dropped += len(starts) - len(kept)
+        return WindowDataset(series, kept, self.window, self.horizon)
+
+    def to_units(self, values: Tensor) -> Tensor:
+        """Standardised values (…, C) in the units of the file."""
+        return values * self.scale.to(values) + torch.tensor(self.mean).to(values)
+
+    def baselines(self, split: str) -> dict[str, float]:
+        """Mean squared errors on a split of forecasts that need no network."""
+        tested: Any = self.splits[split]
+        train: Any = self.splits["train"]
+        windows, targets = tested.read_all()
+        forecasts = forecast_without_network(train, windows, self.horizon, self.season)
+        return mean_squared_errors({name: self.to_units(of) for name, of in forecasts.items()}, self.to_units(targets))

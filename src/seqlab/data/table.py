@@ -1,0 +1,66 @@
+"""Numbers from a CSV file."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from seqlab.errors import UserError, did_you_mean
+
+MISSING = ("", "na", "nan", "null", "none", "-")
+
+
+def read_columns(path: Path, columns: Sequence[str] | None, delimiter: str = ",") -> tuple[list[str], np.ndarray]:
+    """The names of columns and their values (N, C), NaN where there is none; without names, of all columns of numbers.
+
+    The first line names the columns. Raises UserError naming line and column for text in a number's place.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.reader(file, delimiter=delimiter))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as CSV ({error}): name another file with data.path=<file>.") from error
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise UserError(f"{path} has {len(rows)} lines: it needs one with the names of columns, and one for each step.")
+    names = [name.strip() for name in rows[0]]
+    if all(is_number(name) for name in names):
+        raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
+    if columns is None:
+        columns = [name for name, value in zip(names, rows[1], strict=False) if is_number(value)]
+        if not columns:
+            raise UserError(f"{path} has no column of numbers (is the delimiter {delimiter!r}?): set data.delimiter.")
+    for name in columns:
+        if name not in names:
+            raise UserError(f"{path} has no column {name}.{did_you_mean(name, names)}")
+    places = [names.index(name) for name in columns]
+    values = [[read_number(row, place, line, path, names) for place in places] for line, row in enumerate(rows[1:], 2)]
+    return list(columns), np.array(values, dtype=np.float64)
+
+
+def is_number(text: str) -> bool:
+    """True for a number, and for one that is missing."""
+    try:
+        float(text)
+    except ValueError:
+        return text.strip().lower() in MISSING
+    return True
+
+
+def read_number(row: list[str], place: int, line: int, path: Path, names: list[str]) -> float:
+    """One value. Raises UserError for text, and a line that ends before it."""
+    if place >= len(row):
+        raise UserError(f"Line {line} of {path} ends before the column {names[place]}: add it, or remove the line.")
+    text = row[place].strip()
+    if text.lower() in MISSING:
+        return float("nan")
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise UserError(
+            f"Line {line} of {path} has {text[:40]!r} under {names[place]}, not a number: fix it."
+        ) from error
+    if not np.isfinite(number):
+        raise UserError(f"Line {line} of {path} has {text} under {names[place]}: write a number, or leave it empty.")
+    return number

@@ -1,0 +1,50 @@
+"""A run rolled forward from the end of its series, as a table and a figure."""
+
+import csv
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from seqlab.build import build_data, keep_scale
+from seqlab.errors import UserError
+from seqlab.files import write_atomically
+from seqlab.serving.engine import LoadedRun
+
+MAX_PANELS = 6  # channels that are drawn
+
+
+def forecast_run(run: LoadedRun, steps: int, out: Path) -> tuple[Path, Path]:
+    """Write the next `steps` values as `<out>.csv` and, after the last ones of the series, as `<out>.png`; return both paths.
+
+    Raises UserError for a run that is not a forecaster, and for data that are not there any more.
+    """
+    if "window" not in run.data_properties:
+        raise UserError(f"{run.folder} is not a forecaster: use a run that was trained on a series.")
+    data = build_data(run.config | {"data": keep_scale(run.config, run.data_properties)}, None)
+    series: Tensor = data.splits["train"].series  # all of it, standardised
+    series = data.to_units(series) if hasattr(data, "to_units") else series
+    forecast = run.roll_forward(series, steps).cpu()
+    names = getattr(data, "columns", None) or ["value"]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table, picture = out.with_name(f"{out.name}.csv"), out.with_name(f"{out.name}.png")
+    with write_atomically(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["step", *names])
+        writer.writerows([step, *(f"{value:.6g}" for value in row)] for step, row in enumerate(forecast.tolist(), 1))
+    with write_atomically(picture) as partial:
+        plot_forecast(series, forecast, names, run.data_properties["window"]).savefig(partial, dpi=120, format="png")
+    return table, picture
+
+
+def plot_forecast(series: Tensor, forecast: Tensor, names: list[str], window: int) -> Figure:
+    """A panel for each channel: the end of the series (N, C), and what follows it (steps, C)."""
+    shown, panels = min(len(series), max(3 * window, len(forecast))), min(len(names), MAX_PANELS)
+    figure = Figure(figsize=(9, 1 + 2.4 * panels), layout="constrained")
+    for channel, axes in enumerate(figure.subplots(panels, sharex=True, squeeze=False)[:, 0]):
+        axes.plot(range(-shown, 0), series[-shown:, channel], color="0.6", label="series")
+        axes.plot(range(len(forecast)), forecast[:, channel], color="C0", label="forecast")
+        axes.set_ylabel(names[channel])
+        axes.legend(loc="upper left")
+    axes.set_xlabel("step, 0 is the first one forecast")
+    return figure

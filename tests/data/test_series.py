@@ -1,0 +1,166 @@
+"""A series of one's own: columns, units, gaps, baselines, and a CSV file that is wrong in every way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from commands import write_series
+from seqlab.data.series import SeriesDataModule
+from seqlab.errors import UserError
+
+
+def series(path: Path, **changes: Any) -> SeriesDataModule:
+    data = SeriesDataModule(str(path), **{"window": 6, "horizon": 2, **changes})
+    data.setup()
+    return data
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    write_series(tmp_path / "my.csv", rows=100)
+    return tmp_path / "my.csv"
+
+
+def columns_of(file: Path) -> np.ndarray:
+    return np.genfromtxt(file, delimiter=",", skip_header=1, usecols=(1, 2))
+
+
+def test_windows_are_cut_in_time_order_and_standardised_by_what_is_trained_on(file: Path) -> None:
+    data, table = series(file, val_fraction=0.1, test_fraction=0.2), columns_of(file)
+    assert (data.columns, data.channels, data.num_dropped) == (["temperature", "load"], 2, 0)  # not the time
+    assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 67, "val": 7, "test": 19}
+    trained_on = table[: 67 + 6 + 2 - 1]
+    assert data.mean == pytest.approx(trained_on.mean(0).tolist())
+    assert data.std == pytest.approx(trained_on.std(0).tolist())
+    for split, first in {"train": 0, "val": 67, "test": 74}.items():
+        windows, targets = data.splits[split].read_all()
+        assert data.to_units(windows[0]).numpy() == pytest.approx(table[first : first + 6], rel=1e-5)
+        assert data.to_units(targets[0]).numpy() == pytest.approx(table[first + 6 : first + 8], rel=1e-5)
+
+
+def test_columns_are_chosen_and_strided(file: Path) -> None:
+    data = series(file, columns=["load"], stride=5, val_fraction=0.0, test_fraction=0.0)
+    assert (data.channels, len(data.splits["train"])) == (1, 19)
+    windows, _ = data.splits["train"].read_all()
+    assert data.to_units(windows[1, :, 0]).numpy() == pytest.approx(columns_of(file)[5:11, 1], rel=1e-5)
+
+
+def test_a_gap_is_refused_or_masked(tmp_path: Path) -> None:
+    write_series(tmp_path / "my.csv", rows=100, gap=range(40, 50))
+    with pytest.raises(UserError, match=r"10 empty cells, the first in line 42 under temperature.*data.missing=mask"):
+        series(tmp_path / "my.csv")
+    data = series(tmp_path / "my.csv", columns=["temperature"], missing="mask")
+    assert data.num_dropped == 9  # windows of which both next values are missing
+    windows, targets = data.splits["train"].read_all()
+    assert not windows.isnan().any()
+    assert int(targets.isnan().sum()) == 2  # before the first and after the last of them
+    assert all(np.isfinite(value) for value in data.baselines("train").values())
+
+
+def test_baselines_are_in_the_units_of_the_file(file: Path) -> None:
+    data, table = series(file, columns=["temperature"], season=3, horizon=4), columns_of(file)[:, 0]
+    errors = data.baselines("test")
+    starts = data.splits["test"].starts.tolist()
+    truth = np.array([table[start + 6 : start + 10] for start in starts])
+    persistence = np.array([[table[start + 5]] * 4 for start in starts])
+    seasonal = np.array([table[[start + 3, start + 4, start + 5, start + 3]] for start in starts])
+    assert errors["mse_persistence"] == pytest.approx(((persistence - truth) ** 2).mean(), rel=1e-4)
+    assert errors["mse_seasonal"] == pytest.approx(((seasonal - truth) ** 2).mean(), rel=1e-4)
+    assert errors["mse_least_squares"] < errors["mse_persistence"]
+    assert set(errors) == {f"mse_{name}" for name in ("persistence", "window_mean", "least_squares", "seasonal")}
+
+
+def test_a_constant_column_is_not_divided_by_zero(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("a,b\n" + "".join(f"{i},5\n" for i in range(50)))
+    data = series(tmp_path / "my.csv")
+    assert data.std[1] == 1.0
+    assert torch.isfinite(data.splits["train"].series).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("a,b\n1,2\n3,x\n", {}, r"Line 3 of .*my.csv has 'x' under b, not a number"),
+        ("a,b\n1,2\n3\n", {}, r"Line 3 of .*my.csv ends before the column b"),
+        ("a,b\n1,2\n3,inf\n", {}, r"Line 3 of .*my.csv has inf under b"),
+        ("1,2\n3,4\n", {}, "begins with numbers: write the names"),
+        ("a;b\n1;2\n", {}, "has no column of numbers"),
+        ("time,word\nx,y\n", {}, "has no column of numbers"),
+        ("a,b\n", {}, "has 1 lines: it needs"),
+        ("", {}, "has 0 lines"),
+        ("temperature,load\n1,2\n", {"columns": ["lod"]}, "has no column lod. Did you mean load"),
+        ("a,b\n" + "1,2\n" * 7, {}, "has 7 rows, too few for a training window of data.window=6 and data.horizon=2"),
+        ("a,b\n" + "1,\n" * 70, {"missing": "mask", "columns": ["b"]}, "The column b is empty where it is trained on"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_sentence(
+    text: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "my.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        series(tmp_path / "my.csv", **changes)
+
+
+def test_bytes_that_are_no_text_and_a_season_longer_than_the_window(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(UserError, match="cannot be read as CSV"):
+        series(tmp_path / "my.csv")
+    with pytest.raises(ValueError, match="season=7 is longer than window=6"):
+        series(tmp_path / "my.csv", season=7)
+
+
+def test_training_evaluating_and_forecasting_are_in_the_units_of_the_file(seqlab, file: Path, tmp_path: Path) -> None:
+    words = ["data=series", "data.path=my.csv", "data.window=12", "data.horizon=3", "model=linear", "device=cpu"]
+    answer = seqlab("train", *words, "trainer.max_epochs=3")
+    assert answer.status == 0, answer.err
+    import seqlab as package
+
+    run = package.load("last", accelerator="cpu")
+    data = series(file, window=12, horizon=3)
+    windows, targets = data.splits["test"].read_all()
+    errors = run.forecast(data.to_units(windows)) - data.to_units(targets)
+    tested = run.best_metrics
+    assert tested["test/mse"] == pytest.approx(errors.square().mean().item(), rel=1e-4)
+    assert tested["test/mae"] == pytest.approx(errors.abs().mean().item(), rel=1e-4)
+    assert tested["test/mse"] != pytest.approx(tested["test/loss"], rel=0.1)
+    other = columns_of(file)[30:]
+    lines = "".join(f"{temperature},{load}\n" for temperature, load in other)
+    (tmp_path / "other.csv").write_text(f"temperature,load\n{lines}")
+    answer = seqlab("evaluate", "run=last", "data.path=other.csv", "split=test")  # standardised as in training
+    assert answer.status == 0, answer.err
+    (evaluation,) = run.folder.glob("evaluations/*.json")
+    other_data = series(tmp_path / "other.csv", window=12, horizon=3)
+    windows, targets = other_data.splits["test"].read_all()
+    errors = run.forecast(other_data.to_units(windows)) - other_data.to_units(targets)
+    measured = json.loads(evaluation.read_text())["metrics"]["test/mse"]
+    assert measured == pytest.approx(errors.square().mean().item(), rel=1e-4)
+
+
+def test_forecast_rolls_forward_from_the_end_of_the_series(seqlab, file: Path, tmp_path: Path) -> None:
+    words = ["data=series", "data.path=my.csv", "data.window=12", "data.horizon=3", "model=gru", "device=cpu"]
+    assert seqlab("train", *words, "trainer.max_epochs=1").status == 0
+    answer = seqlab("forecast", "run=last", "steps=8")
+    assert answer.status == 0, answer.err
+    import seqlab as package
+
+    run = package.load("last", accelerator="cpu")
+    folder = run.folder / "forecasts"
+    assert {path.name for path in folder.iterdir()} == {"best-8.csv", "best-8.png"}
+    rows = (folder / "best-8.csv").read_text().splitlines()
+    assert rows[0] == "step,temperature,load"
+    table = torch.tensor(columns_of(file), dtype=torch.float32)
+    first = run.forecast(table)
+    second = run.forecast(torch.cat([table, first]))
+    written = torch.tensor([[float(value) for value in row.split(",")[1:]] for row in rows[1:]])
+    assert written.shape == (8, 2)
+    torch.testing.assert_close(written[:6], torch.cat([first, second]), rtol=1e-4, atol=1e-3)
+    assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
+    assert seqlab("forecast", "run=last", "steps=5", "out=sine").status == 0
+    assert (tmp_path / "sine.csv").read_text().splitlines()[0] == "step,value"
+    for words, message in ((["steps=0"], "steps=0 does not fit"), (["steps=x"], "steps=x does not fit")):
+        answer = seqlab("forecast", "run=last", *words)
+        assert (answer.status, message in answer.err) == (1, True), answer.err
