@@ -156,9 +156,9 @@ def build_data(config: Config, tokenizer: Any) -> Any:
 
 
 def keep_scale(config: Config, data_properties: dict[str, Any]) -> Config:
-    """The data node, in which a series is standardised as the one that a model was trained on."""
+    """The data node, in which a series has the columns and the scale of the one that a model was trained on."""
     known = parameters(get_class(config, "data")).keys() & data_properties.keys()
-    return config["data"] | {key: data_properties[key] for key in known & {"mean", "std"}}
+    return config["data"] | {key: data_properties[key] for key in known & {"columns", "mean", "std"}}
 
 
 def get_data_properties(data: Any) -> dict[str, Any]:

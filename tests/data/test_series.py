@@ -10,6 +10,7 @@ import torch
 
 from commands import write_series
 from seqlab.data.series import SeriesDataModule
+from seqlab.data.table import read_columns
 from seqlab.errors import UserError
 
 
@@ -32,11 +33,11 @@ def columns_of(file: Path) -> np.ndarray:
 def test_windows_are_cut_in_time_order_and_standardised_by_what_is_trained_on(file: Path) -> None:
     data, table = series(file, val_fraction=0.1, test_fraction=0.2), columns_of(file)
     assert (data.columns, data.channels, data.num_dropped) == (["temperature", "load"], 2, 0)  # not the time
-    assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 67, "val": 7, "test": 19}
+    assert {split: len(samples) for split, samples in data.splits.items()} == {"train": 67, "val": 6, "test": 18}
     trained_on = table[: 67 + 6 + 2 - 1]
     assert data.mean == pytest.approx(trained_on.mean(0).tolist())
     assert data.std == pytest.approx(trained_on.std(0).tolist())
-    for split, first in {"train": 0, "val": 67, "test": 74}.items():
+    for split, first in {"train": 0, "val": 68, "test": 75}.items():  # no value is a target of two
         windows, targets = data.splits[split].read_all()
         assert data.to_units(windows[0]).numpy() == pytest.approx(table[first : first + 6], rel=1e-5)
         assert data.to_units(targets[0]).numpy() == pytest.approx(table[first + 6 : first + 8], rel=1e-5)
@@ -152,10 +153,10 @@ def test_forecast_rolls_forward_from_the_end_of_the_series(seqlab, file: Path, t
     assert {path.name for path in folder.iterdir()} == {"best-8.csv", "best-8.png"}
     rows = (folder / "best-8.csv").read_text().splitlines()
     assert rows[0] == "step,temperature,load"
-    table = torch.tensor(columns_of(file), dtype=torch.float32)
+    table = torch.tensor(columns_of(file))
     first = run.forecast(table)
     second = run.forecast(torch.cat([table, first]))
-    written = torch.tensor([[float(value) for value in row.split(",")[1:]] for row in rows[1:]])
+    written = torch.tensor([[float(value) for value in row.split(",")[1:]] for row in rows[1:]], dtype=torch.float64)
     assert written.shape == (8, 2)
     torch.testing.assert_close(written[:6], torch.cat([first, second]), rtol=1e-4, atol=1e-3)
     assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
@@ -164,3 +165,76 @@ def test_forecast_rolls_forward_from_the_end_of_the_series(seqlab, file: Path, t
     for words, message in ((["steps=0"], "steps=0 does not fit"), (["steps=x"], "steps=x does not fit")):
         answer = seqlab("forecast", "run=last", *words)
         assert (answer.status, message in answer.err) == (1, True), answer.err
+
+
+def test_a_model_gets_the_columns_that_it_was_trained_on(seqlab, file: Path, tmp_path: Path) -> None:
+    words = ["data=series", "data.path=my.csv", "data.window=12", "model=linear", "device=cpu", "trainer.max_epochs=1"]
+    assert seqlab("train", *words).status == 0
+    assert seqlab("evaluate", "run=last", "split=test").status == 0
+    (evaluation,) = tmp_path.glob("runs/*/*/evaluations/*.json")
+    before, rows = evaluation.read_text(), [line.split(",") for line in file.read_text().splitlines()]
+    (tmp_path / "swapped.csv").write_text("".join(f"{time},{load},{temperature}\n" for time, temperature, load in rows))
+    assert seqlab("evaluate", "run=last", "split=test", "data.path=swapped.csv").status == 0
+    assert evaluation.read_text() == before
+    (tmp_path / "one.csv").write_text("".join(f"{time},{load}\n" for time, _, load in rows))
+    answer = seqlab("evaluate", "run=last", "split=test", "data.path=one.csv")
+    assert answer.status == 1
+    assert "one.csv has no column temperature" in answer.err
+    file.write_text((tmp_path / "swapped.csv").read_text())
+    answer = seqlab("forecast", "run=last", "steps=3")
+    assert answer.status == 0
+    assert "is not what this run was trained on" in answer.err
+
+
+def test_a_blank_line_is_an_empty_cell_and_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    path = tmp_path / "my.csv"
+    path.write_text("x\n1\n\n3\n\n\n")
+    _, table = read_columns(path, None)
+    np.testing.assert_array_equal(table, [[1], [np.nan], [3]])
+    with pytest.raises(UserError, match=r"1 empty cells, the first in line 3 under x"):
+        read_columns(path, None, may_miss=False)
+    path.write_text('x,y\n1,2\n"3\n",oops\n')
+    with pytest.raises(UserError, match=r"Line 4 of .* has 'oops' under y"):
+        read_columns(path, None)
+    path.write_text("x,y\n1,2\n\n3,4\n")
+    with pytest.raises(UserError, match=r"Line 3 of .* ends before the column x"):
+        read_columns(path, None)
+    path.write_text("x,x\n1,2\n")
+    with pytest.raises(UserError, match="has the column x twice"):
+        read_columns(path, None)
+    path.write_text(",x\n0,5\n1,6\n")  # as pandas writes an index
+    assert read_columns(path, None)[0] == ["x"]
+
+
+def test_large_numbers_lose_nothing(tmp_path: Path) -> None:
+    rows = "".join(f"{1_700_000_000 + 10 * np.sin(i / 3):.6f}\n" for i in range(80))
+    (tmp_path / "my.csv").write_text(f"x\n{rows}")
+    data = series(tmp_path / "my.csv")
+    standardised = data.splits["train"].series
+    back = (data.to_units(standardised) - data.mean[0]) / data.std[0]
+    torch.testing.assert_close(back.float(), standardised, rtol=0, atol=1e-5)
+
+
+def test_a_line_that_cannot_be_fitted_is_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{'' if i % 3 == 0 else i % 7}\n" if i else "1\n" for i in range(120))
+    (tmp_path / "my.csv").write_text(f"x\n{rows}")
+    assert "mse_least_squares" not in series(tmp_path / "my.csv", horizon=6, missing="mask").baselines("test")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": [1.0]}, "belong together"),
+        ({"mean": [1.0, 2.0], "std": [1.0]}, "belong together"),
+        ({"delimiter": ""}, "is not one character"),
+        ({"delimiter": ";;"}, "is not one character"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SeriesDataModule("my.csv", window=6, **options)
+
+
+def test_a_tab_may_be_typed(tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text("a\tb\n" + "1\t2\n2\t4\n" * 30)
+    assert series(tmp_path / "my.csv", delimiter="\\t").columns == ["a", "b"]

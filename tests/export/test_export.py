@@ -95,3 +95,29 @@ def test_what_cannot_be_exported_is_said(train: Callable, seqlab: Callable, tmp_
     assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
     answer = seqlab("export", "run=last", "out=sine")
     assert "LSTMForecaster is not written in Hugging Face format: only gpt2, llama, qwen2 models are" in answer.err
+
+
+def test_a_chat_template_is_left_out_of_a_run_on_other_prompts(
+    train: Callable, seqlab: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "my-tokenizer" / "chat_template.jinja").write_text("{{ messages }}")
+    train(*LLAMA, *SMALL)
+    assert list(tmp_path.glob("runs/*/*/tokenizer/chat_template.jinja"))
+    assert seqlab("export", "run=last", "out=out").status == 0
+    assert not (tmp_path / "out" / "chat_template.jinja").exists()
+
+
+def test_a_tokenizer_typed_beside_a_base_must_be_the_bases(train: Callable, seqlab: Callable, tmp_path: Path) -> None:
+    train(*LLAMA, *SMALL)
+    assert seqlab("export", "run=last", "out=out").status == 0
+    words = ["init_from=out", "tokenizer=hf", "callbacks.samples=null"]
+    answer = seqlab("train", *TEXT, *words, "tokenizer.path=my-tokenizer")
+    assert answer.status == 1
+    assert "tokenizer.path=my-tokenizer does not agree with the base" in answer.err
+
+
+def test_ids_of_a_padded_vocabulary_are_not_drawn(train: Callable, seqlab: Callable) -> None:
+    train("model=gpt_mini", "tokenizer=char", *SMALL, "+model.vocab_size=400")
+    for words in (["temperature=1", "seed=1"], ["temperature=2", "seed=2"]):
+        answer = seqlab("generate", "run=last", "prompt=One note", "max_new_tokens=60", *words)
+        assert answer.status == 0, answer.err

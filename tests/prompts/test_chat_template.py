@@ -92,3 +92,25 @@ def test_a_template_that_rewrites_what_was_said_before_is_refused() -> None:
     template = "{{ messages | length }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
     with pytest.raises(UserError, match="does not append an answer"):
         ChatTemplate(template, {"eos_token": END}).render(TALK, ByteTokenizer())
+
+
+def test_an_answer_may_name_the_end_token(folder: Path) -> None:
+    template, tokenizer = load_chat_template(folder), HFTokenizer(str(folder))
+    ids, mask = template.render([TALK[1], Message("assistant", f"It is {END}, so")], tokenizer)
+    answer = [i for i, scored in zip(ids, mask, strict=True) if scored]
+    assert tokenizer.decode(answer[:-1]) == f"It is {END}, so"
+    assert answer[-1] == tokenizer.eos_id
+
+
+def test_what_templates_of_transformers_may_use(folder: Path) -> None:
+    template = (
+        "{% for message in messages %}{{ message['content'] }}{% break %}{% endfor %}{{ strftime_now('%Y') | length }}"
+    )
+    assert ChatTemplate(template, {}).format_prompt(TALK) == "Be brief.4"
+    (folder / "chat_template.jinja").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        load_chat_template(folder)
+    (folder / "chat_template.jinja").write_text(CHATML)
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": {"x": 1}}))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": END}))
+    assert load_chat_template(folder) == ChatTemplate(CHATML, {"eos_token": END})

@@ -49,7 +49,7 @@ def test_a_file_that_is_nowhere_is_named_with_a_remedy(tmp_path: Path, monkeypat
 def test_ids_that_stand_for_nothing_have_no_bytes() -> None:
     ranks = {bytes([byte]): byte for byte in range(256)}
     special = {"<|endoftext|>": 300}
-    tokenizer = TiktokenTokenizer.__new__(TiktokenTokenizer).use(
+    tokenizer = TiktokenTokenizer.__new__(TiktokenTokenizer).set_encoding(
         tiktoken.Encoding("gaps", pat_str=r"\S+|\s+", mergeable_ranks=ranks, special_tokens=special)
     )
     assert tokenizer.byte_lengths() == [1] * 256 + [0] * 45

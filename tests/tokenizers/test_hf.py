@@ -109,3 +109,21 @@ def test_a_folder_without_a_tokenizer_or_with_a_damaged_one_is_named(folder: Pat
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match=r"tokenizer.json is damaged"):
         HFTokenizer(str(folder))
+
+
+def test_truncation_and_padding_of_a_file_are_switched_off(folder: Path, story: Path) -> None:
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(8)
+    tokenizer.enable_padding(length=12)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    ours, text = HFTokenizer(str(folder)), story.read_text()
+    assert ours.decode(ours.encode(text)) == text
+    assert len(ours.encode("a")) == 1
+
+
+def test_an_end_token_that_the_tokenizer_does_not_know_is_not_kept(folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
+    (folder / "config.json").write_text(json.dumps({"eos_token_id": 1}))
+    (tmp_path / "saved").mkdir()
+    HFTokenizer(str(folder)).save(tmp_path / "saved")
+    assert HFTokenizer.load(tmp_path / "saved").eos_id == 1

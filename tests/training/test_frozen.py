@@ -27,8 +27,8 @@ def test_the_first_blocks_or_what_is_named() -> None:
     freeze_parameters(model, ["token_embedding", "blocks.2.attention.key.weight"])
     assert everything - trained(model) == {"token_embedding.weight", "blocks.2.attention.key.weight"}
     model = tiny(tie_embeddings=True)
-    freeze_parameters(model, ["token_embedding"])
-    assert not model.head.weight.requires_grad
+    freeze_parameters(model, ["head"])
+    assert not model.token_embedding.weight.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def test_the_first_blocks_or_what_is_named() -> None:
         (4, r"freeze=4 names blocks.3, which GPT does not have. It has 3 blocks."),
         (["token_embeding"], "names token_embeding, .* Did you mean token_embedding"),
         (["block"], "names block, "),
+        ([], "names nothing"),
         (["token_embedding", "position_embedding", "blocks", "norm", "head"], "leaves nothing to train"),
     ],
 )

@@ -131,3 +131,12 @@ def test_the_published_cosine_moves_after_each_epoch(seqlab: Callable, tmp_path:
     per_epoch = [seen[step] for step in range(2, 21, 2)]
     assert per_epoch == pytest.approx(PUBLISHED, abs=5e-10)
     assert [seen[step] for step in range(1, 21, 2)] == per_epoch
+
+
+def test_a_cosine_per_epoch_stays_down_when_a_run_is_extended(seqlab: Callable, tmp_path: Path) -> None:
+    words = ["schedule=cosine_per_epoch", "trainer.max_epochs=2", "data.batch_size=400", "device=cpu", "logger=csv"]
+    assert seqlab("train", *words).status == 0
+    assert seqlab("train", "resume=last", "trainer.max_epochs=4").status == 0
+    (file,) = tmp_path.glob("runs/*/*/csv/metrics.csv")
+    seen = {int(row["step"]): float(row["lr"]) for row in csv.DictReader(file.open()) if row["lr"]}
+    assert [seen[step] for step in (2, 4, 6, 8)] == pytest.approx([0.01, 0.005, 0, 0])

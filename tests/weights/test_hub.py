@@ -15,6 +15,7 @@ import torch
 
 from commands import write_tokenizer
 from seqlab.models.llama import Llama
+from seqlab.weights.hf_folder import find_writing_family
 from seqlab.weights.hugging_face import llama
 
 pytest.importorskip("huggingface_hub")
@@ -88,7 +89,8 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     torch.manual_seed(0)
     model = Llama(**node)
     sizes = node | {"dropout": 0.0, "tie_embeddings": True}
-    (folder / "config.json").write_text(json.dumps(llama.node_to_config(sizes)))
+    _, config = find_writing_family({"_target_": llama.MODEL} | sizes)
+    (folder / "config.json").write_text(json.dumps(config))
     from safetensors.torch import save_file
 
     save_file(llama.to_hf(model.state_dict()), folder / "model.safetensors", {"format": "pt"})

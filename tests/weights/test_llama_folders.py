@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from seqlab.build import build_model
 from seqlab.errors import UserError
-from seqlab.weights.hf_folder import find_family, read_model_node, read_state_dict
+from seqlab.weights.hf_folder import find_family, find_writing_family, read_model_node, read_state_dict
+from seqlab.weights.sources import resolve_init_from
 
 transformers = pytest.importorskip("transformers")
 
@@ -111,6 +112,10 @@ def test_a_size_that_config_json_leaves_out_is_that_of_transformers(family: str,
         ("llama", {"attention_bias": True}, "has attention_bias=True"),
         ("qwen2", {"use_sliding_window": True}, "has use_sliding_window=True; init_from reads Qwen 2 folders"),
         ("llama", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "has rotary positions of type yarn"),
+        ("llama", {"rope_scaling": {"type": "llama3", "factor": 2.0}}, "is damaged .KeyError"),
+        ("llama", {"rope_scaling": "x"}, "is damaged .AttributeError"),
+        ("llama", {"num_attention_heads": 0}, "is damaged .ZeroDivisionError"),
+        ("llama", {"model_type": ["llama"]}, "has model_type=.'llama'.; init_from reads"),
     ],
 )
 def test_what_would_be_read_wrongly_is_refused(
@@ -142,3 +147,25 @@ def test_a_model_that_a_family_cannot_say_is_refused(family: str, keys: dict, me
     node = read_model_node(tmp_path)
     with pytest.raises(UserError, match=message):
         find_family(tmp_path).node_to_config(node | keys)
+
+
+def test_what_a_node_leaves_out_is_written_as_the_model_has_it() -> None:
+    family, config = find_writing_family(
+        {"_target_": "seqlab.models.llama.Llama", "vocab_size": 9, "context_length": 8}
+    )
+    model = build_model(family.config_to_node(config, "here"), {})
+    ours = build_model({"_target_": "seqlab.models.llama.Llama", "vocab_size": 9, "context_length": 8}, {})
+    torch.testing.assert_close(model.state_dict(), ours.state_dict(), rtol=0, atol=0)
+    assert (config["rms_norm_eps"], config["tie_word_embeddings"]) == (1e-5, True)
+
+
+def test_other_files_of_weights_beside_the_models_are_not_read(tmp_path: Path) -> None:
+    theirs = oracle(tmp_path, "llama", **SIZE)
+    save_file({"layers.0.attention.wq.weight": torch.zeros(2)}, tmp_path / "consolidated.safetensors")
+    torch.testing.assert_close(logits(port(tmp_path)), logits(theirs), rtol=0, atol=1e-5)
+
+
+def test_a_folder_of_the_hubs_cache_is_named_by_its_model(tmp_path: Path) -> None:
+    folder = tmp_path / "models--someone--small" / "snapshots" / ("c" * 40)
+    oracle(folder, "llama", **SIZE)
+    assert resolve_init_from(str(folder), tmp_path).choices == {"model": "small"}

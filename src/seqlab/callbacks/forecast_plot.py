@@ -48,18 +48,21 @@ class ForecastPlot(Callback):
         from matplotlib.figure import Figure  # takes half a second, and not all runs draw
 
         data, truth, forecast = trainer.datamodule, [], []
-        to_units = getattr(data, "to_units", lambda values: values)  # of data that are standardised
         dtype = next(pl_module.model.parameters()).dtype
         with torch.no_grad():
             for batch in data.split_dataloader(split):
-                truth.append(to_units(batch.targets)[:, 0, 0])
+                truth.append(data.to_units(batch.targets)[:, 0, 0])
                 predictions = pl_module.model(batch.inputs.to(pl_module.device, dtype))
-                forecast.append(to_units(predictions.float().cpu())[:, 0, 0])
-        name = (getattr(data, "columns", None) or ["value"])[0]
+                forecast.append(data.to_units(predictions.float().cpu())[:, 0, 0])
+        name = data.columns[0] if data.columns else "value"
         figure = Figure(figsize=(9, 3.5), layout="constrained")
         axes = figure.subplots()
         axes.plot(torch.cat(truth), ".", color="0.6", label="truth")
         axes.plot(torch.cat(forecast), color="C0", label="forecast")
-        axes.set(xlabel=f"window of the {split} split", ylabel=f"next {name}", title=f"step {trainer.global_step}")
+        axes.set(
+            xlabel=f"window of the {split} split",
+            ylabel=f"next {name}",
+            title=f"step {trainer.global_step}",
+        )
         axes.legend()
         log_media(trainer, "figure", f"{split}/forecast", figure)

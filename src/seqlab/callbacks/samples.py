@@ -63,7 +63,9 @@ class SampleText(Callback):
         seed = derive_seed(self.seed, "sampling", trainer.global_step)
         generator = torch.Generator(pl_module.device).manual_seed(seed)
         next_token = partial(sample_token, temperature=self.temperature, generator=generator)
-        new = generate_tokens(pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token)
+        new = generate_tokens(
+            pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token, self.tokenizer.vocab_size
+        )
         text = self.tokenizer.decode(list(new))
         how = f"temperature {self.temperature:g}" if self.temperature else "greedy"
         line = f"sample at {trainer.global_step}, {how}: …{prompt[-40:]}|{text}".replace("\n", " ")

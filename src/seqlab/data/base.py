@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from seqlab.batch import IGNORE_INDEX, Batch
@@ -78,6 +79,8 @@ class DataModule(LightningDataModule):
     """
 
     data_properties: ClassVar[tuple[str, ...]] = ()
+    scale: Tensor | None = None  # (C,) of a series that is standardised, what one is in its units
+    columns: Sequence[str] | None = None  # of a series, the names of its channels
 
     def __init__(self, batch_size: PositiveInt = 1, num_workers: NonNegativeInt = 0) -> None:
         super().__init__()
@@ -98,6 +101,10 @@ class DataModule(LightningDataModule):
     def collate(self, items: Any) -> Batch | tuple:
         """Make a batch of what the split's `__getitems__`, or a list of `__getitem__`, gave."""
         return items
+
+    def to_units(self, values: Tensor) -> Tensor:
+        """Values (…, C) of a series in its own units."""
+        return values
 
     def sample_lengths(self) -> Sequence[int] | None:
         """The lengths of the training samples, if each batch shall have samples of similar length."""

@@ -13,7 +13,7 @@ from seqlab.data.table import read_columns
 from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors
 from seqlab.errors import UserError
 from seqlab.files import find_file
-from seqlab.types import Fraction, NonNegativeInt, PositiveInt
+from seqlab.types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 class SeriesDataModule(DataModule):
@@ -42,14 +42,19 @@ class SeriesDataModule(DataModule):
         num_workers: NonNegativeInt = 0,
         folders: Sequence[str] = (),
         mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        std: Sequence[PositiveFloat] | None = None,
     ) -> None:
         """`mean` and `std` are those of another series, which a model was trained on; null: of the rows trained on."""
         super().__init__(batch_size, num_workers)
+        delimiter = {"\\t": "\t"}.get(delimiter, delimiter)  # as one types a tab
         if season and season > window:
             raise ValueError(
                 f"season={season} is longer than window={window}, which must hold one: use a longer window."
             )
+        if not (mean is None) == (std is None) or len(mean or ()) != len(std or ()):
+            raise ValueError(f"mean={mean} and std={std} belong together: give both, a number for each column.")
+        if len(delimiter) != 1:
+            raise ValueError(f"delimiter={delimiter} is not one character: write one, such as ; or a tab.")
         self.path, self.folders, self.columns, self.delimiter = path, folders, columns, delimiter
         self.window, self.horizon, self.stride, self.season, self.missing = window, horizon, stride, season, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
@@ -59,12 +64,10 @@ class SeriesDataModule(DataModule):
     def read_splits(self) -> dict[str, Dataset]:
         """Windows (T, C) and next values (H, C), standardised."""
         self.files = [find_file(self.path, self.folders)]
-        names, table = read_columns(self.files[0], self.columns, self.delimiter)
-        if self.missing == "refuse" and np.isnan(table).any():
-            row, column = np.argwhere(np.isnan(table))[0]
+        names, table = read_columns(self.files[0], self.columns, self.delimiter, may_miss=self.missing == "mask")
+        if self.mean is not None and len(self.mean) != len(names):
             raise UserError(
-                f"{self.files[0]} has {int(np.isnan(table).sum())} empty cells, the first in line {row + 2} under "
-                f"{names[column]}: fill them, or leave them out of the loss with data.missing=mask."
+                f"{self.files[0]} has {len(names)} columns, and mean and std are those of {len(self.mean)}."
             )
         self.columns, self.channels = names, len(names)
         starts = range(0, len(table) - self.window - self.horizon + 1, self.stride)
@@ -75,7 +78,12 @@ class SeriesDataModule(DataModule):
                 f"{self.files[0]} has {len(table)} rows, too few for a training window of data.window={self.window} and "
                 f"data.horizon={self.horizon} next ones: use a longer series, or a shorter window."
             )
-        bounds = {"train": starts[: train - val], "val": starts[train - val : train], "test": starts[train:]}
+        gap = -(-self.horizon // self.stride) - 1  # so that no value is a target of two splits
+        bounds = {
+            "train": starts[: train - val],
+            "val": starts[train - val + gap : train],
+            "test": starts[train + gap :],
+        }
         self.standardize(table[: bounds["train"][-1] + self.window + self.horizon])
         series = torch.tensor((table - np.array(self.mean)) / np.array(self.std), dtype=torch.float32)
         return {split: self.make_windows(series, list(of)) for split, of in bounds.items()}
@@ -101,8 +109,9 @@ class SeriesDataModule(DataModule):
         return WindowDataset(series, kept, self.window, self.horizon)
 
     def to_units(self, values: Tensor) -> Tensor:
-        """Standardised values (…, C) in the units of the file."""
-        return values * self.scale.to(values) + torch.tensor(self.mean).to(values)
+        """Standardised values (…, C) in the units of the file, in double precision, since they may be large."""
+        mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (self.mean, self.std))
+        return values.double().cpu() * std + mean
 
     def baselines(self, split: str) -> dict[str, float]:
         """Mean squared errors on a split of forecasts that need no network."""

@@ -11,32 +11,46 @@ from seqlab.errors import UserError, did_you_mean
 MISSING = ("", "na", "nan", "null", "none", "-")
 
 
-def read_columns(path: Path, columns: Sequence[str] | None, delimiter: str = ",") -> tuple[list[str], np.ndarray]:
+def read_columns(
+    path: Path, columns: Sequence[str] | None, delimiter: str = ",", may_miss: bool = True
+) -> tuple[list[str], np.ndarray]:
     """The names of columns and their values (N, C), NaN where there is none; without names, of all columns of numbers.
 
-    The first line names the columns. Raises UserError naming line and column for text in a number's place.
+    The first line names the columns. Raises UserError naming line and column for text in a number's place, and for an empty
+    cell unless they `may_miss`.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file, delimiter=delimiter))
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as CSV ({error}): name another file with data.path=<file>.") from error
-    rows = [row for row in rows if row]
+    while rows and not any(rows[-1][1]):
+        rows.pop()  # blank lines at the end
     if len(rows) < 2:
         raise UserError(f"{path} has {len(rows)} lines: it needs one with the names of columns, and one for each step.")
-    names = [name.strip() for name in rows[0]]
+    names = [name.strip() for name in rows[0][1]]
     if all(is_number(name) for name in names):
         raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
     if columns is None:
-        columns = [name for name, value in zip(names, rows[1], strict=False) if is_number(value)]
+        columns = [name for name, value in zip(names, rows[1][1], strict=False) if name and is_number(value)]
         if not columns:
             raise UserError(f"{path} has no column of numbers (is the delimiter {delimiter!r}?): set data.delimiter.")
     for name in columns:
         if name not in names:
             raise UserError(f"{path} has no column {name}.{did_you_mean(name, names)}")
+        if names.count(name) > 1 or columns.count(name) > 1:
+            raise UserError(f"{path} has the column {name} twice, or it was asked for twice: give each another name.")
     places = [names.index(name) for name in columns]
-    values = [[read_number(row, place, line, path, names) for place in places] for line, row in enumerate(rows[1:], 2)]
-    return list(columns), np.array(values, dtype=np.float64)
+    values = [[read_number(row, place, line, path, names) for place in places] for line, row in rows[1:]]
+    table = np.array(values, dtype=np.float64)
+    if not may_miss and np.isnan(table).any():
+        row, column = np.argwhere(np.isnan(table))[0]
+        raise UserError(
+            f"{path} has {int(np.isnan(table).sum())} empty cells, the first in line {rows[1 + row][0]} under "
+            f"{columns[column]}: fill them, or leave them out of the loss with data.missing=mask."
+        )
+    return list(columns), table
 
 
 def is_number(text: str) -> bool:
@@ -50,6 +64,8 @@ def is_number(text: str) -> bool:
 
 def read_number(row: list[str], place: int, line: int, path: Path, names: list[str]) -> float:
     """One value. Raises UserError for text, and a line that ends before it."""
+    if not row:  # a blank line, the empty cell of a file with one column
+        row = [""] if len(names) == 1 else []
     if place >= len(row):
         raise UserError(f"Line {line} of {path} ends before the column {names[place]}: add it, or remove the line.")
     text = row[place].strip()

@@ -47,13 +47,14 @@ def forecast_without_network(
     """
     train_windows, train_targets = train.read_all(MAX_LEAST_SQUARES)
     is_whole = ~train_targets.flatten(1).isnan().any(1)
-    lags, targets = train_windows[is_whole].flatten(1), train_targets[is_whole].flatten(1)
-    fit = torch.linalg.lstsq(add_intercept(lags), targets).solution  # (T C + 1, H C)
     forecasts = {
         "persistence": windows[:, -1:].expand(-1, horizon, -1),
         "window_mean": windows.mean(1, keepdim=True).expand(-1, horizon, -1),
-        "least_squares": (add_intercept(windows.flatten(1)) @ fit).unflatten(-1, (horizon, -1)),
     }
+    if is_whole.any():
+        lags, targets = train_windows[is_whole].flatten(1), train_targets[is_whole].flatten(1)
+        fit = torch.linalg.lstsq(add_intercept(lags), targets).solution  # (T C + 1, H C)
+        forecasts["least_squares"] = (add_intercept(windows.flatten(1)) @ fit).unflatten(-1, (horizon, -1))
     if season:
         steps = torch.arange(horizon) % season - season  # within the last season of the window
         forecasts["seasonal"] = windows[:, steps]

@@ -12,7 +12,7 @@ from seqlab.config.validate import validate_config
 from seqlab.device import available_accelerators, model_width, num_local_processes, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
-from seqlab.runs.environment import compute_checksums
+from seqlab.runs.environment import warn_if_changed
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.weights.restore import build_initial_model, build_reference, check_base_place, load_model_from_run
@@ -106,11 +106,3 @@ def fit_context(data: dict[str, Any], longest: int | None, may_shorten: bool) ->
                 f"data.context_length={data['context_length']} is longer than the model's {longest}: leave it out."
             )
         data["context_length"] = longest
-
-
-def warn_if_changed(files: list[Path], info: dict[str, Any]) -> None:
-    """Warn if a run's own data are not what it was trained on."""
-    known = set((info["data"] or {}).values())
-    for file, digest in compute_checksums(files).items():
-        if digest not in known:
-            warnings.warn(f"{file} is not what this run was trained on: its sha256 is another one.", stacklevel=2)

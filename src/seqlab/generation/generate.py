@@ -43,8 +43,11 @@ def generate_tokens(
     max_new_tokens: int,
     eos_id: int | None = None,
     next_token: Callable[[Tensor], int] = sample_token,
+    vocab_size: int | None = None,
 ) -> Iterator[int]:
     """Yield new tokens one by one, without the end token; the model is in eval mode meanwhile.
+
+    `vocab_size` is that of the tokenizer, if the model's is padded.
 
     A model that offers a cache is given only what it has not read. Where prompt and new tokens exceed
     `model.context_length` the oldest are dropped; learned positions shift then, so that the cache starts anew.
@@ -66,7 +69,7 @@ def generate_tokens(
                 logits = model.head(model.hidden(inputs, cache=cache)[:, -1])  # (1, V)
             else:
                 logits = model(inputs)[:, -1]  # (1, V)
-            token = next_token(logits[0])
+            token = next_token(logits[0, :vocab_size])
             if token == eos_id:
                 return
             tokens.append(token)

@@ -79,6 +79,14 @@ def inherit_from_source(source: WeightsSource, job: ComposedRun) -> None:
                 f"tokenizer={choices.get('tokenizer')} is not the base's, {source.choices.get('tokenizer', 'gpt2')}: the "
                 "weights know no other tokens; leave tokenizer= out, and it follows the base."
             )
+        for key, value in config["tokenizer"].items():
+            is_typed = any(override.lstrip("+").startswith(f"tokenizer.{key}=") for override in job.overrides)
+            if is_typed and value != source.tokenizer.get(key, value):
+                raise UserError(
+                    f"tokenizer.{key}={value} does not agree with the base, {source.path}, which has {source.tokenizer[key]}: "
+                    "leave it out, and it follows the base."
+                )
+        config["tokenizer"] = source.tokenizer | {k: v for k, v in config["tokenizer"].items() if k == "folders"}
         choices["tokenizer"] = source.choices.get("tokenizer", choices.get("tokenizer", "base"))
 
 

@@ -1,5 +1,6 @@
 """Chat templates as Hugging Face folders come with them: Jinja, in a sandbox that reaches nothing but the messages."""
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from seqlab.files import read_json
 from seqlab.prompts.styles import Message
 
 FILE, SETTINGS = "chat_template.jinja", "tokenizer_config.json"
+EXTENSIONS = ("jinja2.ext.loopcontrols",)  # as in transformers
 SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -23,8 +25,8 @@ class ChatTemplate:
         """The text of messages, up to where the next answer begins if it `opens_answer`. Raises UserError."""
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = refuse_messages
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=EXTENSIONS)
+        environment.globals |= {"raise_exception": refuse_messages, "strftime_now": format_now}
         said = [{"role": message.role, "content": join_content(message)} for message in messages]
         try:
             template = environment.from_string(self.template)
@@ -51,7 +53,11 @@ class ChatTemplate:
                     "The chat template of this model does not append an answer to its prompt: use another one."
                 )
             prompt = tokenizer.encode(before[len(done) :], special=True)
-            text, end, _ = after[len(before) :].partition(self.special_tokens["eos_token"])
+            text, end, _ = after[len(before) :].rpartition(self.special_tokens["eos_token"])
+            if not end:
+                raise UserError(
+                    "The chat template of this model does not end an answer with its end token: use another one."
+                )
             answer = [*tokenizer.encode(text), tokenizer.eos_id]
             ids += prompt + answer
             mask += [False] * len(prompt) + [True] * len(answer)
@@ -72,16 +78,25 @@ def refuse_messages(reason: str) -> None:
     raise UserError(f"The chat template of this model refuses these messages: {reason}")
 
 
+def format_now(pattern: str) -> str:
+    """The time, as a template asks for it."""
+    return datetime.datetime.now().strftime(pattern)
+
+
 def load_chat_template(folder: Path) -> ChatTemplate | None:
     """The chat template of a folder in Hugging Face format; None if it has none. Raises UserError."""
-    settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
-    template = (
-        (folder / FILE).read_text(encoding="utf-8") if (folder / FILE).is_file() else settings.get("chat_template")
-    )
+    files = [folder / name for name in ("special_tokens_map.json", SETTINGS)]
+    settings = {key: value for file in files if file.is_file() for key, value in read_json(file).items()}
+    try:
+        own = (folder / FILE).read_text(encoding="utf-8") if (folder / FILE).is_file() else None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{folder / FILE} is not UTF-8 text: restore it.") from error
+    template = own or settings.get("chat_template")
     if not isinstance(template, str):  # of several the first file says which
         return None
     said = {name: settings.get(name) for name in SPECIAL_TOKENS}
-    texts = {name: value["content"] if isinstance(value, dict) else value for name, value in said.items() if value}
+    found = {name: value.get("content") if isinstance(value, dict) else value for name, value in said.items()}
+    texts = {name: text for name, text in found.items() if isinstance(text, str)}
     if "eos_token" not in texts:
         raise UserError(
             f"{folder} has a chat template, and {SETTINGS} names no eos_token, which ends an answer: add it."

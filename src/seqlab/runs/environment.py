@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -55,3 +56,11 @@ def git_state(file: Path) -> dict[str, Any] | None:
 def compute_checksums(files: Iterable[Path]) -> dict[str, str]:
     """sha256 by path."""
     return {str(file): compute_sha256(file) for file in files}
+
+
+def warn_if_changed(files: list[Path], info: dict[str, Any]) -> None:
+    """Warn if a run's own data are not what it was trained on."""
+    known = set((info["data"] or {}).values())
+    for file, digest in compute_checksums(files).items():
+        if digest not in known:
+            warnings.warn(f"{file} is not what this run was trained on: its sha256 is another one.", stacklevel=2)

@@ -64,7 +64,7 @@ def read_run_info(run: Path) -> dict[str, Any]:
     for key, kind in KEYS.items():
         if info.get(key) is not None and not is_of_kind(info[key], kind):
             raise UserError(f"{run / FILE_NAME} is damaged ({key} is {str(info[key])[:80]}): restore it.")
-    return dict.fromkeys(KEYS) | info
+    return dict.fromkeys(KEYS) | info | {"metrics": info.get("metrics") or {"last": {}, "best": {}}}
 
 
 def is_of_kind(value: Any, kind: Any) -> bool:

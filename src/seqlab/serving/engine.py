@@ -91,7 +91,9 @@ class LoadedRun:
                 raise UserError(f"{name}={value} has no effect at temperature=0: set a temperature above 0 as well.")
         generator = torch.Generator(self.device).manual_seed(derive_seed(seed, "sampling"))
         next_token = partial(sample_token, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
-        tokens = generate_tokens(self.model, ids, max_new_tokens, self.tokenizer.eos_id, next_token)
+        tokens = generate_tokens(
+            self.model, ids, max_new_tokens, self.tokenizer.eos_id, next_token, self.tokenizer.vocab_size
+        )
         return decode_stream(tokens, self.tokenizer.decode)
 
     def encode_prompt(self, prompt: str, input: str = "") -> list[int]:
@@ -113,18 +115,42 @@ class LoadedRun:
         except ValueError as error:
             raise UserError(str(error)) from error
 
-    @torch.no_grad()
     def forecast(self, values: Values) -> Tensor:
         """The values that follow: (T,) -> (H,), (T, C) -> (H, C), (B, T, C) -> (B, H, C)
 
         Of a series longer than the window that the run was trained on, the last window is used. Raises UserError for a
         run that is not a forecaster, and a series that is too short.
         """
+        windows, dims = self.read_windows(values)
+        predictions = self.to_units(self.predict(windows))
+        return predictions.flatten() if dims == 1 else predictions[0] if dims == 2 else predictions
+
+    @checked_keywords
+    def roll_forward(self, values: Values, steps: PositiveInt) -> Tensor:
+        """The next `steps` values, each forecast from the last window and from what was forecast before it.
+
+        (T,) -> (steps,), (T, C) -> (steps, C), (B, T, C) -> (B, steps, C). Raises UserError as `forecast` does.
+        """
+        windows, dims = self.read_windows(values)
+        found: list[Tensor] = []
+        while sum(piece.size(1) for piece in found) < steps:
+            found.append(self.predict(windows))
+            windows = torch.cat([windows, found[-1]], dim=1)[:, -windows.size(1) :]
+        predictions = self.to_units(torch.cat(found, dim=1)[:, :steps])
+        return predictions.flatten() if dims == 1 else predictions[0] if dims == 2 else predictions
+
+    @torch.no_grad()
+    def predict(self, windows: Tensor) -> Tensor:
+        """windows (B, T, C) -> predictions (B, H, C), both standardised; a value that is missing is the mean"""
+        return self.model(windows.nan_to_num(0.0))
+
+    def read_windows(self, values: Values) -> tuple[Tensor, int]:
+        """The last windows of series (B, T, C), standardised as in training, and the dimensions that they were given in."""
         window = self.data_properties.get("window")
         if window is None:
             raise UserError(f"{self.folder} is not a forecaster: use a run that was trained on a series.")
         try:
-            series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
+            series = torch.as_tensor(values, dtype=torch.float64)  # in its units, which may be large
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"{str(values)[:80]} is not a series: give numbers, as a list, an array or a tensor."
@@ -138,21 +164,22 @@ class LoadedRun:
             )
         if windows.size(1) < window:
             raise UserError(f"{windows.size(1)} values are fewer than the window of {window} that this run reads.")
-        mean, std = (
-            torch.tensor(self.data_properties.get(key, of)).to(series) for key, of in (("mean", 0.0), ("std", 1.0))
-        )
-        standardised = ((windows[:, -window:] - mean) / std).nan_to_num(0.0)
-        predictions = self.model(standardised) * std + mean  # (B, H, C)
-        return predictions.flatten() if series.dim() == 1 else predictions[0] if series.dim() == 2 else predictions
+        mean, std = self.scale
+        return ((windows[:, -window:] - mean) / std).float().to(self.device), series.dim()
 
-    @checked_keywords
-    def roll_forward(self, values: Values, steps: PositiveInt) -> Tensor:
-        """The next `steps` values, each forecast from the last window and from what was forecast: (T, C) -> (steps, C)"""
-        series = torch.as_tensor(values, dtype=torch.float32, device=self.device)
-        end = len(series)
-        while len(series) < end + steps:
-            series = torch.cat([series, self.forecast(series)])
-        return series[end : end + steps]
+    @property
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (C,) by which the run's series was standardised."""
+        known = self.data_properties
+        mean, std = (torch.tensor(known.get(key, of), dtype=torch.float64) for key, of in (("mean", 0.0), ("std", 1.0)))
+        return mean, std
+
+    def to_units(self, predictions: Tensor) -> Tensor:
+        """Standardised values (…, C) in the units of the run's series; of one that was not standardised, as they are."""
+        if "std" not in self.data_properties:
+            return predictions
+        mean, std = self.scale
+        return predictions.double().cpu() * std + mean
 
 
 @checked_keywords

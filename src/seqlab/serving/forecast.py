@@ -9,6 +9,8 @@ from torch import Tensor
 from seqlab.build import build_data, keep_scale
 from seqlab.errors import UserError
 from seqlab.files import write_atomically
+from seqlab.runs.environment import warn_if_changed
+from seqlab.runs.run_info import read_run_info
 from seqlab.serving.engine import LoadedRun
 
 MAX_PANELS = 6  # channels that are drawn
@@ -22,10 +24,11 @@ def forecast_run(run: LoadedRun, steps: int, out: Path) -> tuple[Path, Path]:
     if "window" not in run.data_properties:
         raise UserError(f"{run.folder} is not a forecaster: use a run that was trained on a series.")
     data = build_data(run.config | {"data": keep_scale(run.config, run.data_properties)}, None)
-    series: Tensor = data.splits["train"].series  # all of it, standardised
-    series = data.to_units(series) if hasattr(data, "to_units") else series
+    warn_if_changed(data.files, read_run_info(run.folder))
+    series: Tensor = data.to_units(data.splits["train"].series)  # all of it
     forecast = run.roll_forward(series, steps).cpu()
-    names = getattr(data, "columns", None) or ["value"]
+    channels = series.size(1)
+    names = list(data.columns or (["value"] if channels == 1 else [f"value_{i}" for i in range(channels)]))
     out.parent.mkdir(parents=True, exist_ok=True)
     table, picture = out.with_name(f"{out.name}.csv"), out.with_name(f"{out.name}.png")
     with write_atomically(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:

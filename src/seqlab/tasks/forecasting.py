@@ -18,7 +18,7 @@ class Forecasting(Task):
     def setup(self, stage: str) -> None:
         """Ask the data for their units."""
         super().setup(stage)
-        self.scale = getattr(self.data, "scale", None)
+        self.scale = self.data.scale
 
     def compute_sums(self, batch: Batch) -> Sums:
         """Squared errors of what is trained on; in its own units also squared and absolute ones."""

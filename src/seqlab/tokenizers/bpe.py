@@ -11,7 +11,7 @@ from seqlab.types import PositiveInt
 
 
 class BPETokenizer(EncodingTokenizer):
-    """`size` tokens and `<|endoftext|>`: 256 bytes, and what they are merged to. Every text round-trips.
+    """At most `size` tokens and `<|endoftext|>`: 256 bytes, and what they are merged to. Every text round-trips.
 
     The library tokenizers learns the merges, and tiktoken encodes by them: to the same ids, several times as fast.
     """
@@ -30,7 +30,7 @@ class BPETokenizer(EncodingTokenizer):
         letters = bytes_of_letters()
         ranks = {bytes(letters[letter] for letter in token): rank for token, rank in learned.get_vocab().items()}
         special = {ENDOFTEXT: len(ranks)}
-        self.use(tiktoken.Encoding("bpe", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special))
+        self.set_encoding(tiktoken.Encoding("bpe", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special))
 
 
 def bytes_of_letters() -> dict[str, int]:

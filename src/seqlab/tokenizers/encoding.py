@@ -32,11 +32,14 @@ class EncodingTokenizer:
     encoding: tiktoken.Encoding
     vocab_size: int
     eos_id: int
+    unused: set[int]  # ids that stand for nothing
 
-    def use(self, encoding: tiktoken.Encoding) -> Self:
+    def set_encoding(self, encoding: tiktoken.Encoding) -> Self:
         """Take an encoding; its end token is `<|endoftext|>`."""
         self.encoding = encoding
         self.vocab_size, self.eos_id = encoding.n_vocab, encoding.eot_token
+        used = {*encoding._mergeable_ranks.values(), *encoding._special_tokens.values()}
+        self.unused = set(range(self.vocab_size)) - used
         return self
 
     def encode(self, text: str, special: bool = False) -> list[int]:
@@ -44,8 +47,8 @@ class EncodingTokenizer:
         return self.encoding.encode(text, allowed_special="all") if special else self.encoding.encode_ordinary(text)
 
     def decode(self, ids: list[int]) -> str:
-        """The text of the ids; a character that was cut in two becomes U+FFFD."""
-        return self.encoding.decode(ids)
+        """The text of the ids; a character that was cut in two becomes U+FFFD, an id that stands for nothing nothing."""
+        return self.encoding.decode([i for i in ids if i not in self.unused])
 
     def byte_lengths(self) -> list[int]:
         """The bytes of text that each token stands for, 0 for special tokens and ids that stand for nothing."""
@@ -67,7 +70,7 @@ class EncodingTokenizer:
         """Read what was saved."""
         with cache_in(""):
             ranks = load_tiktoken_bpe(str(folder / RANKS))
-        return cls.__new__(cls).use(tiktoken.Encoding(mergeable_ranks=ranks, **read_json(folder / SETTINGS)))
+        return cls.__new__(cls).set_encoding(tiktoken.Encoding(mergeable_ranks=ranks, **read_json(folder / SETTINGS)))
 
 
 class TiktokenTokenizer(EncodingTokenizer):
@@ -81,7 +84,7 @@ class TiktokenTokenizer(EncodingTokenizer):
         remedy = "tokenizer=gpt2, byte or char"
         file = find_file(f"tiktoken_cache/{cached}", folders, url, CHECKSUMS[published], remedy)
         with cache_in(str(file.parent)):
-            self.use(tiktoken.Encoding(**ENCODING_CONSTRUCTORS[name]()))
+            self.set_encoding(tiktoken.Encoding(**ENCODING_CONSTRUCTORS[name]()))
 
 
 @contextmanager

@@ -43,17 +43,17 @@ class GPT2Tokenizer(EncodingTokenizer):
 
     def __init__(self, folders: Sequence[str] = ()) -> None:
         """Find the published files as data files are found; `folders` are those of `paths.data`."""
-        self.open(
+        self.read_files(
             *(
                 find_file(file.path, folders, file.url, file.sha256, remedy="tokenizer=byte or tokenizer=char")
                 for file in (MERGES, VOCABULARY)
             )
         )
 
-    def open(self, merges: Path, vocabulary: Path) -> Self:
+    def read_files(self, merges: Path, vocabulary: Path) -> Self:
         """Read the two files."""
         self.merges, self.vocabulary = merges, vocabulary
-        return self.use(load_encoding(merges, vocabulary))
+        return self.set_encoding(load_encoding(merges, vocabulary))
 
     def save(self, folder: Path) -> None:
         """Copy the files, under the names of a Hugging Face folder."""
@@ -71,7 +71,7 @@ class GPT2Tokenizer(EncodingTokenizer):
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read `merges.txt` and `vocab.json`."""
-        return cls.__new__(cls).open(folder / MERGES.name, folder / VOCABULARY.name)
+        return cls.__new__(cls).read_files(folder / MERGES.name, folder / VOCABULARY.name)
 
 
 def load_encoding(merges: Path, vocabulary: Path) -> tiktoken.Encoding:

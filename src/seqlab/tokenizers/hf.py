@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import UserError
-from seqlab.files import expand_path, read_json
+from seqlab.files import expand_path, read_json, write_json
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
-KEPT_FILES = (FILE, SETTINGS, "chat_template.jinja", "special_tokens_map.json", "generation_config.json")
+TEMPLATE = "chat_template.jinja"
+KEPT_FILES = (FILE, SETTINGS, TEMPLATE, "special_tokens_map.json", "generation_config.json")
 
 
 class HFTokenizer:
@@ -21,9 +22,9 @@ class HFTokenizer:
 
     def __init__(self, path: str) -> None:
         """Read the folder `path`, or the folder of the file `path`."""
-        self.open(expand_path(path))
+        self.read_files(expand_path(path))
 
-    def open(self, path: Path) -> None:
+    def read_files(self, path: Path) -> None:
         """Read the files. Raises UserError for a folder without them, or with damaged ones."""
         try:
             from tokenizers import Tokenizer
@@ -37,6 +38,8 @@ class HFTokenizer:
             self.tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises no other type
             raise UserError(f"{file} is damaged ({error}): restore it.") from error
+        self.tokenizer.no_truncation()  # which a file may bring along
+        self.tokenizer.no_padding()
         self.vocab_size = 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values())
         self.eos_id = self.find_eos_id()
         self.special_ids = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
@@ -52,7 +55,8 @@ class HFTokenizer:
                 return found
         for name in ("generation_config.json", "config.json"):
             said = read_json(self.folder / name).get("eos_token_id") if (self.folder / name).is_file() else None
-            if isinstance(said := said[0] if isinstance(said, list) and said else said, int):
+            said = said[0] if isinstance(said, list) and said else said
+            if isinstance(said, int) and self.tokenizer.id_to_token(said) is not None:
                 return said
         raise UserError(f"{self.folder} does not say which token ends a text: write its eos_token into {SETTINGS}.")
 
@@ -78,11 +82,15 @@ class HFTokenizer:
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
         settings = read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
-        if not settings.get("eos_token"):
-            settings["eos_token"] = self.tokenizer.id_to_token(self.eos_id)
-            (folder / SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")
+        write_json(folder / SETTINGS, settings | {"eos_token": self.tokenizer.id_to_token(self.eos_id)})
 
-    save_to_hf = save  # they are its files
+    def save_to_hf(self, folder: Path) -> None:
+        """Copy the files, without the chat template: a run is trained on prompts of another style, or on none."""
+        self.save(folder)
+        (folder / TEMPLATE).unlink(missing_ok=True)
+        settings = read_json(folder / SETTINGS)
+        settings.pop("chat_template", None)
+        write_json(folder / SETTINGS, settings)
 
     @classmethod
     def load(cls, folder: Path) -> "HFTokenizer":

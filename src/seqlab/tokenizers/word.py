@@ -23,9 +23,9 @@ class WordTokenizer:
         for text in texts:
             for word in split_words(text):
                 counts[word] = counts.get(word, 0) + 1
-        self.use(sorted(word for word, count in counts.items() if count >= min_count))
+        self.set_words(sorted(word for word, count in counts.items() if count >= min_count))
 
-    def use(self, words: list[str]) -> None:
+    def set_words(self, words: list[str]) -> None:
         """Take a vocabulary."""
         self.words = words
         self.ids = {word: i for i, word in enumerate(words)}
@@ -51,7 +51,7 @@ class WordTokenizer:
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError("words.json is not a list of words")
         self = cls.__new__(cls)
-        self.use(words)
+        self.set_words(words)
         return self
 
 

@@ -12,13 +12,15 @@ def freeze_parameters(model: nn.Module, freeze: int | list[str] | None) -> None:
     """
     if freeze is None:
         return
+    if not freeze:
+        raise UserError(f"freeze={freeze} names nothing: leave it out.")
     names = [f"blocks.{number}" for number in range(freeze)] if isinstance(freeze, int) else freeze
-    named = dict(model.named_parameters())
+    named = dict(model.named_parameters(remove_duplicate=False))  # a tied head has its name too
     for name in names:
         found = [parameter for key, parameter in named.items() if f"{key}.".startswith(f"{name}.")]
         if not found:
             blocks = len(getattr(model, "blocks", ()))
-            known = {".".join(key.split(".")[:depth]) for key in named for depth in range(1, key.count(".") + 2)}
+            known = {".".join(key.split(".")[:depth]) for key in named for depth in (1, 2)}
             hint = f" It has {blocks} blocks." if isinstance(freeze, int) else did_you_mean(name, known)
             raise UserError(f"freeze={freeze} names {name}, which {type(model).__name__} does not have.{hint}")
         for parameter in found:

@@ -13,7 +13,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from seqlab.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from seqlab.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Params = Iterable[Any]  # parameters, or groups of them
 Warmup = NonNegativeInt | Fraction  # steps, or below 1 a fraction of them
@@ -142,6 +142,16 @@ def cosine_schedule(
         return final_lr_ratio + (1 - final_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return warmup_schedule(optimizer, total_steps, warmup_steps, decay)
+
+
+def cosine_per_epoch_schedule(
+    optimizer: Optimizer, epochs: PositiveInt, final_lr_ratio: NonNegativeFloat = 0.0
+) -> LambdaLR:
+    """Half a cosine that moves after each epoch, down to `final_lr_ratio` times the learning rate, and stays there."""
+    return LambdaLR(
+        optimizer,
+        lambda epoch: final_lr_ratio + (1 - final_lr_ratio) * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / epochs))),
+    )
 
 
 def linear_schedule(

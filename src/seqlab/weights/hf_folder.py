@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from seqlab.config.signatures import parameters
+from seqlab.config.targets import resolve_target
 from seqlab.errors import UserError
 from seqlab.files import read_json, read_safetensors
 from seqlab.weights import hugging_face
@@ -31,7 +33,7 @@ def list_families() -> dict[str, Any]:
 def find_family(folder: Path) -> Any:
     """The module of the folder's family. Raises UserError for a family that there is none for."""
     families, model_type = list_families(), read_hf_config(folder).get("model_type")
-    if model_type not in families:
+    if not isinstance(model_type, str) or model_type not in families:
         raise UserError(
             f"{folder}/config.json has model_type={model_type}; init_from reads {', '.join(families)} folders."
         )
@@ -40,7 +42,7 @@ def find_family(folder: Path) -> Any:
 
 def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The family that a model node can be written as, with its config.json. Raises UserError if there is none."""
-    reasons = []
+    reasons, node = [], complete_node(node)
     for family in list_families().values():
         if node.get("_target_") == family.MODEL:
             try:
@@ -53,9 +55,23 @@ def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     )
 
 
+def complete_node(node: dict[str, Any]) -> dict[str, Any]:
+    """A model node with the defaults of the keywords that it leaves out."""
+    known = parameters(resolve_target(node["_target_"], "model")) if node else {}
+    return {name: p.default for name, p in known.items() if p.default is not p.empty} | node
+
+
 def read_model_node(folder: Path) -> dict[str, Any]:
     """The model node that the folder describes."""
-    return find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
+    try:
+        return find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
+    except (
+        KeyError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # of a value of another kind than there should be
+        raise UserError(f"{folder}/config.json is damaged ({type(error).__name__}: {error}): restore it.") from error
 
 
 def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
@@ -79,7 +95,9 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
     listed = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
     if missing := sorted(listed - {file.name for file in files}):
         raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: copy or download the folder again.")
+    whole = folder / "model.safetensors"  # others beside it are in formats of their own
+    chosen = [file for file in files if file.name in listed] if listed else [whole] if whole in files else files
     tensors: dict[str, Tensor] = {}
-    for file in files:
+    for file in chosen:
         tensors |= read_safetensors(file)
     return find_family(folder).from_hf(tensors)

@@ -25,7 +25,7 @@ def download_from_hub(name: str) -> Path:
         raise UserError(f"{PREFIX}{name} needs huggingface_hub: pip install 'seqlab[hf]'.") from None
     model, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(model, revision=revision or None, allow_patterns=FILES))
+        return Path(snapshot_download(model, revision=revision or None, allow_patterns=FILES, ignore_patterns=["*/*"]))
     except errors.HFValidationError as error:
         raise UserError(f"{PREFIX}{name} is not a name of a model: write {PREFIX}<owner>/<model>.") from error
     except errors.GatedRepoError as error:

@@ -39,7 +39,9 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
     path = find_folder(init_from).resolve()
     is_run = init_from == "last" or (path / "config.yaml").is_file()
     if not is_run and is_hf_folder(path):
-        source = WeightsSource(path, path, model=read_model_node(path), choices={"model": path.name})
+        # in the hub's cache, models--<owner>--<model>/snapshots/<commit>
+        name = path.parent.parent.name.split("--")[-1] if path.parent.name == "snapshots" else path.name
+        source = WeightsSource(path, path, model=read_model_node(path), choices={"model": name})
         source.tokenizer = read_tokenizer_node(path)
         source.tokenizer_folder = path if source.tokenizer else None
         return source

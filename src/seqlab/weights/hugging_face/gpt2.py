@@ -88,7 +88,7 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
     """The config.json of a model node. Raises UserError for what the GPT-2 of transformers does not have."""
     for key, value in {"norm": "pre", "head_bias": False}.items():
-        if node.get(key, value) != value:
+        if node[key] != value:
             raise UserError(f"model.{key}={node[key]} cannot be written as GPT-2, which has {key}={value}.")
     names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     return {
@@ -99,12 +99,12 @@ def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
         "n_layer": node["n_layer"],
         "n_head": node["n_head"],
         "n_embd": node["n_embd"],
-        "n_inner": node.get("n_inner"),
-        "activation_function": names[node.get("activation", "gelu_tanh")],
+        "n_inner": node["n_inner"],
+        "activation_function": names[node["activation"]],
         "resid_pdrop": node["dropout"],
         "embd_pdrop": node["dropout"],
         "attn_pdrop": node["dropout"],
-        "tie_word_embeddings": node.get("tie_embeddings", False),
+        "tie_word_embeddings": node["tie_embeddings"],
     }
 
 

@@ -78,7 +78,7 @@ def read_rope(config: dict[str, Any], path: str) -> dict[str, Any]:
 def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
     """The config.json of a model node. Raises UserError for what the Llama of transformers does not have."""
     for key in ("qkv_bias", "qk_norm"):
-        if node.get(key):
+        if node[key]:
             raise UserError(f"model.{key}=true cannot be written as Llama, which has none.")
     return write_sizes(node, SIZES) | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 
@@ -86,8 +86,8 @@ def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
 def write_sizes(node: dict[str, Any], sizes: dict[str, tuple[str, Any]]) -> dict[str, Any]:
     """What `read_sizes` and `read_rope` read, with all sizes said."""
     node = complete_heads(node)
-    config = {key: node.get(name, default) for key, (name, default) in sizes.items()}
-    scaling, rope = node.get("rope_scaling"), {"rope_theta": node.get("rope_theta", 10000.0), "rope_type": "default"}
+    config = {key: node[name] for key, (name, _) in sizes.items()}
+    scaling, rope = node["rope_scaling"], {"rope_theta": node["rope_theta"], "rope_type": "default"}
     if scaling:
         rope |= {"rope_type": "llama3"} | {theirs: scaling[ours] for theirs, ours in ROPE_KEYS.items()}
     return config | {"rope_parameters": rope}

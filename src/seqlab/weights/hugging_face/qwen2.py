@@ -24,7 +24,7 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
 
 def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
     """The config.json of a model node. Raises UserError for what the Qwen 2 of transformers does not have."""
-    if node.get("qk_norm") or not node.get("qkv_bias"):
+    if node["qk_norm"] or not node["qkv_bias"]:
         raise UserError(
             "This model cannot be written as Qwen 2, which has model.qkv_bias=true and model.qk_norm=false."
         )
