@@ -166,8 +166,8 @@ def get_data_properties(data: Any) -> dict[str, Any]:
     return {name: getattr(data, name) for name in data.data_properties}
 
 
-def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) -> nn.Module:
-    """The model, given those data properties that its constructor names. Its initialisation depends on the seed alone."""
+def complete_model_node(node: Config, data_properties: dict[str, Any]) -> Config:
+    """A model's node with those data properties that its constructor names. Raises UserError if it has others already."""
     target = resolve_target(node["_target_"], "model")
     node, known = dict(node), parameters(target) if takes_injection(target) else {}
     for name in data_properties.keys() & known.keys():
@@ -183,6 +183,12 @@ def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) ->
             continue  # padded, as published ones often are
         elif name != "context_length" and node[name] != value:
             raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.")
+    return node
+
+
+def build_model(node: Config, data_properties: dict[str, Any], seed: int = 0) -> nn.Module:
+    """The model, given those data properties that its constructor names. Its initialisation depends on the seed alone."""
+    node = complete_model_node(node, data_properties)
     torch.manual_seed(seed)
     model = instantiate_node(node, "model")
     check_kind(model, nn.Module, f"model: {node['_target_']}")

@@ -124,6 +124,14 @@ def write_atomically(path: Path) -> Iterator[Path]:
         remove_partial(partial)
 
 
+def make_parent(path: Path) -> None:
+    """Make the folder that something will be written into. Raises UserError where that cannot be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): name another place.") from error
+
+
 def remove_partial(partial: Path) -> None:
     """Remove what was not finished."""
     if partial.is_dir():

@@ -238,3 +238,47 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: s
 def test_a_tab_may_be_typed(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("a\tb\n" + "1\t2\n2\t4\n" * 30)
     assert series(tmp_path / "my.csv", delimiter="\\t").columns == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "temperature;load\n20,5334;100,7580\n20,1;99,5\n",
+            r"Line 2 of .* has 3 cells, .* names 1 columns: .*data.delimiter",
+        ),
+        ("a,b\n1,2\n7,2,3\n", r"Line 3 of .* has 3 cells"),
+    ],
+)
+def test_a_line_longer_than_the_first_one_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "my.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_columns(tmp_path / "my.csv", None)
+    (tmp_path / "my.csv").write_text("a,b\n1,2,\n3,4,\n")  # a comma too many
+    assert read_columns(tmp_path / "my.csv", None)[1].tolist() == [[1, 2], [3, 4]]
+
+
+def test_numbers_too_large_to_train_on_are_named(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i}e300\n" for i in range(60))
+    (tmp_path / "my.csv").write_text(f"a,b\n{rows}")
+    with pytest.raises(UserError, match="The column b has numbers too large"):
+        series(tmp_path / "my.csv")
+    with pytest.raises(ValueError, match=r"columns=\[\] names none"):
+        series(tmp_path / "my.csv", columns=[])
+
+
+def test_a_run_is_evaluated_on_data_of_its_shape_alone(seqlab, file: Path) -> None:
+    words = ["data=series", "data.path=my.csv", "data.window=12", "device=cpu", "trainer.max_epochs=1"]
+    assert seqlab("train", *words, "model=linear").status == 0
+    for change, message in (
+        (["data.window=9"], "The model has window=12, the data have 9"),
+        (["data.horizon=3"], "The model has horizon=1, the data have 3"),
+        (["data=sine"], "The model has "),
+    ):
+        answer = seqlab("evaluate", "run=last", *change)
+        assert (answer.status, len(answer.err.strip().splitlines())) == (1, 1), answer.err
+        assert message in answer.err
+    for out in ("my.csv/x", "/proc/x/y"):
+        answer = seqlab("forecast", "run=last", "steps=2", f"out={out}")
+        assert answer.status == 1
+        assert "cannot be written" in answer.err

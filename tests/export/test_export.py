@@ -91,7 +91,7 @@ def test_what_cannot_be_exported_is_said(train: Callable, seqlab: Callable, tmp_
         assert message in answer.err
         assert not (tmp_path / "out").exists()
     answer = seqlab("export", "run=last", "out=out")
-    assert "tokenizer   none: the run's own has no form in this format" in answer.out
+    assert "tokenizer   none: only those of tokenizer=gpt2 and tokenizer=hf are written" in answer.out
     assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
     answer = seqlab("export", "run=last", "out=sine")
     assert "LSTMForecaster is not written in Hugging Face format: only gpt2, llama, qwen2 models are" in answer.err

@@ -123,6 +123,8 @@ def test_a_hugging_face_folder_is_loaded_too(tmp_path: Path, shared: Path) -> No
     torch.testing.assert_close(run.model(tokens), model(tokens).logits, atol=1e-5, rtol=1e-4)
     assert run.metrics == {}
     assert run.tokenizer is None
+    with pytest.raises(UserError, match=r"hf has no tokenizer.json: put the tokenizer's files there"):
+        run.generate("Hi")
 
 
 def test_what_has_no_effect_at_temperature_zero_is_refused(writer: LoadedRun) -> None:

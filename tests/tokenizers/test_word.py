@@ -43,3 +43,18 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "words.json").write_text("{}")
     with pytest.raises(ValueError, match="is not a list of words"):
         WordTokenizer.load(tmp_path)
+
+
+def test_a_prompt_without_words_is_refused(seqlab, story: Path) -> None:
+    words = [
+        "data=text",
+        "data.path=story.txt",
+        "tokenizer=word",
+        "model=gpt_mini",
+        "data.context_length=8",
+        "device=cpu",
+    ]
+    assert seqlab("train", *words, "trainer.max_steps=1", "callbacks.samples=null").status == 0
+    answer = seqlab("generate", "run=last", "prompt=  ")
+    assert answer.status == 1
+    assert "has no token in this tokenizer" in answer.err

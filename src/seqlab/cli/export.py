@@ -4,6 +4,7 @@ from seqlab.cli.compose import compose_one
 from seqlab.errors import UserError
 from seqlab.export.hugging_face import export_to_hf
 from seqlab.files import expand_path
+from seqlab.prompts.styles import load_prompt_style
 from seqlab.runs.folder import find_run, relative_to_cwd
 from seqlab.streams import print_wrapped
 
@@ -24,5 +25,9 @@ def main(args: list[str]) -> int:
     print_wrapped(f"run         {relative_to_cwd(run)}")
     print_wrapped(f"written     {out}: {', '.join(names)}")
     if not any("token" in name or "vocab" in name for name in names):
-        print_wrapped("tokenizer   none: the run's own has no form in this format")
+        print_wrapped("tokenizer   none: only those of tokenizer=gpt2 and tokenizer=hf are written")
+    if style := load_prompt_style(run):
+        print_wrapped(
+            f"prompts     were trained in the style {style.name}, which this format does not say: write them out in it"
+        )
     return 0

@@ -28,7 +28,7 @@ def main(args: list[str]) -> int:
     run = load_run(
         str(config["run"]), accelerator=config["trainer"]["accelerator"], runs=config["paths"]["runs"], **load_options
     )
-    if run.tokenizer is None:
+    if run.tokenizer is None and "window" in run.data_properties:
         raise UserError(f"{run.folder} is not a language model: {suggest_language_run(Path(config['paths']['runs']))}.")
     pieces = run.stream(prompt, **stream_options)
     if not run.prompt_style:

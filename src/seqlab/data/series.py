@@ -15,6 +15,8 @@ from seqlab.errors import UserError
 from seqlab.files import find_file
 from seqlab.types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 
+LARGEST = 1e18  # the square of a larger standard deviation leaves fp32
+
 
 class SeriesDataModule(DataModule):
     """Rows of a CSV file in time order, split into train, validation and test, in this order.
@@ -53,6 +55,8 @@ class SeriesDataModule(DataModule):
             )
         if not (mean is None) == (std is None) or len(mean or ()) != len(std or ()):
             raise ValueError(f"mean={mean} and std={std} belong together: give both, a number for each column.")
+        if columns is not None and not columns:
+            raise ValueError("columns=[] names none: name some, or leave it out to take all of numbers.")
         if len(delimiter) != 1:
             raise ValueError(f"delimiter={delimiter} is not one character: write one, such as ; or a tab.")
         self.path, self.folders, self.columns, self.delimiter = path, folders, columns, delimiter
@@ -98,6 +102,9 @@ class SeriesDataModule(DataModule):
                 raise UserError(f"The column {empty[0]} is empty where it is trained on: leave it out of data.columns.")
             self.mean = np.nanmean(trained_on, axis=0).tolist()
             spread = np.nanstd(trained_on, axis=0)
+            if not (spread < LARGEST).all():
+                name = (self.columns or ())[int(np.argmin(spread < LARGEST))]
+                raise UserError(f"The column {name} has numbers too large to train on: write it in another unit.")
             self.std = np.where(spread > 0, spread, 1.0).tolist()
         self.scale = torch.tensor(self.std, dtype=torch.float32)  # (C,)
 

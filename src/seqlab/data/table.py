@@ -33,7 +33,8 @@ def read_columns(
     if all(is_number(name) for name in names):
         raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
     if columns is None:
-        columns = [name for name, value in zip(names, rows[1][1], strict=False) if name and is_number(value)]
+        first = next(row for _, row in rows[1:] if any(row))
+        columns = [name for name, value in zip(names, first, strict=False) if name and is_number(value)]
         if not columns:
             raise UserError(f"{path} has no column of numbers (is the delimiter {delimiter!r}?): set data.delimiter.")
     for name in columns:
@@ -41,6 +42,12 @@ def read_columns(
             raise UserError(f"{path} has no column {name}.{did_you_mean(name, names)}")
         if names.count(name) > 1 or columns.count(name) > 1:
             raise UserError(f"{path} has the column {name} twice, or it was asked for twice: give each another name.")
+    for line, row in rows:
+        if any(cell.strip() for cell in row[len(names) :]):
+            raise UserError(
+                f"Line {line} of {path} has {len(row)} cells, and the first line names {len(names)} columns: fix it, or set "
+                f"data.delimiter, which is {delimiter!r}."
+            )
     places = [names.index(name) for name in columns]
     values = [[read_number(row, place, line, path, names) for place in places] for line, row in rows[1:]]
     table = np.array(values, dtype=np.float64)

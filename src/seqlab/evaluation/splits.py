@@ -4,7 +4,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from seqlab.build import build_data, build_task, build_tokenizer, build_trainer, keep_scale, needs_reference
+from seqlab.build import (
+    build_data,
+    build_task,
+    build_tokenizer,
+    build_trainer,
+    complete_model_node,
+    get_data_properties,
+    keep_scale,
+    needs_reference,
+)
 from seqlab.callbacks.progress import Progress
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets
@@ -55,6 +64,7 @@ def evaluate_run(
     fit_context(data, getattr(model, "context_length", None), may_shorten)
     config["data"] = keep_scale(config, info["data_properties"])
     module = build_data(config, build_tokenizer(config, run))
+    check_shape_fits(config["model"], info["data_properties"], module)
     if data_name == info["choices"]["data"]:
         warn_if_changed(module.files, info)
     split = split or ("test" if "test" in module.splits else "val")
@@ -73,6 +83,11 @@ def evaluate_run(
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     save_result(run, {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics})
     return split, metrics
+
+
+def check_shape_fits(model: dict[str, Any], trained_on: dict[str, Any], data: Any) -> None:
+    """Refuse data of another shape than a model was trained on. Raises UserError."""
+    complete_model_node(complete_model_node(model, trained_on), get_data_properties(data))
 
 
 def resolve_one_device(device: dict[str, Any], config: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:

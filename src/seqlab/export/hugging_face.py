@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from seqlab.config.targets import get_class
 from seqlab.errors import UserError
-from seqlab.files import write_atomically, write_json
+from seqlab.files import make_parent, write_atomically, write_json
 from seqlab.runs.folder import read_config
 from seqlab.tokenizers.base import load_tokenizer
 from seqlab.weights.hf_folder import find_writing_family
@@ -34,7 +34,7 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
     if config["tokenizer"]:
         tokenizer = load_tokenizer(get_class(config, "tokenizer"), run / "tokenizer")
         hf_config["eos_token_id"] = tokenizer.eos_id
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(out)
     with write_atomically(out) as partial:
         partial.mkdir()
         write_json(partial / "config.json", hf_config | {"dtype": str(next(model.parameters()).dtype).split(".")[1]})

@@ -30,7 +30,8 @@ class ChatTemplate:
         said = [{"role": message.role, "content": join_content(message)} for message in messages]
         try:
             template = environment.from_string(self.template)
-            return template.render(messages=said, add_generation_prompt=opens_answer, **self.special_tokens)
+            others = {"tools": None, "documents": None} | self.special_tokens  # what transformers gives besides
+            return template.render(messages=said, add_generation_prompt=opens_answer, **others)
         except UserError:
             raise
         except Exception as error:  # a template may raise anything
@@ -92,7 +93,9 @@ def load_chat_template(folder: Path) -> ChatTemplate | None:
     except UnicodeDecodeError as error:
         raise UserError(f"{folder / FILE} is not UTF-8 text: restore it.") from error
     template = own or settings.get("chat_template")
-    if not isinstance(template, str):  # of several the first file says which
+    if isinstance(template, list):  # several, by their names
+        template = next((one.get("template") for one in template if one.get("name") == "default"), None)
+    if not isinstance(template, str):
         return None
     said = {name: settings.get(name) for name in SPECIAL_TOKENS}
     found = {name: value.get("content") if isinstance(value, dict) else value for name, value in said.items()}

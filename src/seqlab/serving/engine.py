@@ -98,10 +98,7 @@ class LoadedRun:
 
     def encode_prompt(self, prompt: str, input: str = "") -> list[int]:
         """The ids of a prompt as it is, or as an instruction in the run's prompt style. Raises UserError."""
-        if self.tokenizer is None:
-            raise UserError(
-                f"{self.folder} is not a language model: use a run that was trained on text or instructions."
-            )
+        self.check_tokenizer()
         if input and not self.prompt_style:
             raise UserError(
                 f"input={input} belongs to an instruction, and this run was not trained on instructions: leave it out."
@@ -109,11 +106,22 @@ class LoadedRun:
         if not prompt:
             raise UserError('The prompt is empty: give one with prompt="…".')
         try:
-            if self.prompt_style:
-                return self.prompt_style.render([Message("user", prompt, input)], self.tokenizer)[0]
-            return self.tokenizer.encode(prompt)
+            style, message = self.prompt_style, Message("user", prompt, input)
+            ids = style.render([message], self.tokenizer)[0] if style else self.tokenizer.encode(prompt)
         except ValueError as error:
             raise UserError(str(error)) from error
+        if not ids:
+            raise UserError(f"prompt={prompt!r} has no token in this tokenizer: write more.")
+        return ids
+
+    def check_tokenizer(self) -> None:
+        """Raises UserError if there is none, and so no text."""
+        if self.tokenizer is None and is_hf_folder(self.folder):
+            raise UserError(f"{self.folder} has no tokenizer.json: put the tokenizer's files there.")
+        if self.tokenizer is None:
+            raise UserError(
+                f"{self.folder} is not a language model: use a run that was trained on text or instructions."
+            )
 
     def forecast(self, values: Values) -> Tensor:
         """The values that follow: (T,) -> (H,), (T, C) -> (H, C), (B, T, C) -> (B, H, C)

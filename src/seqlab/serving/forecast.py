@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqlab.build import build_data, keep_scale
 from seqlab.errors import UserError
-from seqlab.files import write_atomically
+from seqlab.files import make_parent, write_atomically
 from seqlab.runs.environment import warn_if_changed
 from seqlab.runs.run_info import read_run_info
 from seqlab.serving.engine import LoadedRun
@@ -29,12 +29,12 @@ def forecast_run(run: LoadedRun, steps: int, out: Path) -> tuple[Path, Path]:
     forecast = run.roll_forward(series, steps).cpu()
     channels = series.size(1)
     names = list(data.columns or (["value"] if channels == 1 else [f"value_{i}" for i in range(channels)]))
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(out)
     table, picture = out.with_name(f"{out.name}.csv"), out.with_name(f"{out.name}.png")
     with write_atomically(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *names])
-        writer.writerows([step, *(f"{value:.6g}" for value in row)] for step, row in enumerate(forecast.tolist(), 1))
+        writer.writerows([step, *(f"{value:.9g}" for value in row)] for step, row in enumerate(forecast.tolist(), 1))
     with write_atomically(picture) as partial:
         plot_forecast(series, forecast, names, run.data_properties["window"]).savefig(partial, dpi=120, format="png")
     return table, picture

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from seqlab.config.signatures import parameters
+from seqlab.config.signatures import check_arguments, parameters
 from seqlab.config.targets import resolve_target
 from seqlab.errors import UserError
 from seqlab.files import read_json, read_safetensors
@@ -64,7 +64,9 @@ def complete_node(node: dict[str, Any]) -> dict[str, Any]:
 def read_model_node(folder: Path) -> dict[str, Any]:
     """The model node that the folder describes."""
     try:
-        return find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
+        node = find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
+        check_arguments(node, resolve_target(node["_target_"], "model"), f"{folder}/config.json: model")
+        return node
     except (
         KeyError,
         TypeError,
