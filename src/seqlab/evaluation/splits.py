@@ -62,9 +62,7 @@ def evaluate_run(
         raise UserError(f"{run} ended before it had read its data: there is nothing to evaluate.")
     model = load_model_from_run(run, weights_path(run, checkpoint), init_from)
     fit_context(data, getattr(model, "context_length", None), may_shorten)
-    config["data"] = keep_scale(config, info["data_properties"])
-    module = build_data(config, build_tokenizer(config, run))
-    check_shape_fits(config["model"], info["data_properties"], module)
+    module = read_data(config, info["data_properties"], run)
     if data_name == info["choices"]["data"]:
         warn_if_changed(module.files, info)
     split = split or ("test" if "test" in module.splits else "val")
@@ -85,9 +83,11 @@ def evaluate_run(
     return split, metrics
 
 
-def check_shape_fits(model: dict[str, Any], trained_on: dict[str, Any], data: Any) -> None:
-    """Refuse data of another shape than a model was trained on. Raises UserError."""
-    complete_model_node(complete_model_node(model, trained_on), get_data_properties(data))
+def read_data(config: dict[str, Any], trained_on: dict[str, Any], run: Path) -> Any:
+    """The data to measure on, in the scale of those that a model was trained on. Raises UserError for another shape."""
+    data = build_data(config | {"data": keep_scale(config, trained_on)}, build_tokenizer(config, run))
+    complete_model_node(complete_model_node(config["model"], trained_on), get_data_properties(data))
+    return data
 
 
 def resolve_one_device(device: dict[str, Any], config: dict[str, Any], safe_precisions: tuple[str, ...]) -> None:
