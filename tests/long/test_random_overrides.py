@@ -26,6 +26,8 @@ VERBS = {
     "diff": "a b paths.runs foo".split(),
     "report": "run paths.runs foo".split(),
     "reproduce": "run paths.runs foo".split(),
+    "export": "run checkpoint format out init_from paths.runs foo".split(),
+    "forecast": "run checkpoint steps out paths.runs foo".split(),
 }
 # What takes long or away: other devices, many processes or threads, much work. Each has tests of its own.
 SPARED = ("trainer.devices", "trainer.num_nodes", "trainer.strategy", "threads", "data.num_workers", "paths")
@@ -33,6 +35,7 @@ HUGE = ("1e30", "99999999999999999999", "1_000", "007", "inf")
 SIZES = (
     "max_epochs",
     "max_steps",
+    "steps",
     "max_new_tokens",
     "length",
     "n_layer",
@@ -95,9 +98,11 @@ def test_random_overrides_of_train(seed: int, task: str, seqlab, story: Path) ->
 @pytest.mark.parametrize("verb", VERBS)
 def test_random_overrides_of_the_other_verbs(verb: str, seqlab, story: Path) -> None:
     draw = random.Random(verb)
+    assert seqlab("train", *SMALL["sine"].split(), "name=sine").status == 0
     assert seqlab("train", *SMALL["text"].split(), "name=text").status == 0
     needed = {"evaluate": ["run=last", "split=val"], "generate": ["run=last", "prompt=The", "max_new_tokens=2"]}
-    needed |= {"diff": ["a=last", "b=last"], "reproduce": ["run=nope"]}
+    needed |= {"diff": ["a=last", "b=last"], "reproduce": ["run=nope"], "forecast": ["run=sine"]}
+    needed |= {"export": ["run=last", "out=exported"]}
     faults: list[str] = []
     for _ in range(40):
         words = [verb, *needed.get(verb, [])]
