@@ -21,7 +21,11 @@ WRONG = {
     "train model.hidden_size=0": ["model.hidden_size=0", "at least 1"],
     "train model.dropout=1.5": ["model.dropout=1.5", "below 1"],
     "train model.hidden_size=3.5": ["model.hidden_size=3.5", "whole number"],
-    "train data=verdict model=lstm": ["model=lstm and data=verdict do not fit", "data=sine", "model=distilgpt2"],
+    "train data=verdict model=lstm": [
+        "model=lstm and data=verdict do not fit",
+        "data=series or sine",
+        "model=distilgpt2",
+    ],
     "train model=gpt": ["model=gpt and data=sine do not fit", "data=instruction or text or verdict"],
     "train data=verdict task=forecasting": ["do not fit"],
     "train tokenizer=char": ["tokenizer=char has no effect", "Leave it out"],

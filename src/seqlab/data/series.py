@@ -101,7 +101,8 @@ class SeriesDataModule(DataModule):
             if empty:
                 raise UserError(f"The column {empty[0]} is empty where it is trained on: leave it out of data.columns.")
             self.mean = np.nanmean(trained_on, axis=0).tolist()
-            spread = np.nanstd(trained_on, axis=0)
+            with np.errstate(over="ignore"):
+                spread = np.nanstd(trained_on, axis=0)
             if not (spread < LARGEST).all():
                 name = (self.columns or ())[int(np.argmin(spread < LARGEST))]
                 raise UserError(f"The column {name} has numbers too large to train on: write it in another unit.")
