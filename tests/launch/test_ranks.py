@@ -313,6 +313,7 @@ def test_every_rank_of_every_job_has_the_hyperparameters_of_its_job(tmp_path: Pa
         assert len(list(run.glob("events.*"))) == 1
 
 
+@pytest.mark.long
 def test_a_cluster_starts_a_written_folder(story: Path, tmp_path: Path) -> None:
     words = ["train", *WORDS, *TWO, "model.dropout=0", "trainer.max_epochs=1", "callbacks.samples=null"]
     out, _ = done(tmp_path, *words, "start=false")

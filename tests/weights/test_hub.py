@@ -132,6 +132,7 @@ def test_a_model_of_the_hub_is_downloaded_once(hub: Hub, tmp_path: Path) -> None
     assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
 
 
+@pytest.mark.long  # a process each
 @pytest.mark.parametrize(
     ("name", "environment", "message"),
     [

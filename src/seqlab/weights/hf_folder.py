@@ -67,12 +67,7 @@ def read_model_node(folder: Path) -> dict[str, Any]:
         node = find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
         check_arguments(node, resolve_target(node["_target_"], "model"), f"{folder}/config.json: model")
         return node
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        ArithmeticError,
-    ) as error:  # of a value of another kind than there should be
+    except (KeyError, TypeError, AttributeError, ArithmeticError) as error:  # a value of a kind that it should not be
         raise UserError(f"{folder}/config.json is damaged ({type(error).__name__}: {error}): restore it.") from error
 
 
