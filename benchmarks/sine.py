@@ -61,7 +61,7 @@ def main() -> None:
         def plain(kind: type = kind) -> float:
             config = compose("train", ["device=cpu"]).jobs[0].config
             samples = build.build_data(config, None).splits["train"]
-            loader = DataLoader(TensorDataset(samples.windows, samples.targets), 800, shuffle=True)
+            loader = DataLoader(TensorDataset(*(values.float() for values in samples.read_all())), 800, shuffle=True)
             trainer = Trainer(
                 max_epochs=100,
                 accelerator="cpu",

@@ -296,5 +296,8 @@ def test_a_resume_that_fails_within_its_first_step_has_changed_nothing(seqlab, f
     assert {path: after[path] for path in before if "events" not in path.name} == {
         path: content for path, content in before.items() if "events" not in path.name
     }
+    answer = seqlab("train", "resume=last", "trainer.max_steps=4", "optimizer.lr=${oc.env:NOPE}")
+    assert answer.status == 1
+    assert "optimizer.lr refers to NOPE, which there is not" in answer.err
     answer = seqlab("train", "resume=last", "trainer.max_steps=4", "schedule.warmup_steps=many")
     assert "schedule.warmup_steps=many does not fit" in answer.err

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolations
-from seqlab.cli.hydra_errors import parse_overrides
+from seqlab.cli.hydra_errors import format_hydra_error, parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
 from seqlab.config.source import warn_if_edited
@@ -147,4 +148,7 @@ def update_config(config: Config, overrides: list[str], choices: dict[str, str])
         if key not in keys:
             raise UserError(f"There is no {key} in this run's config.{did_you_mean(key, keys)}")
         OmegaConf.update(updated, key, value)
-    return OmegaConf.to_container(updated, resolve=True)  # type: ignore[return-value]  # a dictionary
+    try:
+        return OmegaConf.to_container(updated, resolve=True)  # type: ignore[return-value]  # a dictionary
+    except OmegaConfBaseException as error:  # of an override that refers to something
+        raise UserError(format_hydra_error(error, "train", overrides, [])) from error
