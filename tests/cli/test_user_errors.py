@@ -147,6 +147,7 @@ WRONG = {
     "train -m seed=1,2 allow=[nosuch.pkg] model=nosuch": ["There is no model=nosuch"],
     "train +callbacks.foo=3": ["callbacks.foo=3 would replace"],
     "evaluate run=last split=val,test": ["split=val,test has several values", "give one"],
+    "train +trainer.profiler=2 device=cpu": ["profiler=2 is unknown: use", "or null"],
     "train +callbacks.foo=null": ["+callbacks.foo=null adds nothing"],
     "train optimizer._partial_=false": ["optimizer._partial_=False has no effect"],
     "train +model._convert_=all": ["model._convert_=all has no effect"],

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Gt, Le
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from seqlab.errors import UserError
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -48,8 +48,8 @@ def create_trainer(
 ) -> Trainer:
     """A Trainer whose callbacks, loggers, checkpoints and order of samples are seqlab's. Raises UserError."""
     settings = {name: value for name, value in locals().items() if name not in ("run", "logger")}
-    if isinstance(profiler, str):
-        if profiler not in PROFILERS:
+    if profiler is not None and not isinstance(profiler, Profiler):
+        if str(profiler) not in PROFILERS:
             raise UserError(f"profiler={profiler} is unknown: use {', '.join(PROFILERS)} or null.")
         settings["profiler"] = PROFILERS[profiler](dirpath=run, filename="profile")  # by name it would report nowhere
     try:
