@@ -64,7 +64,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: socket.socket, address: object) -> None:
         if isinstance(address, tuple) and address[0] not in here:
             raise OSError(101, "network is blocked in tests")
-        connect(self, address)  # type: ignore[arg-type]
+        connect(self, address)  # type: ignore[arg-type]  # as it was called
 
     def unknown(host: object, *args: object, **kwargs: object) -> list:
         if host in here:

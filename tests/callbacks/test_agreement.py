@@ -39,7 +39,7 @@ class Ranks:
         told = []
         for rank in (0, 1):
             vars(self.asking[rank]).update(before[rank])
-            self.reduce = lambda mine, reduce_op: sums  # type: ignore[method-assign]
+            self.reduce = lambda mine, reduce_op: sums  # type: ignore[method-assign]  # what a rank would hear
             told.append(self.asking[rank].ask(self.trainer(rank, number), wants[rank]))
             del self.reduce
         return told

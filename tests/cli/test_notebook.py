@@ -196,10 +196,10 @@ def test_a_key_that_was_deleted_is_named(key: str) -> None:
 
 def test_arguments_of_another_kind_end_in_a_sentence() -> None:
     with pytest.raises(UserError, match="a config is a dictionary"):
-        package.train(None)  # type: ignore[arg-type]
+        package.train(None)  # type: ignore[arg-type]  # the mistake itself
     for run in (5, None):
         with pytest.raises(UserError, match="must be text or a path"):
-            package.load(run)  # type: ignore[arg-type]
+            package.load(run)  # type: ignore[arg-type]  # the mistake itself
     run = package.train(package.compose(WORDS))
     for shape in ((20, 3), (1, 2, 3, 4), ()):
         with pytest.raises(UserError, match="do not fit a series of 1 channel"):

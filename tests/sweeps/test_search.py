@@ -11,7 +11,7 @@ import optuna
 import pytest
 import sqlalchemy
 import yaml
-from tests.sweeps.test_sweeps import TROUBLE, command, only_sweep, records, states, trouble, wait_for  # noqa: F401
+from tests.sweeps.test_sweeps import TROUBLE, command, only_sweep, records, states, trouble, wait_for  # noqa: F401  # trouble is a fixture
 
 from seqlab.errors import UserError
 from seqlab.sweeps import create, manifest
@@ -72,7 +72,7 @@ def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(seqlab, tmp_path:
     assert values == [trial.value for trial in trials(alone.parent)]
 
 
-def test_what_is_no_number_is_a_failed_trial_and_stops_nothing(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_what_is_no_number_is_a_failed_trial_and_stops_nothing(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811  # the fixture
     (trouble / "001").write_text("nan")
     answer = seqlab("train", *WORDS, "sweep.sampler=random", "sweep.trials=3", *TROUBLE)
     assert answer.status == 0
@@ -90,7 +90,7 @@ def test_a_trial_that_cannot_be_composed_is_a_failed_trial(seqlab, tmp_path: Pat
     assert "a result too" in answer.out
 
 
-def test_a_hopeless_trial_is_pruned_and_not_run_again(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_hopeless_trial_is_pruned_and_not_run_again(seqlab, trouble: Path, tmp_path: Path) -> None:  # noqa: F811  # the fixture
     words = ["-m", "optimizer.lr=choice(0.01)", "seed=choice(0)", "trainer.max_epochs=12", "device=cpu"]
     words += ["sweep.sampler=random", "sweep.trials=6", "sweep.pruner=median", "hydra.launcher.jobs=1", *TROUBLE]
     (trouble / "005").write_text("worse")  # the median needs five trials before

@@ -58,7 +58,7 @@ class Checkpoint(LightningCheckpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock, and refuse what could not be read back, before it is hours of training."""
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by its constructor
         for callback in callbacks:
             checkpoints.check_state(callback.state_dict(), f"The state_dict of the callback {type(callback).__name__}")
         self.saved_at = time.monotonic()
