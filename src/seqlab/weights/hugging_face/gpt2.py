@@ -17,6 +17,7 @@ BLOCK_NAMES = {
     "mlp.c_fc": "feed_forward.up",
     "mlp.c_proj": "feed_forward.down",
 }
+PROJECTIONS = ("query", "key", "value")  # c_attn has them side by side
 OUTER_NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "norm", "lm_head": "head"}
 TOKENIZER = {"_target_": "seqlab.tokenizers.gpt2.GPT2Tokenizer"}
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
@@ -76,7 +77,7 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if part.startswith(("attn", "mlp")) and kind == "weight":
             tensor = tensor.T.contiguous()  # (out, in)
         if part == "attn.c_attn":
-            for projection, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+            for projection, piece in zip(PROJECTIONS, tensor.chunk(3), strict=True):
                 ours[f"{prefix}attention.{projection}.{kind}"] = piece.contiguous()
         else:
             ours[f"{prefix}{BLOCK_NAMES[part]}.{kind}"] = tensor
@@ -123,15 +124,13 @@ def to_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
                 theirs[f"{'' if part == 'head' else 'transformer.'}{outer[part]}.{kind}"] = tensor
             continue
         prefix, part, kind = f"transformer.h.{block[1]}.", block[2], block[3]
-        if part == "attention.query":
-            for of in ("weight", "bias"):
-                pieces = [
-                    tensors.get(f"blocks.{block[1]}.attention.{projection}.{of}")
-                    for projection in ("query", "key", "value")
-                ]
-                joined = torch.cat([tensor.new_zeros(len(tensor)) if piece is None else piece for piece in pieces])
-                theirs[f"{prefix}attn.c_attn.{of}"] = joined.T.contiguous() if of == "weight" else joined
-        elif part not in ("attention.key", "attention.value"):
+        if (part, kind) == ("attention.query", "weight"):  # with its bias, and those of key and value
+            names = [f"blocks.{block[1]}.attention.{projection}" for projection in PROJECTIONS]
+            weights = [tensors[f"{name}.weight"] for name in names]
+            biases = [tensors.get(f"{name}.bias", tensor.new_zeros(len(tensor))) for name in names]
+            theirs[f"{prefix}attn.c_attn.weight"] = torch.cat(weights).T.contiguous()
+            theirs[f"{prefix}attn.c_attn.bias"] = torch.cat(biases)
+        elif part.removeprefix("attention.") not in PROJECTIONS:
             is_layer = not part.startswith("norm") and kind == "weight"
             theirs[f"{prefix}{inner[part]}.{kind}"] = tensor.T.contiguous() if is_layer else tensor
     return theirs
