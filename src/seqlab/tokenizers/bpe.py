@@ -13,7 +13,7 @@ from seqlab.types import PositiveInt
 class BPETokenizer(EncodingTokenizer):
     """At most `size` tokens and `<|endoftext|>`: 256 bytes, and what they are merged to. Every text round-trips.
 
-    The library tokenizers learns the merges, and tiktoken encodes by them: to the same ids, several times as fast.
+    The library tokenizers learns the merges, and tiktoken encodes by them, to the same ids.
     """
 
     def __init__(self, texts: Iterable[str], size: PositiveInt = 4096) -> None:
