@@ -42,7 +42,7 @@ def find_family(folder: Path) -> Any:
 
 def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The family that a model node can be written as, with its config.json. Raises UserError if there is none."""
-    reasons, node = [], complete_node(node)
+    reasons, node = [], fill_defaults(node)
     for family in list_families().values():
         if node.get("_target_") == family.MODEL:
             try:
@@ -55,7 +55,7 @@ def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     )
 
 
-def complete_node(node: dict[str, Any]) -> dict[str, Any]:
+def fill_defaults(node: dict[str, Any]) -> dict[str, Any]:
     """A model node with the defaults of the keywords that it leaves out."""
     known = parameters(resolve_target(node["_target_"], "model")) if node else {}
     return {name: p.default for name, p in known.items() if p.default is not p.empty} | node
