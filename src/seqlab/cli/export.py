@@ -24,7 +24,7 @@ def main(args: list[str]) -> int:
     names = FORMATS[config["format"]](run, config["checkpoint"], out, config["init_from"])
     print_wrapped(f"run         {relative_to_cwd(run)}")
     print_wrapped(f"written     {out}: {', '.join(names)}")
-    if not any("token" in name or "vocab" in name for name in names):
+    if "tokenizer_config.json" not in names:
         print_wrapped("tokenizer   none: only those of tokenizer=gpt2 and tokenizer=hf are written")
     if style := load_prompt_style(run):
         print_wrapped(

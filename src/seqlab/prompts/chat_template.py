@@ -8,8 +8,8 @@ from typing import Any
 from seqlab.errors import UserError
 from seqlab.files import read_json
 from seqlab.prompts.styles import Message
+from seqlab.tokenizers.hf import SETTINGS, TEMPLATE, TOKEN_NAMES, read_token
 
-FILE, SETTINGS = "chat_template.jinja", "tokenizer_config.json"
 EXTENSIONS = ("jinja2.ext.loopcontrols",)  # as in transformers
 SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -86,20 +86,18 @@ def format_now(pattern: str) -> str:
 
 def load_chat_template(folder: Path) -> ChatTemplate | None:
     """The chat template of a folder in Hugging Face format; None if it has none. Raises UserError."""
-    files = [folder / name for name in ("special_tokens_map.json", SETTINGS)]
+    files = [folder / name for name in (TOKEN_NAMES, SETTINGS)]
     settings = {key: value for file in files if file.is_file() for key, value in read_json(file).items()}
     try:
-        own = (folder / FILE).read_text(encoding="utf-8") if (folder / FILE).is_file() else None
+        own = (folder / TEMPLATE).read_text(encoding="utf-8") if (folder / TEMPLATE).is_file() else None
     except UnicodeDecodeError as error:
-        raise UserError(f"{folder / FILE} is not UTF-8 text: restore it.") from error
+        raise UserError(f"{folder / TEMPLATE} is not UTF-8 text: restore it.") from error
     template = own or settings.get("chat_template")
     if isinstance(template, list):  # several, by their names
         template = next((one.get("template") for one in template if one.get("name") == "default"), None)
     if not isinstance(template, str):
         return None
-    said = {name: settings.get(name) for name in SPECIAL_TOKENS}
-    found = {name: value.get("content") if isinstance(value, dict) else value for name, value in said.items()}
-    texts = {name: text for name, text in found.items() if isinstance(text, str)}
+    texts = {name: text for name in SPECIAL_TOKENS if (text := read_token(settings, name)) is not None}
     if "eos_token" not in texts:
         raise UserError(
             f"{folder} has a chat template, and {SETTINGS} names no eos_token, which ends an answer: add it."

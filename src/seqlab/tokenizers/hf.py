@@ -9,8 +9,8 @@ from seqlab.errors import UserError
 from seqlab.files import expand_path, read_json, write_json
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
-TEMPLATE = "chat_template.jinja"
-KEPT_FILES = (FILE, SETTINGS, TEMPLATE, "special_tokens_map.json", "generation_config.json")
+TEMPLATE, TOKEN_NAMES = "chat_template.jinja", "special_tokens_map.json"
+KEPT_FILES = (FILE, SETTINGS, TEMPLATE, TOKEN_NAMES, "generation_config.json")
 
 
 class HFTokenizer:
@@ -48,9 +48,8 @@ class HFTokenizer:
 
     def find_eos_id(self) -> int:
         """The id of the token that ends a text, as one of the folder's files says it. Raises UserError if none does."""
-        for name in (SETTINGS, "special_tokens_map.json"):
-            said = read_json(self.folder / name).get("eos_token") if (self.folder / name).is_file() else None
-            token = said.get("content") if isinstance(said, dict) else said
+        for name in (SETTINGS, TOKEN_NAMES):
+            token = read_token(read_json(self.folder / name), "eos_token") if (self.folder / name).is_file() else None
             if token is not None and (found := self.tokenizer.token_to_id(token)) is not None:
                 return found
         for name in ("generation_config.json", "config.json"):
@@ -96,6 +95,13 @@ class HFTokenizer:
     def load(cls, folder: Path) -> "HFTokenizer":
         """Read the folder."""
         return cls(str(folder))
+
+
+def read_token(settings: dict[str, Any], name: str) -> str | None:
+    """The text of a special token, which a folder says as it is or with its properties; None if it does not."""
+    said = settings.get(name)
+    text = said.get("content") if isinstance(said, dict) else said
+    return text if isinstance(text, str) else None
 
 
 def decoder_types(decoder: dict[str, Any] | None) -> set[str]:
