@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
 from seqlab.data.table import read_columns
-from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors
+from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors, split_in_time
 from seqlab.errors import UserError
 from seqlab.files import find_file
 from seqlab.types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
@@ -75,22 +75,17 @@ class SeriesDataModule(DataModule):
             )
         self.columns, self.channels = names, len(names)
         starts = range(0, len(table) - self.window - self.horizon + 1, self.stride)
-        train = len(starts) - round(len(starts) * self.test_fraction)
-        val = round(train * self.val_fraction)
-        if train - val < 1:
+        parts = split_in_time(len(starts), self.val_fraction, self.test_fraction)
+        if not parts["train"]:
             raise UserError(
                 f"{self.files[0]} has {len(table)} rows, too few for a training window of data.window={self.window} and "
                 f"data.horizon={self.horizon} next ones: use a longer series, or a shorter window."
             )
         gap = -(-self.horizon // self.stride) - 1  # so that no value is a target of two splits
-        bounds = {
-            "train": starts[: train - val],
-            "val": starts[train - val + gap : train],
-            "test": starts[train + gap :],
-        }
+        bounds = {split: [starts[i] for i in part[0 if split == "train" else gap :]] for split, part in parts.items()}
         self.standardize(table[: bounds["train"][-1] + self.window + self.horizon])
         series = torch.tensor((table - np.array(self.mean)) / np.array(self.std), dtype=torch.float32)
-        return {split: self.make_windows(series, list(of)) for split, of in bounds.items()}
+        return {split: self.make_windows(series, of) for split, of in bounds.items()}
 
     def standardize(self, trained_on: np.ndarray) -> None:
         """Take mean and standard deviation of the rows that are trained on, unless they are given."""

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
-from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors
+from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors, split_in_time
 from seqlab.errors import UserError
 from seqlab.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -40,9 +40,8 @@ class SineDataModule(DataModule):
     def read_splits(self) -> dict[str, Dataset]:
         """Windows (T, 1) and next values (H, 1)."""
         samples = self.length - self.window - self.horizon + 1
-        train = samples - round(samples * self.test_fraction)
-        val = round(train * self.val_fraction)
-        if train - val < 1:
+        starts = split_in_time(samples, self.val_fraction, self.test_fraction)
+        if not starts["train"]:
             raise UserError(
                 f"A sine of data.length={self.length} is too short for a training window of {self.window} values and "
                 f"{self.horizon} next ones: use data.length={self.window + self.horizon + 100} or so."
@@ -50,8 +49,7 @@ class SineDataModule(DataModule):
         clean = np.sin(0.1 * np.linspace(0, 100, self.length))
         noisy = clean + np.random.RandomState(self.seed).normal(0, self.noise, self.length)
         series, self.clean = (torch.tensor(values, dtype=torch.float32).unsqueeze(-1) for values in (noisy, clean))
-        bounds = {"train": (0, train - val), "val": (train - val, train), "test": (train, samples)}
-        return {split: WindowDataset(series, range(*of), self.window, self.horizon) for split, of in bounds.items()}
+        return {split: WindowDataset(series, of, self.window, self.horizon) for split, of in starts.items()}
 
     def baselines(self, split: str) -> dict[str, float]:
         """Mean squared errors on a split of forecasts that need no network; the `oracle` knows the sine without noise."""

@@ -11,6 +11,13 @@ from seqlab.batch import Batch
 MAX_LEAST_SQUARES = 20_000  # windows that the line is fitted to, evenly chosen of more
 
 
+def split_in_time(samples: int, val_fraction: float, test_fraction: float) -> dict[str, range]:
+    """Cut samples in time order: the test is the last of all, the validation the last of the others."""
+    train = samples - round(samples * test_fraction)
+    val = round(train * val_fraction)
+    return {"train": range(train - val), "val": range(train - val, train), "test": range(train, samples)}
+
+
 class WindowDataset(Dataset):
     """Windows of `window` rows of a series (N, C), one from each of the rows `starts`, with the next `horizon` rows.
 
