@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.data.sampler import ResumableBatchSampler
+from seqlab.data.windows import Scale
 from seqlab.errors import UserError
 from seqlab.prompts.styles import PromptStyle
 from seqlab.types import NonNegativeInt, PositiveInt
@@ -79,7 +80,7 @@ class DataModule(LightningDataModule):
     """
 
     data_properties: ClassVar[tuple[str, ...]] = ()
-    scale: Tensor | None = None  # (C,) of a series that is standardised, what one is in its units
+    scale: Scale | None = None  # of a series that is standardised
     columns: Sequence[str] | None = None  # of a series, the names of its channels
 
     def __init__(self, batch_size: PositiveInt = 1, num_workers: NonNegativeInt = 0) -> None:
@@ -104,7 +105,7 @@ class DataModule(LightningDataModule):
 
     def to_units(self, values: Tensor) -> Tensor:
         """Values (…, C) of a series in its own units."""
-        return values
+        return self.scale.to_units(values) if self.scale else values
 
     def sample_lengths(self) -> Sequence[int] | None:
         """The lengths of the training samples, if each batch shall have samples of similar length."""

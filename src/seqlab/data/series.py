@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
 from seqlab.data.table import read_columns
-from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors, split_in_time
+from seqlab.data.windows import Scale, WindowDataset, forecast_without_network, mean_squared_errors, split_in_time
 from seqlab.errors import UserError
 from seqlab.files import find_file
 from seqlab.types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
@@ -83,12 +83,12 @@ class SeriesDataModule(DataModule):
             )
         gap = -(-self.horizon // self.stride) - 1  # so that no value is a target of two splits
         bounds = {split: [starts[i] for i in part[0 if split == "train" else gap :]] for split, part in parts.items()}
-        self.standardize(table[: bounds["train"][-1] + self.window + self.horizon])
-        series = torch.tensor((table - np.array(self.mean)) / np.array(self.std), dtype=torch.float32)
+        self.scale = self.find_scale(table[: bounds["train"][-1] + self.window + self.horizon])
+        series = self.scale.standardize(torch.from_numpy(table))
         return {split: self.make_windows(series, of) for split, of in bounds.items()}
 
-    def standardize(self, trained_on: np.ndarray) -> None:
-        """Take mean and standard deviation of the rows that are trained on, unless they are given."""
+    def find_scale(self, trained_on: np.ndarray) -> Scale:
+        """Mean and standard deviation of the rows that are trained on, unless they are given."""
         if self.mean is None or self.std is None:
             empty = [
                 name for name, column in zip(self.columns or (), trained_on.T, strict=True) if np.isnan(column).all()
@@ -102,7 +102,7 @@ class SeriesDataModule(DataModule):
                 name = (self.columns or ())[int(np.argmin(spread < LARGEST))]
                 raise UserError(f"The column {name} has numbers too large to train on: write it in another unit.")
             self.std = np.where(spread > 0, spread, 1.0).tolist()
-        self.scale = torch.tensor(self.std, dtype=torch.float32)  # (C,)
+        return Scale(self.mean, self.std)
 
     def make_windows(self, series: Tensor, starts: list[int]) -> WindowDataset:
         """The windows from these rows, but for those that have nothing to score."""
@@ -110,11 +110,6 @@ class SeriesDataModule(DataModule):
         kept = [start for start in starts if not targets[start + self.window]]
         self.num_dropped += len(starts) - len(kept)
         return WindowDataset(series, kept, self.window, self.horizon)
-
-    def to_units(self, values: Tensor) -> Tensor:
-        """Standardised values (…, C) in the units of the file, in double precision, since they may be large."""
-        mean, std = (torch.tensor(numbers, dtype=torch.float64) for numbers in (self.mean, self.std))
-        return values.double().cpu() * std + mean
 
     def baselines(self, split: str) -> dict[str, float]:
         """Mean squared errors on a split of forecasts that need no network."""

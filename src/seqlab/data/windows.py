@@ -1,6 +1,7 @@
 """Windows of a series with the values that follow them, and what forecasts without a network are worth on them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +10,23 @@ from torch.utils.data import Dataset
 from seqlab.batch import Batch
 
 MAX_LEAST_SQUARES = 20_000  # windows that the line is fitted to, evenly chosen of more
+
+
+class Scale(NamedTuple):
+    """How the channels of a series are standardised; in double precision, since values in units of their own may be large."""
+
+    mean: Sequence[float]  # (C,)
+    std: Sequence[float]  # (C,)
+
+    def standardize(self, values: Tensor) -> Tensor:
+        """Values (…, C) in the units of the series -> what is trained on, in fp32"""
+        mean, std = torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.std, dtype=torch.float64)
+        return ((values.double().cpu() - mean) / std).float()
+
+    def to_units(self, values: Tensor) -> Tensor:
+        """Standardised values (…, C) -> in the units of the series"""
+        mean, std = torch.tensor(self.mean, dtype=torch.float64), torch.tensor(self.std, dtype=torch.float64)
+        return values.double().cpu() * std + mean
 
 
 def split_in_time(samples: int, val_fraction: float, test_fraction: float) -> dict[str, range]:

@@ -13,6 +13,7 @@ from seqlab.config.signatures import checked_keywords
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import allow_packages, check_targets, get_class
 from seqlab.config.validate import check_required_groups
+from seqlab.data.windows import Scale
 from seqlab.device import torch_device
 from seqlab.errors import UserError
 from seqlab.generation.generate import decode_stream, generate_tokens, sample_token
@@ -130,8 +131,7 @@ class LoadedRun:
         run that is not a forecaster, and a series that is too short.
         """
         windows, dims = self.read_windows(values)
-        predictions = self.to_units(self.predict(windows))
-        return predictions.flatten() if dims == 1 else predictions[0] if dims == 2 else predictions
+        return self.finish_forecast(self.predict(windows), dims)
 
     @checked_keywords
     def roll_forward(self, values: Values, steps: PositiveInt) -> Tensor:
@@ -144,8 +144,7 @@ class LoadedRun:
         while sum(piece.size(1) for piece in found) < steps:
             found.append(self.predict(windows))
             windows = torch.cat([windows, found[-1]], dim=1)[:, -windows.size(1) :]
-        predictions = self.to_units(torch.cat(found, dim=1)[:, :steps])
-        return predictions.flatten() if dims == 1 else predictions[0] if dims == 2 else predictions
+        return self.finish_forecast(torch.cat(found, dim=1)[:, :steps], dims)
 
     @torch.no_grad()
     def predict(self, windows: Tensor) -> Tensor:
@@ -172,22 +171,20 @@ class LoadedRun:
             )
         if windows.size(1) < window:
             raise UserError(f"{windows.size(1)} values are fewer than the window of {window} that this run reads.")
-        mean, std = self.scale
-        return ((windows[:, -window:] - mean) / std).float().to(self.device), series.dim()
+        windows = windows[:, -window:]
+        standardised = self.scale.standardize(windows) if self.scale else windows.float()
+        return standardised.to(self.device), series.dim()
 
     @property
-    def scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (C,) by which the run's series was standardised."""
+    def scale(self) -> Scale | None:
+        """How the run's series was standardised; None if it was not."""
         known = self.data_properties
-        mean, std = (torch.tensor(known.get(key, of), dtype=torch.float64) for key, of in (("mean", 0.0), ("std", 1.0)))
-        return mean, std
+        return Scale(known["mean"], known["std"]) if "std" in known else None
 
-    def to_units(self, predictions: Tensor) -> Tensor:
-        """Standardised values (…, C) in the units of the run's series; of one that was not standardised, as they are."""
-        if "std" not in self.data_properties:
-            return predictions
-        mean, std = self.scale
-        return predictions.double().cpu() * std + mean
+    def finish_forecast(self, predictions: Tensor, dims: int) -> Tensor:
+        """Predictions (B, H, C) in the units of the run's series, in the dimensions that the values were given in."""
+        predictions = self.scale.to_units(predictions) if self.scale else predictions
+        return predictions.flatten() if dims == 1 else predictions[0] if dims == 2 else predictions
 
 
 @checked_keywords

@@ -1,5 +1,6 @@
 """Forecasting the next values of a series."""
 
+import torch
 from torch import Tensor
 
 from seqlab.batch import Batch
@@ -18,7 +19,7 @@ class Forecasting(Task):
     def setup(self, stage: str) -> None:
         """Ask the data for their units."""
         super().setup(stage)
-        self.scale = self.data.scale
+        self.scale = torch.tensor(self.data.scale.std, dtype=torch.float32) if self.data.scale else None
 
     def compute_sums(self, batch: Batch) -> Sums:
         """Squared errors of what is trained on; in its own units also squared and absolute ones."""
