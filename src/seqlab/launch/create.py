@@ -80,14 +80,18 @@ def inherit_from_source(source: WeightsSource, job: ComposedRun) -> None:
                 "weights know no other tokens; leave tokenizer= out, and it follows the base."
             )
         for key, value in config["tokenizer"].items():
-            is_typed = any(override.lstrip("+").startswith(f"tokenizer.{key}=") for override in job.overrides)
-            if is_typed and value != source.tokenizer.get(key, value):
+            if is_typed(job, f"tokenizer.{key}") and value != source.tokenizer.get(key, value):
                 raise UserError(
                     f"tokenizer.{key}={value} does not agree with the base, {source.path}, which has {source.tokenizer[key]}: "
                     "leave it out, and it follows the base."
                 )
         config["tokenizer"] = source.tokenizer | {k: v for k, v in config["tokenizer"].items() if k == "folders"}
         choices["tokenizer"] = source.choices.get("tokenizer", choices.get("tokenizer", "base"))
+
+
+def is_typed(job: ComposedRun, key: str) -> bool:
+    """True if a key was set on the command line."""
+    return any(override.lstrip("+").startswith(f"{key}=") for override in job.overrides)
 
 
 def inherit_model(source: WeightsSource, model: dict[str, Any], job: ComposedRun) -> None:
@@ -103,7 +107,7 @@ def inherit_model(source: WeightsSource, model: dict[str, Any], job: ComposedRun
     choices["model"] = source.choices.get("model", choices["model"])
     context_length = model.get("context_length")
     if context_length and config["data"].get("context_length", 0) > context_length:
-        if any(override.lstrip("+").startswith("data.context_length=") for override in job.overrides):
+        if is_typed(job, "data.context_length"):
             raise UserError(
                 f"data.context_length={config['data']['context_length']} is longer than the base's context of "
                 f"{context_length}: leave it out, and it follows the base."
