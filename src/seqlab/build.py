@@ -142,9 +142,14 @@ def training_texts(config: Config) -> Any:
     return data_class.tokenizer_training_texts(getattr(tokenizer_class, "learns_from", "train"), **given)
 
 
-def build_data(config: Config, tokenizer: Any) -> Any:
-    """The DataModule, with its splits read. Raises UserError for a ValueError of seqlab's and of a library's."""
-    data = instantiate_node(config["data"], "data", tokenizer=tokenizer)
+def build_data(config: Config, tokenizer: Any, trained_on: Config | None = None) -> Any:
+    """The DataModule, with its splits read. Raises UserError for a ValueError of seqlab's and of a library's.
+
+    A series has the columns and the scale of the one that a model was `trained_on`, of which these are the data properties.
+    """
+    kept = parameters(get_class(config, "data")).keys() & (trained_on or {}).keys() & {"columns", "mean", "std"}
+    node = config["data"] | {key: trained_on[key] for key in kept if trained_on}
+    data = instantiate_node(node, "data", tokenizer=tokenizer)
     data.sampler_seed = config["seed"]
     try:
         data.setup()
@@ -153,12 +158,6 @@ def build_data(config: Config, tokenizer: Any) -> Any:
             raise
         raise name_group(error, "data") from error
     return data
-
-
-def keep_scale(config: Config, data_properties: dict[str, Any]) -> Config:
-    """The data node, in which a series has the columns and the scale of the one that a model was trained on."""
-    known = parameters(get_class(config, "data")).keys() & data_properties.keys()
-    return config["data"] | {key: data_properties[key] for key in known & {"columns", "mean", "std"}}
 
 
 def get_data_properties(data: Any) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from seqlab.build import (
     build_trainer,
     complete_model_node,
     get_data_properties,
-    keep_scale,
     needs_reference,
 )
 from seqlab.callbacks.progress import Progress
@@ -85,7 +84,7 @@ def evaluate_run(
 
 def read_data(config: dict[str, Any], trained_on: dict[str, Any], run: Path) -> Any:
     """The data to measure on, in the scale of those that a model was trained on. Raises UserError for another shape."""
-    data = build_data(config | {"data": keep_scale(config, trained_on)}, build_tokenizer(config, run))
+    data = build_data(config, build_tokenizer(config, run), trained_on)
     complete_model_node(complete_model_node(config["model"], trained_on), get_data_properties(data))
     return data
 

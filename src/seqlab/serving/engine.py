@@ -151,11 +151,14 @@ class LoadedRun:
         """windows (B, T, C) -> predictions (B, H, C), both standardised; a value that is missing is the mean"""
         return self.model(windows.nan_to_num(0.0))
 
+    def check_forecaster(self) -> None:
+        """Raises UserError for a run that was not trained on a series."""
+        if "window" not in self.data_properties:
+            raise UserError(f"{self.folder} is not a forecaster: use a run that was trained on a series.")
+
     def read_windows(self, values: Values) -> tuple[Tensor, int]:
         """The last windows of series (B, T, C), standardised as in training, and the dimensions that they were given in."""
-        window = self.data_properties.get("window")
-        if window is None:
-            raise UserError(f"{self.folder} is not a forecaster: use a run that was trained on a series.")
+        self.check_forecaster()
         try:
             series = torch.as_tensor(values, dtype=torch.float64)  # in its units, which may be large
         except (ValueError, TypeError, RuntimeError) as error:
@@ -163,7 +166,7 @@ class LoadedRun:
                 f"{str(values)[:80]} is not a series: give numbers, as a list, an array or a tensor."
             ) from error
         windows = series.view(1, -1, 1) if series.dim() == 1 else series.unsqueeze(0) if series.dim() == 2 else series
-        channels = self.data_properties["channels"]
+        channels, window = self.data_properties["channels"], self.data_properties["window"]
         if windows.dim() != 3 or windows.size(2) != channels:
             raise UserError(
                 f"Values of shape {tuple(series.shape)} do not fit a series of {channels} channel(s): give (T,) for one channel, "

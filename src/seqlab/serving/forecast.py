@@ -6,8 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from seqlab.build import build_data, keep_scale
-from seqlab.errors import UserError
+from seqlab.build import build_data
 from seqlab.files import make_parent, write_atomically
 from seqlab.runs.environment import warn_if_changed
 from seqlab.runs.run_info import read_run_info
@@ -21,9 +20,8 @@ def forecast_run(run: LoadedRun, steps: int, out: Path) -> tuple[Path, Path]:
 
     Raises UserError for a run that is not a forecaster, and for data that are not there any more.
     """
-    if "window" not in run.data_properties:
-        raise UserError(f"{run.folder} is not a forecaster: use a run that was trained on a series.")
-    data = build_data(run.config | {"data": keep_scale(run.config, run.data_properties)}, None)
+    run.check_forecaster()
+    data = build_data(run.config, None, run.data_properties)
     warn_if_changed(data.files, read_run_info(run.folder))
     series: Tensor = data.to_units(data.splits["train"].series)  # all of it
     forecast = run.roll_forward(series, steps).cpu()
