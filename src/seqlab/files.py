@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from seqlab.errors import UserError
+
+REMEMBERED_BYTES = 1 << 24  # larger files are not read twice by a process for their checksum
 
 
 def cache_folder() -> Path:
@@ -36,9 +39,23 @@ def expand_path(path: str | Path) -> Path:
 
 
 def compute_sha256(path: Path) -> str:
-    """The file's checksum in hexadecimal."""
+    """The file's checksum in hexadecimal. A large file is read again only if its size or its times have changed."""
+    status = Path(path).stat()
+    if status.st_size < REMEMBERED_BYTES:
+        return read_sha256(path)
+    return remembered_sha256(path, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+def read_sha256(path: Path) -> str:
+    """The checksum of what a file holds now."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def remembered_sha256(path: Path, identity: tuple[int, ...]) -> str:
+    """The checksum of a file while its identity is this one."""
+    return read_sha256(path)
 
 
 # ---------------------------------------------------------------------- look-up and download
@@ -60,12 +77,11 @@ def find_file(
         return expand_path(path).resolve()
     if expand_path(path).is_dir():
         raise UserError(f"{path} is a folder: name a file in it with {remedy}.")
-    relative = path.lstrip("/")
-    places = [expand_path(folder) for folder in (os.environ.get("SEQLAB_DATA"), *folders) if folder]
-    for folder in [*places, cache_folder()]:
+    relative, places = path.lstrip("/"), lookup_places(folders)
+    for folder in places:
         if (folder / relative).is_file():
             return (folder / relative).resolve()
-    looked = ", ".join(str(place) for place in [Path(path), *places, cache_folder()])
+    looked = ", ".join(str(place) for place in [Path(path), *places])
     if url is None:
         raise UserError(f"There is no file {path} (looked in {looked}): name an existing one with {remedy}.")
     try:
@@ -76,6 +92,11 @@ def find_file(
             f"There is no file {path} (looked in {looked}) and {url} cannot be reached ({reason}): "
             f"put the file into one of these folders, name its folder with SEQLAB_DATA=<folder>, or type {remedy}."
         ) from error
+
+
+def lookup_places(folders: Iterable[str]) -> list[Path]:
+    """The folders in which a file is looked up that is not at its path itself."""
+    return [*(expand_path(folder) for folder in (os.environ.get("SEQLAB_DATA"), *folders) if folder), cache_folder()]
 
 
 def download_file(url: str, target: Path, expected: str | None) -> Path:

@@ -51,8 +51,7 @@ def read_option(group: str, option: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for parent in parents:
         merged |= read_option(group, parent)
-    merged |= content
-    return merged.get(group, merged)  # a global yaml has its node under the group's name
+    return merged | (content.get(group) or content)  # a global yaml has its node under the group's name
 
 
 @cache

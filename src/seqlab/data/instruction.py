@@ -10,8 +10,9 @@ from torch.utils.data import Dataset
 
 from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.data.base import DataModule
-from seqlab.data.text import find_source, read_text
+from seqlab.data.readers import TextReader, check_characters
 from seqlab.errors import UserError
+from seqlab.files import find_file
 from seqlab.prompts.styles import STYLES, Message, PromptStyle
 from seqlab.tokenizers.base import Tokenizer
 from seqlab.types import Fraction, NonNegativeInt, PositiveInt
@@ -152,46 +153,20 @@ def split_examples(
     return {"train": examples[:train], "val": examples[train:rest], "test": examples[rest:]}
 
 
+def find_source(config: dict[str, Any]) -> Path:
+    """The file that a config's `path`, `folders`, `url` and `sha256` name."""
+    return find_file(**{key: config[key] for key in ("path", "folders", "url", "sha256") if key in config})
+
+
 def read_examples(path: Path) -> list[dict[str, str]]:
     """The records of a JSON list or of JSON Lines, each with `instruction`, `input` and `output`.
 
     Raises UserError naming file, record number (from 1) and reason.
     """
-    text = read_text(path)
-    examples = parse_json(text, path) if text.lstrip().startswith("[") else parse_json_lines(text, path)
+    examples = list(TextReader().read_values(path))
     if not examples:
         raise UserError(f'{path} has no records; write [{{"instruction": …, "input": …, "output": …}}, …].')
     return [check_example(example, number, path) for number, example in enumerate(examples, 1)]
-
-
-def parse_json(text: str, path: Path) -> list[Any]:
-    """The values of a JSON list. Raises UserError naming line, column and record."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        number = text.count('"instruction"', 0, error.pos)
-        raise UserError(
-            f"{path} is not JSON: {error.msg} in line {error.lineno}, column {error.colno}, in or after record {number}; "
-            "fix it there."
-        ) from error
-    except (RecursionError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error)[:80]}.") from error
-
-
-def parse_json_lines(text: str, path: Path) -> list[Any]:
-    """A value for each line that is not blank. Raises UserError naming the line."""
-    values = []
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            values += [json.loads(line)] if line.strip() else []
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{path} is not JSON: {error.msg} in line {number}, column {error.colno}; write a list of records, "
-                "[{…}, …], or a record a line, and fix it there."
-            ) from error
-        except (RecursionError, ValueError) as error:
-            raise UserError(f"Line {number} of {path} cannot be read as JSON: {str(error)[:80]}.") from error
-    return values
 
 
 def check_example(example: Any, number: int, path: Path) -> dict[str, str]:
@@ -204,6 +179,5 @@ def check_example(example: Any, number: int, path: Path) -> dict[str, str]:
     for key in ("instruction", "input", "output"):
         if not isinstance(example.get(key), str) or (key != "input" and not example[key].strip()):
             raise UserError(f"Record {number} of {path} has no text under {key}: add it, or remove the record.")
-        if any(0xD800 <= ord(character) <= 0xDFFF for character in example[key]):  # JSON may write one, UTF-8 may not
-            raise UserError(f"Record {number} of {path} has half a character (a lone surrogate) under {key}: fix it.")
+        check_characters(example[key], f"Record {number} of {path}, under {key},")
     return {key: example[key] for key in ("instruction", "input", "output")}

@@ -1,12 +1,21 @@
 """What others ask of a tokenizer, and how a saved one is loaded."""
 
+import hashlib
+import inspect
+import re
+import tempfile
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from seqlab.errors import UserError
 from seqlab.files import compute_sha256, read_checksums, write_atomically, write_checksums
 
 CHECKSUMS = "tokenizer.sha256"
+ANYWHERE = re.compile("")
+# Between a line that ends with a letter or digit and one that begins with one.
+LINE_BREAK = re.compile(r"(?<=[^\W_]\n)(?=[^\W_])")
 
 
 class Tokenizer(Protocol):
@@ -43,3 +52,26 @@ def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
     except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:  # of a truncated file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"The tokenizer in {folder} cannot be read ({reason}): restore its files.") from error
+
+
+def encode_to_array(tokenizer: Any, text: str, special_tokens: bool = False) -> np.ndarray:
+    """The ids of a text (N,), by the tokenizer's own `encode_to_array` if it has one; with `special_tokens` those that are
+    written out in it are tokens and not their characters.
+    """
+    options = {"special": True} if special_tokens else {}
+    if hasattr(tokenizer, "encode_to_array"):
+        return tokenizer.encode_to_array(text, **options)
+    return np.array(tokenizer.encode(text, **options), dtype=np.int64)
+
+
+def compute_fingerprint(tokenizer: Any) -> str:
+    """A checksum of a tokenizer: of its class, the module that this was written in, and what it saves."""
+    tokenizer_class = type(tokenizer)
+    parts = [f"{tokenizer_class.__module__}.{tokenizer_class.__qualname__}"]
+    source = inspect.getsourcefile(tokenizer_class)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+        parts += [f"{file.relative_to(folder)} {compute_sha256(file)}" for file in files]
+    parts += [compute_sha256(Path(source))] if source and Path(source).is_file() else []
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -2,16 +2,25 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from seqlab.tokenizers.base import ANYWHERE
+
 
 class ByteTokenizer:
     """Each byte is its own id, 256 is the end of text. Every text round-trips."""
 
+    cut_pattern = ANYWHERE
     vocab_size = 257
     eos_id = 256
 
     def encode(self, text: str) -> list[int]:
         """The bytes of the text."""
         return list(text.encode())
+
+    def encode_to_array(self, text: str) -> np.ndarray:
+        """The bytes of the text, (N,)."""
+        return np.frombuffer(text.encode(), dtype=np.uint8)
 
     def decode(self, ids: list[int]) -> str:
         """The text of the bytes; invalid UTF-8 becomes U+FFFD, the end token nothing."""

@@ -5,6 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from seqlab.tokenizers.base import ANYWHERE
+
 
 class CharTokenizer:
     """The sorted alphabet of the texts, then the end token. A text in that alphabet round-trips.
@@ -12,6 +16,7 @@ class CharTokenizer:
     It learns from all splits, so that none has a character that it lacks.
     """
 
+    cut_pattern = ANYWHERE
     learns_from: Literal["train", "all"] = "all"
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -29,6 +34,15 @@ class CharTokenizer:
                 f"The character {error.args[0]!r} is not in this tokenizer's alphabet, the {len(self.alphabet)} characters "
                 "of the texts that it learned from: leave it out; a model trained with tokenizer=byte knows every character."
             ) from None
+
+    def encode_to_array(self, text: str) -> np.ndarray:
+        """As `encode`, (N,), faster."""
+        characters = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), dtype=np.uint32)
+        alphabet = np.array([ord(character) for character in self.alphabet], dtype=np.uint32)
+        ids = np.searchsorted(alphabet, characters)
+        if (alphabet[np.minimum(ids, len(alphabet) - 1)] != characters).any():
+            self.encode(text)  # which says what is not there
+        return ids
 
     def decode(self, ids: list[int]) -> str:
         """The characters of the ids; the end token becomes nothing."""
