@@ -18,6 +18,7 @@ LANGUAGE_MODELS = [
     for name in group_options()["model"]
     if "vocab_size" in parameters(resolve_target(read_option("model", name)["_target_"], "model"))
 ]
+TEXTS = [f"data={name}" for name in ("text", "verdict", "shakespeare", "code", "instruction")]
 SIZES = {"n_layer": 1, "n_head": 2, "n_kv_head": 1, "n_embd": 16, "hidden_size": 16}
 SMALL = ["model.n_layer=1", "model.n_head=2", "model.n_embd=16"]  # a GPT
 
@@ -47,13 +48,19 @@ def shorten(args: list[str]) -> list[str]:
         args = [*args, "trainer.accelerator=cpu"]
     if not any(arg.startswith(("debug=", "trainer.max_steps=")) for arg in args):
         args = [*args, "debug=fast"]
-    is_large = (
-        any(arg in ("data=text", "data=verdict", "data=instruction") for arg in args) and "model=gpt_mini" not in args
-    )
+    is_large = any(arg in TEXTS for arg in args) and "model=gpt_mini" not in args
     model = next((arg.removeprefix("model=") for arg in args if arg.startswith("model=")), "gpt")
     if is_large and model in LANGUAGE_MODELS and not any("init_from" in arg for arg in args):
         args = [*args, *(f"model.{key}={size}" for key, size in SIZES.items() if key in read_option("model", model))]
     return args
+
+
+def write_texts(folder: Path) -> None:
+    """What pages call notes.txt, my-texts and my-code: a text, a folder of texts, a folder of code."""
+    (folder / "notes.txt").write_text(NOTES)
+    for name in ("my-texts/notes.md", "my-texts/more/a.txt", "my-code/a.py", "my-code/more/b.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(NOTES)
 
 
 def write_tokenizer(folder: Path) -> None:

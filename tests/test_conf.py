@@ -9,12 +9,12 @@ import yaml
 
 from commands import (
     LANGUAGE_MODELS,
-    NOTES,
     needed_before,
     shorten,
     to_args,
     write_r50k_base,
     write_series,
+    write_texts,
     write_tokenizer,
 )
 from seqlab import build
@@ -51,6 +51,8 @@ def words_for(group: str, choice: str, text: Path) -> list[str]:
         words.append("data=text")
     if "data=text" in words:
         words.append(f"data.path={text}")
+    if choice == "code":
+        words.append(f"data.path={text.parent}")
     if choice == "series":
         words.append("data.path=my.csv")
     if choice == "hf":
@@ -83,7 +85,7 @@ COMMANDS = {command: file for file in FILES if (command := header_comment(CONF /
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_in_a_yamls_comment_works(command: str, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
-    (tmp_path / "notes.txt").write_text(NOTES)
+    write_texts(tmp_path)
     args = shorten(to_args(command))
     write_series(tmp_path / "my.csv")
     if "tokenizer=tiktoken" in args:
@@ -114,12 +116,16 @@ SERIES = ("sine", "series")
 
 
 def list_pairs() -> list[tuple[str, str]]:
-    """Models and data: each small model with all that fit, each large one with one of them, each with one that does not."""
+    """Models and data: gpt_mini and each forecaster with all that fit, other small models with one of each kind, each large
+    one with one of them; each with one that does not fit.
+    """
     pairs = []
     for choice in group_options()["model"]:
         is_language = choice in LANGUAGE_MODELS
         fitting = [data for data in group_options()["data"] if (data in SERIES) != is_language]
-        pairs += [(choice, data) for data in (fitting if choice in QUICK or not is_language else fitting[:1])]
+        if is_language and choice != "gpt_mini":
+            fitting = ["text", "instruction"] if choice in QUICK else ["text"]
+        pairs += [(choice, data) for data in fitting]
         pairs.append((choice, "sine" if is_language else "verdict"))
     return pairs
 
@@ -138,6 +144,9 @@ def test_model_and_data_train_two_steps_or_are_refused(
         "logger=none",
     ]
     words += [f"data.path={story}"] if data == "text" else []
+    if data == "code":
+        write_texts(tmp_path)
+        words.append("data.path=my-code")
     is_series = data in SERIES
     if data == "series":
         write_series(tmp_path / "my.csv")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import seqlab as package
-from commands import NOTES, needed_before, shorten, to_args, write_series
+from commands import needed_before, shorten, to_args, write_series, write_texts
 from seqlab.runs.run_info import KEYS
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def test_sections_are_found() -> None:
 def test_the_commands_work(section: Section, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (tmp_path / "notes.txt").write_text(NOTES)
+    write_texts(tmp_path)
     write_series(tmp_path / "my.csv")
     for name, text in section.steps:
         monkeypatch.delenv("SEQLAB_ALLOW", raising=False)

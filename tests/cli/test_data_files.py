@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from commands import write_texts
+
 SMALL = ["tokenizer=byte", "model=gpt_mini", "model.n_layer=1", "model.n_head=2", "model.n_embd=16", "device=cpu"]
 
 
@@ -40,3 +42,22 @@ def test_a_frozen_base_that_was_drawn_from_a_seed_is_drawn_from_it_again(seqlab,
     assert measured == pytest.approx(
         json.loads((run / "run.json").read_text())["metrics"]["best"]["val/loss"], rel=1e-5
     )
+
+
+def test_a_folder_of_texts_is_resumed_as_it_was(seqlab, tmp_path: Path) -> None:
+    write_texts(tmp_path)
+    words = ["data=text", "data.path=my-texts", *SMALL, "data.context_length=16"]
+    assert seqlab("train", *words, "trainer.max_steps=2").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    (tmp_path / "my-texts" / "later.txt").write_text("A text that the run was not trained on.\n" * 99)
+    (tmp_path / "my-texts").rename(tmp_path / "moved")
+    answer = seqlab("train", "resume=last", "trainer.max_steps=3")
+    assert answer.status == 1
+    assert "is not there: give its new place with data.path=<file>, or <folder>" in " ".join(answer.err.split())
+    assert seqlab("train", "resume=last", "trainer.max_steps=3", "data.path=moved").status == 0
+    info = json.loads((run / "run.json").read_text())
+    assert sorted(info["data"]) == sorted(str(tmp_path / "moved" / name) for name in ("notes.md", "more/a.txt"))
+    (tmp_path / "moved" / "notes.md").write_text("changed")
+    changed = seqlab("train", "resume=last", "trainer.max_steps=4")
+    assert changed.status == 1
+    assert "is not what this run was trained on" in changed.err

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAST = {
+    "corpus_memory --small 1 --large 2 --steps 2 --rounds 1": "more, round by round",
     "devices --steps 2 --rounds 1": "ratio, round by round",
     "exactness --steps 25 --rounds 1": "added, round by round",
     "gpt2_small --steps 1 --rounds 1": "ratio, round by round",
@@ -16,6 +17,7 @@ LAST = {
     "sine --rounds 1": "ratio, round by round",
     "sweep_kills": "10 of 10 tables equal that of the sweep left alone, with no process left",
     "sweeps --jobs 2 --rounds 1": "own cost of a job",
+    "tokenizing --times 2 --rounds 1": "ratio, round by round",
 }
 
 

@@ -1,5 +1,6 @@
 """Thin functions over Hydra's compose API."""
 
+import glob
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from seqlab.config.groups import COMMAND_KEYS, CONF
@@ -74,9 +75,9 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
                     raise UserError(f"paths.{key}={value} has no meaning: give a list of folders.")
                 paths = absolute_path(value) if is_one else [absolute_path(path) for path in value]
                 config.paths[key] = escape_interpolations(paths)
-    path = config.data.get("path") if "data" in config and not OmegaConf.is_missing(config.data, "path") else None
-    if isinstance(path, str) and expand_path(path).exists():
-        config.data.path = escape_interpolations(absolute_path(path))
+    if "data" in config and not OmegaConf.is_missing(config.data, "path") and (path := config.data.get("path")):
+        located = [locate_data(one) for one in path] if isinstance(path, ListConfig) else locate_data(path)
+        config.data.path = escape_interpolations(located)
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
@@ -87,6 +88,16 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
 def absolute_path(path: str) -> str:
     """A path from the root."""
     return str(expand_path(path).resolve())
+
+
+def locate_data(path: Any) -> Any:
+    """The path of data from the root, if there is such a file or folder here, or files that match a pattern; else as it is."""
+    if not isinstance(path, str):
+        return path
+    if expand_path(path).exists():
+        return absolute_path(path)
+    matches = glob.iglob(str(expand_path(path)), recursive=True) if glob.has_magic(path) else ()  # noqa: PTH207  # of any root
+    return str(Path.cwd() / expand_path(path)) if any(matches) else path
 
 
 def escape_interpolations(value: Any) -> Any:

@@ -10,6 +10,7 @@ from seqlab.streams import prepare_streams
 
 VERBS = {
     "train": ("compose a run and train it; -m sweeps over comma lists", "seqlab.cli.train"),
+    "tokenize": ("encode a data set into the cache, as train does", "seqlab.cli.tokenize"),
     "evaluate": ("measure a run on a split of its data, or of other data", "seqlab.cli.evaluate"),
     "report": ("rank the runs of a sweep: results.csv, results.md, figures", "seqlab.cli.report"),
     "runs": ("list runs; filter and sort them by key=value", "seqlab.cli.runs"),
@@ -22,6 +23,7 @@ VERBS = {
 
 SIGNS = {
     "train": "composing …",
+    "tokenize": "composing …",
     "reproduce": "composing …",
     "evaluate": "loading …",
     "generate": "loading …",

@@ -29,7 +29,9 @@ def quote_overrides(args: list[str]) -> list[str]:
 
 def quote_value(key: str, value: str) -> str:
     """One override with its value quoted for Hydra."""
-    is_list = key.startswith("paths.") and value.startswith("[")
+    is_list = value.startswith("[") and (
+        key.startswith("paths.") or (key == "data.path" and value.endswith("]") and not expand_path(value).exists())
+    )
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if value == "null" or is_list or is_quoted:
         return f"{key}={value}"

@@ -1,5 +1,6 @@
 """Resuming a run: in its own folder, with its own config and new values of some keys."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +112,32 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
 
 def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: list[str]) -> None:
     """The data must be what they were, wherever they are now; what was checked will be read. Raises UserError."""
-    moved = get_override(overrides, "data.path")
-    for path, digest in files.items():
-        now = expand_path(moved or path)
-        if not now.is_file():
+    places = find_places(list(files), get_override(overrides, "data.path"))
+    for place, digest in zip(places, files.values(), strict=True):
+        if not place.is_file():
             raise UserError(
-                f"{now}, which this run was trained on, is not there: give its new place with data.path=<file>."
+                f"{place}, which this run was trained on, is not there: give its new place with data.path=<file>, or "
+                "<folder> if it was one of several."
             )
-        if (found := compute_sha256(now)) != digest:
+        if (found := compute_sha256(place)) != digest:
             raise UserError(
-                f"{now} is not what this run was trained on (sha256 {found[:12]}…, then {digest[:12]}…): restore the old "
+                f"{place} is not what this run was trained on (sha256 {found[:12]}…, then {digest[:12]}…): restore the old "
                 f"file, or start a new run on this one with init_from={run}."
             )
-        if len(files) == 1 and "path" in data:
-            data["path"] = str(now.resolve())  # and not what a look-up finds today
+    if places and "path" in data:  # and not what a look-up, or a folder, has today
+        paths = [str(place.resolve()) for place in places]
+        data["path"] = paths[0] if len(paths) == 1 else paths
+
+
+def find_places(files: list[str], moved: str | None) -> list[Path]:
+    """Where files are now: where they were, or in the same order and folders at the place that was typed."""
+    if moved is None:
+        return [Path(file) for file in files]
+    place = expand_path(moved)
+    if not place.is_dir() or not files:
+        return [place for _ in files]
+    common = os.path.commonpath([Path(file).parent for file in files])
+    return [place / Path(file).relative_to(common) for file in files]
 
 
 def update_config(config: Config, overrides: list[str], choices: dict[str, str]) -> Config:

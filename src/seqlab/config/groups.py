@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ def group_options() -> dict[str, list[str]]:
 
 
 def verb_groups(verb: str) -> list[str]:
-    """The groups that a verb composes."""
+    """The groups that a verb composes, or the verb that it takes its config from."""
     defaults = yaml.safe_load((CONF / f"{verb}.yaml").read_text(encoding="utf-8")).get("defaults", [])
-    return [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+    inherited = [verb_groups(entry) for entry in defaults if isinstance(entry, str) and entry != "_self_"]
+    own = [name for entry in defaults if isinstance(entry, dict) for name in entry if "hydra" not in name]
+    return list(chain(*inherited, own))
 
 
 def header_comment(file: Path) -> tuple[str, str]:

@@ -13,7 +13,12 @@ BATCHES_PER_BUCKET = 64  # batches that are sorted by length together
 def epoch_permutation(num_samples: int, seed: int, epoch: int) -> torch.Tensor:
     """The order of the samples in an epoch, a function of (seed, epoch) alone; -> (num_samples,)"""
     generator = torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
-    return torch.randperm(num_samples, generator=generator)
+    return torch.randperm(num_samples, generator=generator, dtype=index_dtype(num_samples))
+
+
+def index_dtype(num_samples: int) -> torch.dtype:
+    """The smallest type that numbers so many samples: the order of a large corpus is all of it that lies in memory."""
+    return torch.int32 if num_samples < 1 << 31 else torch.int64
 
 
 def group_by_length(order: torch.Tensor, lengths: torch.Tensor, batch_size: int, seed: int, epoch: int) -> torch.Tensor:
@@ -66,7 +71,7 @@ class ResumableBatchSampler(Sampler[list[int]]):
     def epoch_order(self, epoch: int) -> torch.Tensor:
         """All samples in the order of an epoch; -> (num_samples,)"""
         if self.seed is None:
-            return torch.arange(self.num_samples)
+            return torch.arange(self.num_samples, dtype=index_dtype(self.num_samples))
         order = epoch_permutation(self.num_samples, self.seed, epoch)
         if self.lengths is None:
             return order

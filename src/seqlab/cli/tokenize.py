@@ -1,0 +1,33 @@
+"""The verb tokenize."""
+
+from seqlab.cli.compose import add_source_options, compose, pop_switches
+from seqlab.cli.overrides import is_multirun, pop_allow
+from seqlab.errors import UserError
+from seqlab.launch.create import check_run
+from seqlab.launch.plan import Planner
+from seqlab.streams import print_wrapped
+
+
+def main(args: list[str]) -> int:
+    """Encode texts into the cache, where every run with these data and this tokenizer finds them."""
+    if is_multirun(args):
+        raise UserError("tokenize does one thing at a time: leave -m out.")
+    jobs = compose("tokenize", add_source_options(pop_allow(args))).jobs
+    if not jobs:
+        return 0
+    (job,) = jobs
+    pop_switches(job)
+    source, _ = check_run(job)
+    data = Planner().load_data(job, source)
+    if not hasattr(data, "tokens"):
+        raise UserError(
+            f"data={job.choices['data']} is not kept as tokens in the cache: use data=text, or another text."
+        )
+    folder, streams, size = data.tokens
+    vocabulary = data.tokenizer.vocab_size
+    print_wrapped(f"texts       {size.documents:,} document{'s' * (size.documents != 1)}, {size.bytes:,} bytes")
+    print_wrapped(f"tokens      {', '.join(f'{len(stream):,} {split}' for split, stream in streams.items())}")
+    total = sum(len(stream) for stream in streams.values())
+    print_wrapped(f"bytes       {size.bytes / total:.2f} a token, of a vocabulary of {vocabulary:,}")
+    print_wrapped(f"written     {folder}")
+    return 0
