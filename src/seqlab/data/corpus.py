@@ -91,7 +91,7 @@ class Corpus:
         """
         tail, owner, searched = "", "", 0
         for split, text, ends in self.split_documents():
-            if split != owner and tail:  # the document goes on in another split
+            if split != owner and tail:  # the rest of the document is in another split
                 yield owner, Piece(tail, False)
                 tail, searched = "", 0
             tail, owner = tail + text, split

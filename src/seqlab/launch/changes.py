@@ -68,5 +68,9 @@ def check_schedule_can_change(config: Config, changes: list[Change]) -> None:
 def print_changes(changes: list[Change], files: dict[str, str]) -> None:
     """Say what a resumed run trains with from now on. The place of the data, if that is where they were read, is not new."""
     for key, before, now in changes:
-        if not (key == "data.path" and now in files):
+        places = now if isinstance(now, list) else [now]
+        if key != "data.path":
             print_wrapped(f"new value   {key}: {before} -> {now}")
+        elif not set(places) <= files.keys():
+            more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+            print_wrapped(f"new value   data.path: {places[0]}{more}")
