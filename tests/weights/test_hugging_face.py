@@ -136,12 +136,12 @@ def test_a_config_json_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
         read_model_node(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"model_type": "bloom"}, {"model_type": None}, {"activation_function": "silu"}])
+@pytest.mark.parametrize("change", [{"model_type": "vit"}, {"model_type": None}, {"activation_function": "silu"}])
 def test_other_models_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
     oracle(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | change))
-    with pytest.raises(UserError, match=r"init_from reads (gpt2, llama, qwen2|GPT-2) folders"):
+    with pytest.raises(UserError, match=r"init_from reads GPT-2 folders|is not a causal model of transformers"):
         read_model_node(tmp_path)
 
 

@@ -117,7 +117,7 @@ def test_a_size_that_config_json_leaves_out_is_that_of_transformers(family: str,
         ("llama", {"hidden_size": "16", "head_dim": 4}, "model.n_embd=16 does not fit: it must be a whole number"),
         ("qwen2", {"quantization_config": {"bits": 4}}, "is of quantised weights"),
         ("llama", {"num_attention_heads": 0}, "is damaged .ZeroDivisionError"),
-        ("llama", {"model_type": ["llama"]}, "has model_type=.'llama'.; init_from reads"),
+        ("llama", {"model_type": ["llama"]}, "has model_type=.'llama'., which is not"),
     ],
 )
 def test_what_would_be_read_wrongly_is_refused(

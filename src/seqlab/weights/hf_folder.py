@@ -31,13 +31,9 @@ def list_families() -> dict[str, Any]:
 
 
 def find_family(folder: Path) -> Any:
-    """The module of the folder's family. Raises UserError for a family that there is none for."""
-    families, model_type = list_families(), read_hf_config(folder).get("model_type")
-    if not isinstance(model_type, str) or model_type not in families:
-        raise UserError(
-            f"{folder}/config.json has model_type={model_type}; init_from reads {', '.join(families)} folders."
-        )
-    return families[model_type]
+    """The module of the folder's family; one without a module of its own is read by transformers."""
+    families = list_families()
+    return families.get(str(read_hf_config(folder).get("model_type")), families["other"])
 
 
 def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -83,6 +79,7 @@ def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
     """The folder's weights under the names of seqlab's model. Raises UserError if some or all are not there."""
+    family = find_family(folder)
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(
@@ -94,7 +91,9 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: copy or download the folder again.")
     whole = folder / "model.safetensors"  # others beside it are in formats of their own
     chosen = [file for file in files if file.name in listed] if listed else [whole] if whole in files else files
+    if hasattr(family, "read_tensors"):
+        return family.read_tensors(folder)
     tensors: dict[str, Tensor] = {}
     for file in chosen:
         tensors |= read_safetensors(file)
-    return find_family(folder).from_hf(tensors)
+    return family.from_hf(tensors)
