@@ -16,7 +16,13 @@ def main(sweep: str, *metrics: str) -> None:
     for file in sorted(Path(sweep).glob("*/run.json")):
         info = json.loads(file.read_text())
         if info["status"] == "done":
-            runs[info["choices"]["model"], info["parameters"]["total"]].append(info["metrics"]["last"])
+            metrics_of = info["metrics"]["best"] | info["metrics"]["last"]
+            runs[info["choices"]["model"], info["parameters"]["total"]].append(metrics_of)
+    if not runs:
+        raise SystemExit(f"{sweep} has no finished run: give the folder of a sweep.")
+    known = set.intersection(*(set(values) for seeds in runs.values() for values in seeds))
+    if missing := [metric for metric in metrics if metric not in known]:
+        raise SystemExit(f"Not all runs have {missing[0]}: they have {', '.join(sorted(known))}.")
     print("| model | parameters | seeds | " + " | ".join(f"{metric}, median [min, max]" for metric in metrics) + " |")
     print("|---|---|---|" + "---|" * len(metrics))
     for (model, parameters), seeds in runs.items():
@@ -28,4 +34,6 @@ def main(sweep: str, *metrics: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        raise SystemExit(__doc__)
     main(*sys.argv[1:])

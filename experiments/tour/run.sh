@@ -30,7 +30,7 @@ seqlab train model=gpt_mini model.n_layer=3 model.n_embd=64 model.dropout=0 \
     optimizer.lr=5e-3 schedule=linear schedule.warmup_steps=10 trainer.gradient_clip_val=1.0 \
     trainer.max_epochs=1 trainer.val_check_interval=0.2 device=cpu threads=1 paths.runs="$RUNS"
 
-heading "3. What the base writes: it knows the words of the story"
+heading "3. What the base writes: it has begun to spell the words of the story"
 seqlab generate run=last device=cpu paths.runs="$RUNS" max_new_tokens=110 prompt="The keeper"
 
 heading "4. Before tuning: the base continues an instruction as if it were the story"

@@ -38,6 +38,10 @@ def load(run: str | Path, **options: Any) -> LoadedRun:
     return import_module("seqlab.serving.engine").load_run(run, **options)
 
 
+def __dir__() -> list[str]:
+    return ["__version__", "compose", "load", "runs", "train"]
+
+
 def __getattr__(name: str) -> Any:
     if name == "runs":  # a callable package
         return import_module("seqlab.runs")

@@ -46,6 +46,9 @@ def check_kind(made: Any, kind: type | tuple[type, ...], what: str) -> None:
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """' Did you mean …?' with the options closest to a misspelt name, or all options if they are few."""
     options = sorted(set(options))
+    lower = {option.lower(): option for option in options}
+    if name.lower() in lower:
+        return f" Did you mean {lower[name.lower()]}?"
     close = difflib.get_close_matches(name, options, n=3, cutoff=0.6)
     if close:
         return f" Did you mean {' or '.join(close)}?"

@@ -20,6 +20,7 @@ from torch.utils.tensorboard.summary import hparams
 from seqlab.config.nodes import flatten
 from seqlab.errors import UserError
 from seqlab.files import dump_yaml
+from seqlab.runs import run_info
 from seqlab.runs.folder import is_in_sweep
 
 # The tab CUSTOM SCALARS: curves that belong in one chart.
@@ -58,6 +59,7 @@ class TensorBoard(TensorBoardLogger):
     def __init__(self, run: Path, config: dict[str, Any], command: str = "", purge_step: int | None = None) -> None:
         super().__init__(save_dir=run.parent, name=run.name, version="", default_hp_metric=False, purge_step=purge_step)
         self.run, self.config, self.command = run, config, command
+        self.choices = run_info.read_run_info(run)["choices"] if (run / run_info.FILE_NAME).is_file() else {}
         self.resumed_step = None if purge_step is None else purge_step - 1
         self.logged_tags = read_tags(run, self.resumed_step) if self.resumed_step else set()
         self.write_start()
@@ -65,7 +67,7 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def write_start(self) -> None:
         """Write the start of the hyperparameters' session, the command and the config."""
-        _, start, _ = hparams(flatten_hparams(self.config), {})
+        _, start, _ = hparams(flatten_hparams(self.config, self.choices), {})
         plugin_data = start.value[0].metadata.plugin_data
         content = HParamsPluginData.FromString(plugin_data.content)
         content.session_start_info.group_name = trial_name(self.run)
@@ -79,7 +81,7 @@ class TensorBoard(TensorBoardLogger):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Write the session's end; TensorBoard then takes every scalar as a metric of it."""
-        _, _, end = hparams(flatten_hparams(self.config), {})
+        _, _, end = hparams(flatten_hparams(self.config, self.choices), {})
         self.experiment.file_writer.add_summary(end)
         self.experiment.flush()
 
@@ -120,8 +122,10 @@ def trial_name(run: Path) -> str:
     return " ".join([name, *(folder for folder in folders if re.match(r"\d\d", folder))])
 
 
-def flatten_hparams(config: dict[str, Any]) -> dict[str, Any]:
-    """What people compare, by dotted keys: model, data, recipe. A node's target stands under the node's own key."""
+def flatten_hparams(config: dict[str, Any], choices: dict[str, str] | None = None) -> dict[str, Any]:
+    """What people compare, by dotted keys: model, data, recipe. The option of a group, or else the class of a node, stands
+    under the node's own key.
+    """
     compared = {key: value for key, value in config.items() if key not in NOT_COMPARED}
     if compared.get("init_from"):
         compared["init_from"] = Path(compared["init_from"]).name
@@ -132,7 +136,7 @@ def flatten_hparams(config: dict[str, Any]) -> dict[str, Any]:
         if NOT_TUNED.fullmatch(name) or value is None or value == {}:
             continue
         if leaf == "_target_":
-            hparams[name] = str(value).rsplit(".", 1)[-1]
+            hparams[name] = (choices or {}).get(name) or str(value).rsplit(".", 1)[-1]
         elif not leaf.startswith("_"):
             hparams[name] = value if isinstance(value, bool | int | float | str) else str(value)
     return hparams

@@ -15,10 +15,11 @@ def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step:
     total, trainable = parameters["total"], parameters["trainable"]
     trained = f", {trainable:,} trained ({trainable / total:.2%})" if trainable != total else ""
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
-    batches = -(-len(data.splits["train"]) // data.batch_size)
+    samples = len(data.splits["train"])
+    batches, batch_size = -(-samples // data.batch_size), min(samples, data.batch_size)
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
     console.print(f"parameters  {total:,}{trained}")
-    console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {data.batch_size} an epoch")
+    console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {batch_size} an epoch")
     if data.num_dropped:
         console.print(f"left out    {data.num_dropped} {data.drop_reason}")
     if not saves:
@@ -27,13 +28,14 @@ def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step:
         console.print(f"resumed     after step {resumed_step:,}")
 
 
-def print_summary(run: Path, runs: str, last: dict[str, float], best: dict[str, float]) -> None:
+def print_summary(run: Path, runs: str, last: dict[str, float], best: dict[str, float], objective: Any) -> None:
     """The metrics, and where to look at them."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     table.add_column("metric")
     table.add_column("last", justify="right")
-    table.add_column("at the best objective", justify="right")
+    step = "" if objective.best_step is None else f" (step {objective.best_step:,})"
+    table.add_column(f"at the best {objective.metric}{step}", justify="right")
     for name in sorted(last | best):
         table.add_row(name, *(f"{metrics[name]:.5g}" if name in metrics else "" for metrics in (last, best)))
     console.print(table)

@@ -31,6 +31,7 @@ from seqlab.cli.overrides import (
 from seqlab.config.groups import COMMAND_KEYS, CONF, group_options
 from seqlab.config.validate import INJECTED_ARGS, MULTI_NODE_GROUPS
 from seqlab.errors import UserError
+from seqlab.files import read_yaml
 from seqlab.launch.create import ComposedRun
 from seqlab.weights.sources import resolve_init_from
 
@@ -114,7 +115,7 @@ def check_command_line(verb: str, args: list[str]) -> None:
         if "=" not in arg and not arg.startswith(("-", "~")) and not before.startswith("-"):
             raise UserError(
                 f"{arg} is not key=value, and all arguments are, without spaces around = and after commas: "
-                f"seqlab {verb} --help lists them."
+                f"{suggest_override(verb, arg)}."
             )
         name, _, value = arg.lstrip("+~").partition("=")
         if verb == "train" and value.startswith("[") and name in SINGLE_GROUPS:
@@ -130,6 +131,18 @@ def check_command_line(verb: str, args: list[str]) -> None:
             raise UserError(f"{arg} adds nothing: {name}=null, without +, switches off one that is there.")
         if arg.startswith("~") and not (key and group in ("model", *INJECTED_ARGS) and group != "trainer"):
             raise UserError(f"{arg} removes what every run needs: leave it out, or set another value.")
+
+
+def suggest_override(verb: str, arg: str) -> str:
+    """What to type instead of an argument that is not key=value."""
+    if arg.endswith((".yaml", ".yml")):
+        name = Path(arg).stem
+        return f"put a yaml of your own at mine/experiment/{name}.yaml, and type experiment={name} --config-dir mine"
+    groups = [group for group, options in group_options().items() if arg in options]
+    if verb == "train" and groups:
+        return f"did you mean {groups[0]}={arg}"
+    has_run = verb != "train" and "run" in read_yaml(CONF / f"{verb}.yaml")
+    return f"did you mean run={arg}" if has_run else f"seqlab {verb} --help lists them"
 
 
 def compose_one(verb: str, args: list[str]) -> dict[str, Any] | None:

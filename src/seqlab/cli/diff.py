@@ -39,12 +39,19 @@ def main(args: list[str]) -> int:
         print_wrapped(f"a and b are the same run, {relative_to_cwd(runs[0])}: name two to compare them.")
         return 0
     described = [describe_run(run) for run in runs]
+    chosen = {
+        group
+        for group in described[0]
+        if group.startswith("choices ") and described[0][group] != described[1].get(group)
+    }
     places = {part_of(name): number for number, name in enumerate(reversed(described[0] | described[1]))}
     differences = sorted(find_differences(*described), key=lambda difference: -places[part_of(difference[0])])
     table = Table(box=None, pad_edge=False)
     for title in ("", *map(short_id, runs)):
         table.add_column(title, overflow="fold")
     for name, before, after in differences:
+        if name.startswith("config ") and name.endswith("._target_") and f"choices {name[7:-9]}" in chosen:
+            continue  # said by the name of the option
         table.add_row(name, format_cell(before, digits=7), format_cell(after, digits=7))
     if differences:
         Console(highlight=False, markup=False).print(table)
@@ -59,7 +66,7 @@ def describe_run(run: Path) -> dict[str, Any]:
     """All that can differ, by name; not where and when."""
     info = read_run_info(run)
     config = {key: value for key, value in read_config(run).items() if key not in ("paths", "resume")}
-    parts = {"config": config} | {key: info[key] for key in RUN_INFO_KEYS} | info["metrics"]
+    parts = {"choices": info["choices"], "config": config} | {key: info[key] for key in RUN_INFO_KEYS} | info["metrics"]
     flat = flatten({key: value for key, value in parts.items() if value is not None}, separator=" ")
     return {name: shorten_checksum(value) for name, value in flat.items()}
 

@@ -25,7 +25,10 @@ def main(args: list[str]) -> int:
     print_wrapped(f"run         {relative_to_cwd(run)}")
     print_wrapped(f"written     {out}: {', '.join(names)}")
     if "tokenizer_config.json" not in names:
-        print_wrapped("tokenizer   none: only those of tokenizer=gpt2 and tokenizer=hf are written")
+        print_wrapped(
+            "tokenizer   none, since only those of tokenizer=gpt2 and tokenizer=hf are written: the folder has the weights "
+            "alone, and seqlab generate needs the run itself"
+        )
     if style := load_prompt_style(run):
         print_wrapped(
             f"prompts     were trained in the style {style.name}, which this format does not say: write them out in it"

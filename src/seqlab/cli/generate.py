@@ -24,7 +24,7 @@ def main(args: list[str]) -> int:
     if not config:
         return 0
     load_options, stream_options = ({key: config[key] for key in keys} for keys in (LOAD_OPTIONS, STREAM_OPTIONS))
-    prompt = sys.stdin.read() if config["prompt"] == "-" else str(config["prompt"] or "")
+    prompt = sys.stdin.read().removesuffix("\n") if config["prompt"] == "-" else str(config["prompt"] or "")
     run = load_run(
         str(config["run"]), accelerator=config["trainer"]["accelerator"], runs=config["paths"]["runs"], **load_options
     )

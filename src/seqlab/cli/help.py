@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from seqlab.config.groups import CONF, group_options, header_comment, verb_groups
+from seqlab.config.groups import CONF, default_options, group_options, header_comment, verb_groups
 
 
 def print_help(verb: str | None, verbs: dict[str, str], folders: list[Path] | None = None) -> None:
@@ -45,9 +45,11 @@ def print_groups(verb: str, folders: list[Path]) -> None:
         own = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
         for file in [*(CONF / group / f"{option}.yaml" for option in options), *own]:
             description, _ = header_comment(file)
-            print(format_row(file.stem, description, 18))
-    if used:
+            is_default = file.parent.parent == CONF and file.stem == default_options().get(group)
+            print(format_row(file.stem, description + " (default)" * is_default, 18))
+    if "model" in used:
         print("\nA value: group.key=value, such as model.dropout=0.1 or trainer.max_epochs=3.")
+        print(f"The keys of a choice: seqlab {verb} model=gpt_mini --cfg job --package model.")
 
 
 def format_row(name: str, text: str, width: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -37,6 +38,8 @@ def translate_hydra_errors(verb: str, args: list[str], folders: list[Path]) -> I
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(format_hydra_error(error, verb, args, folders)) from error
+    except yaml.YAMLError as error:  # of a yaml that another one's defaults name
+        raise UserError(f"A yaml of yours is not YAML: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
         raise UserError(
             "The defaults of a yaml of yours lead back to itself: take that out of its defaults."

@@ -43,6 +43,8 @@ def main(args: list[str] | None = None) -> int:
 def dispatch(args: list[str]) -> int:
     """Find the verb and give it the other arguments."""
     descriptions = {verb: text for verb, (text, _) in VERBS.items()}
+    if args[:1] == ["help"] and len(args) == 2 and args[1] in VERBS:
+        args = [args[1], "--help"]
     if not args or args[0] in ("-h", "--help", "help"):
         print_help(None, descriptions)
         return 0

@@ -14,6 +14,19 @@ from seqlab.files import YamlLoader, expand_path
 QUOTED_KEYS = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN_FLAGS = ("-m", "--multirun")
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
+PRINT_FLAGS = ("--cfg", "-c")
+DASHED_KEYS = (
+    "resume",
+    "seed",
+    "device",
+    "model",
+    "data",
+    "name",
+    "init_from",
+    "run",
+    "out",
+    "prompt",
+)  # typed as flags elsewhere
 FLAGS_WITHOUT_VALUE = ("--resolve", "--run", "-r", *MULTIRUN_FLAGS)
 # Those of Hydra's flags that are passed on. Others read pickles or replace seqlab's configs, and may be abbreviated.
 ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", "--info", "-i", *FLAGS_WITHOUT_VALUE)
@@ -77,12 +90,18 @@ def get_config_folders(args: list[str]) -> list[Path]:
             folders.append(Path(value or args[number + 1]))
         elif name.startswith("-") and name not in ALLOWED_FLAGS:
             key = name.lstrip("-").replace("-", "_")
-            known = suggest_alias(key) or did_you_mean(name, ALLOWED_FLAGS)
+            known = (
+                f" Did you mean {key}=…?"
+                if key in DASHED_KEYS
+                else suggest_alias(key) or did_you_mean(name, ALLOWED_FLAGS)
+            )
             raise UserError(f"seqlab has no option {name}: arguments are key=value, without dashes.{known}")
         elif name.lstrip("+~") == "hydra.searchpath":
             raise UserError(f"{arg} would add configs unseen: add a folder of your own with --config-dir <folder>.")
+        elif name in PRINT_FLAGS and (value or next(iter(args[number + 1 :]), "")) not in ("job", "hydra", "all"):
+            raise UserError(f"{name} prints a config: type {name} job, for what would run.")
     flags = {arg.partition("=")[0] for arg in args if arg.startswith("-")}
-    prints = flags & {"--cfg", "-c"}
+    prints = flags & set(PRINT_FLAGS)
     if prints and flags & set(MULTIRUN_FLAGS):
         raise UserError("--cfg prints one config: leave -m out.")
     for flag in flags & {"--resolve", "--package", "-p"}:
@@ -93,30 +112,38 @@ def get_config_folders(args: list[str]) -> list[Path]:
             f"--config-dir takes one folder, and {folders[0]} and {folders[1]} are two: put the groups into one."
         )
     for folder in folders:
-        check_config_folder(folder)
+        check_config_folder(folder, args)
     return folders
 
 
-def check_config_folder(folder: Path) -> None:
+def check_config_folder(folder: Path, args: list[str]) -> None:
     """Raises UserError for a missing folder, and for a yaml in it that touches Hydra."""
     if not folder.is_dir():
         raise UserError(f"--config-dir {folder} is not a folder: give one with model/, data/ … in it.")
     for parent, _, names in os.walk(folder, followlinks=True):  # as Hydra does
         for name in names:
             if name.endswith((".yaml", ".yml")):
-                check_no_hydra_keys(Path(parent, name), folder)
+                check_no_hydra_keys(Path(parent, name), folder, args)
 
 
-def check_no_hydra_keys(file: Path, folder: Path) -> None:
+def is_chosen(file: Path, args: list[str]) -> bool:
+    """True if arguments name an option of a group that a yaml is."""
+    chosen = [arg.split("=", 1)[1] for arg in args if arg.startswith(f"{file.parent.name}=")]
+    return any(file.stem in re.split(r"[\[\],]", value) for value in chosen)
+
+
+def check_no_hydra_keys(file: Path, folder: Path, args: list[str]) -> None:
     """Raises UserError for a yaml that sets or chooses anything of Hydra itself."""
     refusal = UserError(f"{file} touches Hydra's own configuration (hydra:), which could run code: remove that.")
     try:
         text = file.read_text(encoding="utf-8")
         content = yaml.load(text, YamlLoader)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if not is_chosen(file, args):
+            return  # Hydra cannot read it either
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}{place}.") from error
+        raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}{place} (indent with spaces).") from error
     headers = re.findall(r"#\s*@package(.*)", text)
     if file.relative_to(folder).parts[0].startswith("hydra") or any("hydra" in header for header in headers):
         raise refusal

@@ -30,10 +30,15 @@ def print_report(report: Report) -> None:
     if cells:
         console.print()
         print_table(titles, cells, text_columns=len(report.varied) + 1, optional=("seconds", "step"))
+        if "tokenizer" in report.varied and str(report.metric).endswith("loss"):
+            print_wrapped(
+                "tokenizers  differ, so that losses per token cannot be compared: rank by bits per byte, with "
+                "objective.metric=val/bits_per_byte"
+            )
         if report.seeds:
             print_wrapped(f"ranked      by mean {report.metric} at its best, ± standard deviation over n seeds")
     for row in unfinished(report):
-        console.print(f"{row.status:<11} {row.name}: {row.error or ''}")
+        console.print(f"{row.status:<11} {row.name}{f': {row.error}' if row.error else ''}")
     if winner := report.winner():
         console.print(f"best        {relative_to_cwd(report.folder / winner.name)}")
     console.print(f"report      {relative_to_cwd(report.folder / 'results.md')}")

@@ -76,7 +76,11 @@ def check_checkpoint(run: Path, updated: Config, info: dict[str, Any], last: Pat
         if info["status"] == "done":
             remedy = f"start a new run with init_from={run}" if best_weights_path(run) else "train it again"
             raise UserError(f"{run} has kept no last.ckpt to continue from: {remedy}.")
-        print_wrapped("resumed     from the start, since no checkpoint was saved")
+        every = (updated["callbacks"].get("checkpoint") or {}).get("every_minutes")
+        print_wrapped(
+            "resumed     from the start, since no last.ckpt was saved yet"
+            + (f" (callbacks.checkpoint.every_minutes={every})" if every else "")
+        )
         return
     checkpoints.check_checksum(last)
     state = checkpoints.load_checkpoint(last, mmap=True)

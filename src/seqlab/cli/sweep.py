@@ -153,7 +153,16 @@ def print_result(result: SweepResult) -> int:
     if failed and sweep.search:
         print_wrapped(f"{failed} trials failed, which is a result too: they are not run again")
     elif failed:
-        print_wrapped(
-            f"{failed} not done; once that is fixed, run them with: seqlab train sweep.resume={folder}{allow_words()}"
-        )
+        refused = [
+            job for job in sweep.jobs if job.state == "failed" and not (sweep.path(job) / "config.yaml").exists()
+        ]
+        if len(refused) < failed:
+            print_wrapped(
+                f"{failed - len(refused)} not done; once that is fixed, run them with: seqlab train "
+                f"sweep.resume={folder}{allow_words()}"
+            )
+        if refused:
+            print_wrapped(
+                f"{len(refused)} refused for what was typed: type what they should be in a sweep of their own"
+            )
     return result.exit_status

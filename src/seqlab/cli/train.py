@@ -72,7 +72,11 @@ def print_recipe(job: ComposedRun) -> None:
     ]
     if job.choices["task"] != defaults["task"]:
         own = {key for key in RECIPE_VALUES if key.split(".")[0] in typed - {"data"}}  # of a typed optimizer, say
-        values = [f"{key}={value}" for key, value in flatten(job.config).items() if key in RECIPE_VALUES - typed - own]
+        values = [
+            f"{key}={'null' if value is None else value}"
+            for key, value in flatten(job.config).items()
+            if key in RECIPE_VALUES - typed - own
+        ]
         print_wrapped(f"recipe      {' '.join([*chosen, *values])}")
 
 

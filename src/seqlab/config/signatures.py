@@ -68,7 +68,9 @@ def check_arguments(
             check_value(f"{prefix}{key}", value, hints.get(key, Any))
     for keyword in required_parameters(target):
         if keyword not in node and keyword not in injected:
-            raise UserError(f"{path or target.__name__} needs {keyword}: set {prefix}{keyword}=….")
+            known_elsewhere = did_you_mean(keyword, injected)  # a misspelt name of what seqlab gives
+            remedy = known_elsewhere if known_elsewhere.startswith(" Did") else ""
+            raise UserError(f"{path or target.__name__} needs {keyword}: set {prefix}{keyword}=….{remedy}")
 
 
 def check_node_key(path: str, key: str, value: Any) -> None:
@@ -95,7 +97,8 @@ def check_value(path: str, value: Any, hint: Any) -> None:
         shown = "null" if value is None else value
         if isinstance(value, float) and value.is_integer() and matches_type(int(value), hint):
             raise UserError(f"{path}={shown} must be a whole number: write {int(value)}.")
-        raise UserError(f"{path}={shown} does not fit: it must be {format_type(hint)}.")
+        as_list = f": write {path}=[{shown}]" if isinstance(value, str) and matches_type([value], hint) else ""
+        raise UserError(f"{path}={shown} does not fit: it must be {format_type(hint)}{as_list}.")
 
 
 def matches_type(value: Any, hint: Any) -> bool:
@@ -130,7 +133,7 @@ def format_type(hint: Any) -> str:
         return f"{format_type(arguments[0])}{format_range(arguments[1:])}"
     if origin in (typing.Union, types.UnionType):
         plain = [argument for argument in arguments if argument in TYPE_NAMES or typing.get_origin(argument)]
-        return " or ".join(format_type(argument) for argument in plain or arguments)
+        return " or ".join(dict.fromkeys(format_type(argument) for argument in plain or arguments))
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))
     if origin is tuple and Ellipsis not in arguments:

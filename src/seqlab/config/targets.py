@@ -132,6 +132,8 @@ def import_object(target: str) -> Any:
             if error.name and (name == error.name or name.startswith(error.name + ".")):
                 continue  # that part of the name is not a module
             raise UserError(f"{target} needs {error.name}: pip install {error.name}.") from error
+        except SyntaxError as error:
+            raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}; fix it there.") from error
         except SystemExit as error:
             raise UserError(
                 f"{name} ends Python when it is imported (sys.exit({error.code!r})): put what it runs as a script below "

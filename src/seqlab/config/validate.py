@@ -227,7 +227,8 @@ def check_optional_groups(config: Config, choices: dict[str, str]) -> None:
     known = parameters(get_class(config, "data"))
     if config["tokenizer"] and "tokenizer" not in known:
         raise UserError(
-            f"tokenizer={choices.get('tokenizer')} has no effect: data={choices.get('data')} uses no tokenizer. Leave it out."
+            f"tokenizer={choices.get('tokenizer')} has no effect: data={choices.get('data')} are numbers, and use no tokenizer. "
+            "Leave it out, or choose a text."
         )
     if config["adapter"] and not get_class(config, "task").supports_adapter:
         raise UserError(

@@ -115,7 +115,14 @@ class InstructionDataModule(DataModule):
 
     def encode_example(self, example: dict[str, str]) -> Example:
         """The ids of prompt, answer and one end token, and which of them are supervised."""
-        ids, mask = self.prompt_style.render(to_messages(example), self.tokenizer)
+        try:
+            ids, mask = self.prompt_style.render(to_messages(example), self.tokenizer)
+        except UserError:
+            raise
+        except ValueError as error:  # of a tokenizer that does not know every character
+            raise UserError(
+                f"The base's tokenizer cannot read these records in data.prompt_style={self.prompt_style.name}: {error}"
+            ) from error
         return ids, mask if self.mask_prompt else [True] * len(ids)
 
     def collate(self, items: list[Example]) -> Batch:

@@ -121,12 +121,12 @@ class TextDataModule(DataModule):
         """The windows of a split. Raises UserError if the text is too short for one."""
         windows = TokenWindowDataset(tokens, self.context_length, self.stride)
         if not len(windows):
-            shorter = f", data.context_length={len(tokens) // 2}" if len(tokens) > 1 else ""
-            other = " or data.val_fraction=0" if split == "val" else ""
+            shorter = [f"data.context_length={len(tokens) // 2}"] if len(tokens) > 1 else []
+            other = ["data.val_fraction=0"] if split == "val" else []
             name = self.files[0].name if len(self.files) == 1 else f"these {len(self.files)} files"
             raise UserError(
                 f"The {split} split of {name} has {len(tokens)} tokens, too few for one window of data.context_length="
-                f"{self.context_length} and its next token (data.batch_size={self.batch_size}): use a longer text{shorter}"
-                f"{other}."
+                f"{self.context_length} and its next token (data.batch_size={self.batch_size}): use "
+                f"{' or '.join(['a longer text', *shorter, *other])}."
             )
         return windows

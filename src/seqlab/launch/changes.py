@@ -70,7 +70,8 @@ def print_changes(changes: list[Change], files: dict[str, str]) -> None:
     for key, before, now in changes:
         places = now if isinstance(now, list) else [now]
         if key != "data.path":
-            print_wrapped(f"new value   {key}: {before} -> {now}")
+            shown = ("null" if value is None else value for value in (before, now))
+            print_wrapped(f"new value   {key}: {' -> '.join(map(str, shown))}")
         elif not set(places) <= files.keys():
             more = f" and {len(places) - 1} more" if len(places) > 1 else ""
             print_wrapped(f"new value   data.path: {places[0]}{more}")

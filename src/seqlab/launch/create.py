@@ -9,7 +9,7 @@ from seqlab.config.validate import check_required_groups, has_validation, valida
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
-from seqlab.runs.folder import create_run_folder, write_config
+from seqlab.runs.folder import create_run_folder, find_named_runs, write_config
 from seqlab.runs.run_info import FILE_NAME, new_run_info
 from seqlab.streams import print_wrapped
 from seqlab.tokenizers.base import load_tokenizer, save_tokenizer
@@ -39,7 +39,10 @@ def create_run(job: ComposedRun) -> Path:
     if device_message:
         print_wrapped(device_message)
     names = [job.choices.get(group, group) for group in ("model", "data")]
-    folder = create_run_folder(Path(job.config["paths"]["runs"]), job.config.get("name") or "-".join(names))
+    name, runs = job.config.get("name"), Path(job.config["paths"]["runs"])
+    if name and find_named_runs(name, runs):
+        print_wrapped(f"name        {name} is an earlier run's too: from now on run={name} means this one")
+    folder = create_run_folder(runs, name or "-".join(names))
     write_run_folder(job, folder, source)
     return folder
 
@@ -71,6 +74,11 @@ def inherit_from_source(source: WeightsSource, job: ComposedRun) -> None:
     """Take model, tokenizer and context from the source; what was typed besides must agree with it. Raises UserError."""
     config, choices = job.config, job.choices
     config["init_from"] = str(source.path)
+    if source.run and config["tokenizer"] and not source.tokenizer:
+        raise UserError(
+            f"init_from={source.path} is a forecaster ({source.choices.get('model')} on {source.choices.get('data')}), and "
+            f"data={choices['data']} are texts: give a language model."
+        )
     if source.model:
         inherit_model(source, source.model, job)
     if source.tokenizer and config["tokenizer"]:

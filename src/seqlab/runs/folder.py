@@ -47,7 +47,8 @@ def find_run(run: str, runs: Path) -> Path:
     """The folder that `run` names: a run folder, the name of a run, or a sweep, which means its best run.
 
     `last`, like a name that several runs have, is the one started last, jobs of sweeps included; `best` is the best run of
-    the sweep started last. `14-05-59`, with `/003` for a job of a sweep, is short for a folder. Raises UserError.
+    the sweep started last. `14-05-59`, with `/003` for a job of a sweep, is short for a folder. The name of a sweep means its
+    best run. Raises UserError.
     """
     if run == "best":
         return find_best_job(find_last_sweep(runs))
@@ -58,25 +59,50 @@ def find_run(run: str, runs: Path) -> Path:
         return folder.resolve()
     if run != "last" and (folder / "sweep.json").is_file():
         return find_best_job(folder)
-    started = {}
-    for file in list_run_files(runs):
-        with suppress(UserError):  # one that cannot be read is not the one that was started last
-            info = read_run_info(file.parent)
-            if info["started"] and run in ("last", info["name"], short_id(file.parent)):
-                started[file.parent] = info["started"]
+    started = find_named_runs(run, runs)
     if len(started) > 1 and run in map(short_id, started):
         folders = " or ".join(str(relative_to_cwd(folder)) for folder in started)
         raise UserError(f"{run} is short for several runs: give the folder, {folders}.")
     if started:
-        return max(started, key=lambda folder: started[folder]).resolve()
+        newest = max(started, key=lambda folder: started[folder]).resolve()
+        return find_best_job(newest) if (newest / "sweep.json").is_file() else newest
     if run == "last":
         raise UserError(
             f"There is no run below {runs} yet: train one with seqlab train, or name another folder with paths.runs=<folder>."
         )
+    if folder.suffix == ".ckpt" and folder.exists():
+        raise UserError(f"{folder} is a checkpoint: give its run's folder, and checkpoint=best or checkpoint=last.")
     reason = (
         "is not a run folder (it has no config.yaml)" if folder.exists() else "does not exist, nor a run of that name"
     )
-    raise UserError(f"{folder} {reason}: give a folder below {runs}, a run's name, last or best.")
+    there = (
+        "" if runs.is_dir() else f" There is no {relative_to_cwd(runs)} here: go to the folder where it was trained."
+    )
+    raise UserError(
+        f"{folder} {reason}: give a folder below {relative_to_cwd(runs)}, a run's short id or name, last or best.{there}"
+    )
+
+
+def find_named_runs(name: str, runs: Path) -> dict[Path, str]:
+    """The runs and sweeps that a name or short id means (`last`: all runs), and when they were started."""
+    started: dict[Path, str] = {}
+    for file in list_run_files(runs):
+        with suppress(UserError):  # one that cannot be read is not the one that was started last
+            info = read_run_info(file.parent)
+            found = match_run(file.parent, info["name"], name) if info["started"] else None
+            if found:
+                started[found] = max(info["started"], started.get(found, ""))
+    return started
+
+
+def match_run(folder: Path, name: str | None, asked: str) -> Path | None:
+    """The folder that a run's own name or id, or that of its sweep, means; None if it is another one."""
+    if asked in ("last", short_id(folder)):
+        return folder
+    is_named = name is not None and asked in (name, slugify(name))
+    if is_in_sweep(folder):
+        return folder.parent if is_named or asked == short_id(folder.parent) else None
+    return folder if is_named else None
 
 
 def short_id(run: Path) -> str:

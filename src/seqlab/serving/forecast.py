@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -43,9 +44,14 @@ def plot_forecast(series: Tensor, forecast: Tensor, names: list[str], window: in
     shown, panels = min(len(series), max(3 * window, len(forecast))), min(len(names), MAX_PANELS)
     figure = Figure(figsize=(9, 1 + 2.4 * panels), layout="constrained")
     for channel, axes in enumerate(figure.subplots(panels, sharex=True, squeeze=False)[:, 0]):
-        axes.plot(range(-shown, 0), series[-shown:, channel], color="0.6", label="series")
-        axes.plot(range(len(forecast)), forecast[:, channel], color="C0", label="forecast")
+        axes.plot(range(1 - shown, 1), series[-shown:, channel], color="0.6", label="series")
+        axes.plot(
+            range(len(forecast) + 1),
+            torch.cat([series[-1:], forecast.to(series)])[:, channel],
+            color="C0",
+            label="forecast",
+        )
         axes.set_ylabel(names[channel])
-        axes.legend(loc="upper left")
-    axes.set_xlabel("step, 0 is the first one forecast")
+    figure.axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    axes.set_xlabel("step, 1 is the first one forecast")
     return figure

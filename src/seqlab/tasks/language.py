@@ -36,18 +36,19 @@ class LanguageModeling(Task):
     ) -> None:
         super().__init__(model, optimizer, schedule, seed)
         self.loss_chunk = loss_chunk
+        self.vocab_size = 1  # of the data
         self.byte_lengths: Tensor | None = None  # (V,) bytes of text that each token stands for
 
     def setup(self, stage: str) -> None:
         """Ask the data's tokenizer, if it can tell, how many bytes of text each token stands for."""
         super().setup(stage)
-        tokenizer = getattr(self.data, "tokenizer", None)
+        self.vocab_size, tokenizer = self.data.vocab_size, getattr(self.data, "tokenizer", None)
         lengths = getattr(tokenizer, "byte_lengths", None)
         self.byte_lengths = torch.tensor(lengths()) if lengths else None
 
     def compute_sums(self, batch: Batch) -> Sums:
         """The negative log-likelihood of the targets; in evaluation also in bits, over the bytes of their text."""
-        nll = sum_precisely(token_nll(self.model, batch, self.loss_chunk))
+        nll = sum_precisely(token_nll(self.model, batch, self.loss_chunk, self.vocab_size))
         is_scored = batch.targets != IGNORE_INDEX  # (B, T)
         sums = {"loss": (nll, is_scored.sum())}
         if self.byte_lengths is not None and not self.training:

@@ -12,11 +12,12 @@ from seqlab.errors import UserError, check_kind
 from seqlab.models.language import offers_hidden
 
 
-def token_nll(model: Any, batch: Batch, chunk: int | None = None) -> Tensor:
+def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: int = 1) -> Tensor:
     """The negative log-likelihood of each target in nats, 0 for one that is ignored: inputs (B, T) -> (B, T)
 
     With `chunk`, logits exist for so many positions at a time, and are computed again for the backward pass; a model
-    without `hidden` computes them all at once. Raises ValueError for packed records and a model that cannot tell them apart.
+    without `hidden` computes them all at once. Raises ValueError for packed records and a model that cannot tell them apart,
+    UserError for one with fewer than `vocab_size` logits.
     """
     if not offers_hidden(model) and batch.document_ids is not None:
         raise ValueError(
@@ -25,7 +26,8 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None) -> Tensor:
     if not offers_hidden(model) or (chunk is None and batch.document_ids is None):
         logits = model(batch.inputs)
         check_kind(logits, Tensor, f"{type(model).__name__}.forward")
-        check_shape(model, logits, (*batch.targets.shape, logits.shape[-1]), "logits (B, T, V)")
+        classes = max(logits.shape[-1], vocab_size)  # more than that are those of a padded vocabulary
+        check_shape(model, logits, (*batch.targets.shape, classes), "logits (B, T, V)")
         return cross_entropy(logits, batch.targets)
     hidden = model.hidden(batch.inputs, document_ids=batch.document_ids)  # (B, T, C)
     if chunk is None:

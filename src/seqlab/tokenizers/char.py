@@ -32,7 +32,7 @@ class CharTokenizer:
         except KeyError as error:
             raise ValueError(
                 f"The character {error.args[0]!r} is not in this tokenizer's alphabet, the {len(self.alphabet)} characters "
-                "of the texts that it learned from: leave it out; a model trained with tokenizer=byte knows every character."
+                "of the texts that it learned from: leave it out, or train a model with tokenizer=byte, which knows all."
             ) from None
 
     def encode_to_array(self, text: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The story of a run."""
 
+import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     task.adapter = adapter
 
     sizes, files = count_parameters(model), compute_checksums(data.files)
+    check_start(config, run, sizes)
     command = update_run_info(run, data_properties=properties, parameters=sizes, data=files)["command"]
     objective = Objective(**config["objective"])
     recorder = RunRecorder(run, objective, config)
@@ -75,8 +78,28 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
             recorder.tests_best = objective.best_step is not None and objective.metric.startswith("val/")
         trainer.test(task, datamodule=data, verbose=False)
     recorder.finish(trainer, task)
-    print_summary(run, config["paths"]["runs"], recorder.last, recorder.best)
+    print_summary(run, config["paths"]["runs"], recorder.last, recorder.best, objective)
     return recorder.last
+
+
+def check_start(config: dict[str, Any], run: Path, sizes: dict[str, int]) -> None:
+    """Warn of an adapter on weights that were never trained. Raises UserError if a checkpoint would not fit on the disk."""
+    if config["adapter"] and not config["init_from"] and not get_rank():
+        warnings.warn(
+            "The adapter trains on frozen weights that were drawn at random, since init_from is not given: name a run, or a "
+            "folder in Hugging Face format.",
+            stacklevel=2,
+        )
+    node = config["callbacks"].get("checkpoint")
+    numbers = 3 * sizes["trainable"] + (
+        0 if config["adapter"] else sizes["total"] - sizes["trainable"]
+    )  # and two of Adam's
+    needed, free = 4 * numbers, shutil.disk_usage(run).free
+    if node and node["keep"] != "none" and needed > free:
+        raise UserError(
+            f"A checkpoint of {sizes['total']:,} parameters needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
+            f"in {run.parent}: free some space, use paths.runs=<folder>, a smaller model, or callbacks.checkpoint=null."
+        )
 
 
 def check_val_interval(trainer: dict[str, Any], data: Any) -> None:

@@ -47,7 +47,8 @@ def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
                 reasons.append(str(error))
     raise UserError(
         " ".join(reasons)
-        or f"{node.get('_target_')} is not written in Hugging Face format: only {', '.join(list_families())} models are."
+        or f"{str(node.get('_target_')).rsplit('.', 1)[-1]} is not written in Hugging Face format: only GPT, Llama and models of "
+        "transformers are."
     )
 
 

@@ -55,7 +55,7 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
             raise
         raise UserError(
             f"init_from={init_from} is not a run (its folder with config.yaml, or its name), a checkpoint or a folder in "
-            "Hugging Face format (config.json): give one of these, or last."
+            "Hugging Face format (config.json): give one of these, last, or hf:<owner>/<model>."
         ) from error
     return source_from_run(run, run, weights_path(run, "best"))
 
