@@ -77,7 +77,7 @@ def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
             ["model.layers=2"],
             "It is a keyword of Own that the yaml leaves out: add it with +model.layers=2.",
         ),
-        ("width: 8\ntransposed: true", [], "Own gives (8, 30, 16) instead of logits (B, T, V), (8, 16, 16): fix it."),
+        ("width: 8\ntransposed: true", [], "Own gives (8, 30, 16) instead of logits (B, T, V), (8, 16, 30): fix it."),
         (
             "width: 8",
             ["model._target_=wronglab.NoModel"],

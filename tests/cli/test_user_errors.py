@@ -26,7 +26,10 @@ WRONG = {
         "data=series or sine",
         "model=distilgpt2",
     ],
-    "train model=gpt": ["model=gpt and data=sine do not fit", "data=instruction or text or verdict"],
+    "train model=gpt": [
+        "model=gpt and data=sine do not fit",
+        "data=code or instruction or shakespeare or text or verdict",
+    ],
     "train data=verdict task=forecasting": ["do not fit"],
     "train tokenizer=char": ["tokenizer=char has no effect", "Leave it out"],
     "train adapter=lora": ["adapter=lora has no effect", "Leave it out"],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing import event_accumulator
 
 from commands import write_series
 from seqlab.data.series import SeriesDataModule
@@ -282,3 +283,40 @@ def test_a_run_is_evaluated_on_data_of_its_shape_alone(seqlab, file: Path) -> No
         answer = seqlab("forecast", "run=last", "steps=2", f"out={out}")
         assert answer.status == 1
         assert "cannot be written" in answer.err
+
+
+def test_a_parquet_file_is_read_as_the_csv_file(file: Path, tmp_path: Path) -> None:
+    import pyarrow.csv
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.csv.read_csv(file), tmp_path / "my.parquet")
+    of_csv, of_parquet = series(file), series(tmp_path / "my.parquet")
+    assert of_parquet.columns == of_csv.columns
+    for split in of_csv.splits:
+        for ours, theirs in zip(of_parquet.splits[split].read_all(), of_csv.splits[split].read_all(), strict=True):
+            assert np.array_equal(ours, theirs, equal_nan=True)
+    (tmp_path / "my.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(UserError, match=r"my.parquet is damaged"):
+        series(tmp_path / "my.parquet")
+
+
+def test_a_forecast_of_a_longer_series_and_its_figures(seqlab, tmp_path: Path) -> None:
+    write_series(tmp_path / "my.csv", rows=200)
+    words = [
+        "data=series",
+        "data.path=my.csv",
+        "data.window=12",
+        "data.horizon=4",
+        "model=linear",
+        "trainer.max_epochs=1",
+    ]
+    assert seqlab("train", *words, "device=cpu").status == 0
+    (run,) = tmp_path.glob("runs/*/*")
+    write_series(tmp_path / "longer.csv", rows=260)
+    (tmp_path / "my.csv").unlink()
+    answer = seqlab("forecast", "run=last", "steps=3", "data.path=longer.csv", "out=next.csv")
+    assert answer.status == 0, answer.err
+    assert len((tmp_path / "next.csv").read_text().splitlines()) == 4
+    assert (tmp_path / "next.png").is_file()
+    events = event_accumulator.EventAccumulator(str(run), size_guidance={"images": 0}).Reload()
+    assert {"val/forecast", "val/horizon", "test/forecast", "test/horizon"} <= set(events.Tags()["images"])

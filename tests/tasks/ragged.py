@@ -27,6 +27,8 @@ Record = tuple[list[int], int]  # ids, and how many of them are the prompt's
 class Ragged(DataModule):
     """Records of different lengths; `pad` makes all batches as long as the longest possible one."""
 
+    vocab_size = 1
+
     def __init__(self, records: list[Record], batch_size: int, pad: bool = False, bucketed: bool = False) -> None:
         super().__init__(batch_size)
         self.records, self.pad, self.bucketed = records, pad, bucketed

@@ -19,7 +19,7 @@ def main(args: list[str]) -> int:
     check_value("steps", steps, PositiveInt)
     run = load_run(str(config["run"]), checkpoint=checkpoint, accelerator="cpu", runs=config["paths"]["runs"])
     out = expand_path(str(config["out"])) if config["out"] else run.folder / "forecasts" / f"{checkpoint}-{steps}"
-    table, picture = forecast_run(run, steps, out)
+    table, picture = forecast_run(run, steps, out, config["data"]["path"])
     print_wrapped(f"run         {relative_to_cwd(run.folder)}")
     print_wrapped(f"written     {relative_to_cwd(table)}")
     print_wrapped(f"figure      {relative_to_cwd(picture)}")

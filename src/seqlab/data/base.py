@@ -107,6 +107,15 @@ class DataModule(LightningDataModule):
         """Values (…, C) of a series in its own units."""
         return self.scale.to_units(values) if self.scale else values
 
+    def forecast_baselines(self, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        """Of a series, forecasts of a split (S, H, C) that need no network, by name, and the truth (S, H, C)."""
+        return {}, torch.empty(0)
+
+    def baselines(self, split: str) -> dict[str, float]:
+        """The mean squared errors of those forecasts over the values that are there, as `mse_<name>`."""
+        forecasts, truth = self.forecast_baselines(split)
+        return {f"mse_{name}": float((forecast - truth).square().nanmean()) for name, forecast in forecasts.items()}
+
     def sample_lengths(self) -> Sequence[int] | None:
         """The lengths of the training samples, if each batch shall have samples of similar length."""
         return None

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
 from seqlab.data.table import read_columns
-from seqlab.data.windows import Scale, WindowDataset, forecast_without_network, mean_squared_errors, split_in_time
+from seqlab.data.windows import Scale, WindowDataset, forecast_without_network, split_in_time
 from seqlab.errors import UserError
 from seqlab.files import find_file
 from seqlab.types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
@@ -111,10 +111,10 @@ class SeriesDataModule(DataModule):
         self.num_dropped += len(starts) - len(kept)
         return WindowDataset(series, kept, self.window, self.horizon)
 
-    def baselines(self, split: str) -> dict[str, float]:
-        """Mean squared errors on a split of forecasts that need no network."""
+    def forecast_baselines(self, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        """Forecasts of a split (S, H, C) that need no network, by name, and the truth (S, H, C), in the units of the file."""
         tested: Any = self.splits[split]
         train: Any = self.splits["train"]
         windows, targets = tested.read_all()
         forecasts = forecast_without_network(train, windows, self.horizon, self.season)
-        return mean_squared_errors({name: self.to_units(of) for name, of in forecasts.items()}, self.to_units(targets))
+        return {name: self.to_units(of) for name, of in forecasts.items()}, self.to_units(targets)

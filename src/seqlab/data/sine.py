@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from seqlab.data.base import DataModule
-from seqlab.data.windows import WindowDataset, forecast_without_network, mean_squared_errors, split_in_time
+from seqlab.data.windows import WindowDataset, forecast_without_network, split_in_time
 from seqlab.errors import UserError
 from seqlab.types import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -51,11 +52,12 @@ class SineDataModule(DataModule):
         series, self.clean = (torch.tensor(values, dtype=torch.float32).unsqueeze(-1) for values in (noisy, clean))
         return {split: WindowDataset(series, of, self.window, self.horizon) for split, of in starts.items()}
 
-    def baselines(self, split: str) -> dict[str, float]:
-        """Mean squared errors on a split of forecasts that need no network; the `oracle` knows the sine without noise."""
+    def forecast_baselines(self, split: str) -> tuple[dict[str, Tensor], Tensor]:
+        """Forecasts of a split (S, H, 1) that need no network, by name, and the truth (S, H, 1); the `oracle` knows the sine
+        without noise.
+        """
         tested: Any = self.splits[split]
         train: Any = self.splits["train"]
         windows, targets = tested.read_all()
         _, clean_targets = WindowDataset(self.clean, tested.starts.tolist(), self.window, self.horizon).read_all()
-        forecasts = {"oracle": clean_targets} | forecast_without_network(train, windows, self.horizon)
-        return mean_squared_errors(forecasts, targets)
+        return {"oracle": clean_targets} | forecast_without_network(train, windows, self.horizon), targets

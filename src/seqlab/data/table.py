@@ -1,4 +1,4 @@
-"""Numbers from a CSV file."""
+"""Numbers from a CSV or a Parquet file."""
 
 import csv
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqlab.data.readers import import_pyarrow
 from seqlab.errors import UserError, did_you_mean
 
 MISSING = ("", "na", "nan", "null", "none", "-")
@@ -17,14 +18,9 @@ def read_columns(
     """The names of columns and their values (N, C), NaN where there is none; without names, of all columns of numbers.
 
     The first line names the columns. Raises UserError naming line and column for text in a number's place, and for an empty
-    cell unless they `may_miss`.
+    cell unless they `may_miss`; the lines of a Parquet file are counted as if it were CSV.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, delimiter=delimiter)
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV ({error}): name another file with data.path=<file>.") from error
+    rows = read_parquet_rows(path) if path.suffix.lower() == ".parquet" else read_csv_rows(path, delimiter)
     while rows and not any(rows[-1][1]):
         rows.pop()  # blank lines at the end
     if len(rows) < 2:
@@ -58,6 +54,29 @@ def read_columns(
             f"{columns[column]}: fill them, or leave them out of the loss with data.missing=mask."
         )
     return list(columns), table
+
+
+def read_csv_rows(path: Path, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The cells of each line, with its number. Raises UserError."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            return [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as CSV ({error}): name another file with data.path=<file>.") from error
+
+
+def read_parquet_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """The same of a Parquet file. Raises UserError."""
+    pyarrow = import_pyarrow(path)
+    from pyarrow import parquet  # type: ignore[import-untyped]  # it has no types
+
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:120]}): restore it.") from error
+    columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
+    return list(enumerate([table.column_names, *map(list, zip(*columns, strict=True))], 1))
 
 
 def is_number(text: str) -> bool:

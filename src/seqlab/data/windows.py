@@ -89,8 +89,3 @@ def forecast_without_network(
 def add_intercept(lags: Tensor) -> Tensor:
     """lags (S, T) -> (S, T + 1)"""
     return torch.cat([lags, torch.ones_like(lags[:, :1])], dim=1)
-
-
-def mean_squared_errors(forecasts: dict[str, Tensor], targets: Tensor) -> dict[str, float]:
-    """The mean over the values that are there: forecasts by name and targets (S, H, C) -> `mse_<name>`"""
-    return {f"mse_{name}": float((forecast - targets).square().nanmean()) for name, forecast in forecasts.items()}

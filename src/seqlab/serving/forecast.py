@@ -16,19 +16,22 @@ from seqlab.serving.engine import LoadedRun
 MAX_PANELS = 6  # channels that are drawn
 
 
-def forecast_run(run: LoadedRun, steps: int, out: Path) -> tuple[Path, Path]:
+def forecast_run(run: LoadedRun, steps: int, out: Path, data_path: str | None = None) -> tuple[Path, Path]:
     """Write the next `steps` values as `<out>.csv` and, after the last ones of the series, as `<out>.png`; return both paths.
 
-    Raises UserError for a run that is not a forecaster, and for data that are not there any more.
+    `data_path` is where the series is now, or a longer one of the same columns. Raises UserError for a run that is not a
+    forecaster, and for data that are not there any more.
     """
     run.check_forecaster()
-    data = build_data(run.config, None, run.data_properties)
+    moved = {"path": data_path} if data_path else {}
+    data = build_data(run.config | {"data": run.config["data"] | moved}, None, run.data_properties)
     warn_if_changed(data.files, read_run_info(run.folder))
     series: Tensor = data.to_units(data.splits["train"].series)  # all of it
     forecast = run.roll_forward(series, steps).cpu()
     channels = series.size(1)
     names = list(data.columns or (["value"] if channels == 1 else [f"value_{i}" for i in range(channels)]))
     make_parent(out)
+    out = out.with_suffix("") if out.suffix in (".csv", ".png") else out
     table, picture = out.with_name(f"{out.name}.csv"), out.with_name(f"{out.name}.png")
     with write_atomically(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -26,7 +26,8 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: in
     if not offers_hidden(model) or (chunk is None and batch.document_ids is None):
         logits = model(batch.inputs)
         check_kind(logits, Tensor, f"{type(model).__name__}.forward")
-        classes = max(logits.shape[-1], vocab_size)  # more than that are those of a padded vocabulary
+        is_transposed = logits.shape[:-1] != batch.targets.shape
+        classes = vocab_size if is_transposed else max(logits.shape[-1], vocab_size)  # more, of a padded vocabulary
         check_shape(model, logits, (*batch.targets.shape, classes), "logits (B, T, V)")
         return cross_entropy(logits, batch.targets)
     hidden = model.hidden(batch.inputs, document_ids=batch.document_ids)  # (B, T, C)
