@@ -170,8 +170,8 @@ def find_texts(
     pattern with `*`, an address, or a list of such. They are looked for as data files are. Raises UserError for none.
     """
     paths = [path] if isinstance(path, str) else path
-    if not paths:
-        raise UserError("data.path=[] names no text: give a file, a folder, or a list of such.")
+    if not paths or not all(paths):
+        raise UserError(f"data.path={path or '[]'} names no text: give a file, a folder, or a list of such.")
     found = chain.from_iterable(find_path(one, folders, suffixes, url, sha256) for one in paths)
     return list(dict.fromkeys(found))
 
