@@ -111,7 +111,7 @@ def test_every_yaml_but_those_that_choose_nothing_has_a_command() -> None:
     assert without == {f"{group}/none.yaml" for group in ("adapter", "debug", "experiment", "tokenizer")}
 
 
-QUICK = ("gpt_mini", "llama", "hf", "rnn_lm", "lstm_lm", "gru_lm")  # language models that train in a test
+QUICK = ("gpt_mini", "llama", "llama_mini", "hf", "rnn_lm", "lstm_lm", "gru_lm")  # language models that train in a test
 SERIES = ("sine", "series")
 
 
