@@ -1,5 +1,6 @@
 """Runs written in Hugging Face format: what transformers opens, and what seqlab reads again."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from commands import NOTES, write_tokenizer
+from seqlab.prompts.styles import Message
 from seqlab.serving.engine import load_run
 from seqlab.weights.hf_folder import read_model_node, read_state_dict
 
@@ -39,6 +41,9 @@ def train(seqlab: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sha
         ([*LLAMA], "LlamaForCausalLM"),
         ([*LLAMA, "model.qkv_bias=true", "model.tie_embeddings=false"], "Qwen2ForCausalLM"),
         ([*LLAMA, "adapter=lora"], "LlamaForCausalLM"),
+        (["model=gpt_mini", "tokenizer=bpe", "tokenizer.size=300"], "GPT2LMHeadModel"),
+        (["model=gpt_mini", "tokenizer=byte"], "GPT2LMHeadModel"),
+        (["model=gpt_mini", "tokenizer=char"], "GPT2LMHeadModel"),
     ],
 )
 def test_transformers_opens_what_was_exported(words: list[str], opened: str, train: Callable, seqlab: Callable) -> None:
@@ -49,7 +54,7 @@ def test_transformers_opens_what_was_exported(words: list[str], opened: str, tra
     assert type(model).__name__ == opened
     assert not any(found[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     run, tokenizer = load_run("last", accelerator="cpu"), transformers.AutoTokenizer.from_pretrained("out")
-    text = "One note a day, “kept” — away; ok"
+    text = "One note a day, “kept” — away; ok" if "tokenizer=char" not in words else "One note a\nday"
     ids = run.tokenizer.encode(text)
     assert tokenizer.encode(text, add_special_tokens=False) == ids
     assert tokenizer.eos_token_id == run.tokenizer.eos_id == model.config.eos_token_id
@@ -77,7 +82,7 @@ def test_an_exported_run_is_a_base(train: Callable, seqlab: Callable, tmp_path: 
 
 
 def test_what_cannot_be_exported_is_said(train: Callable, seqlab: Callable, tmp_path: Path) -> None:
-    train("model=gpt_mini", "tokenizer=char", *SMALL)
+    train("model=gpt_mini", "tokenizer=word", *SMALL)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     for words, message in (
@@ -91,10 +96,10 @@ def test_what_cannot_be_exported_is_said(train: Callable, seqlab: Callable, tmp_
         assert message in answer.err
         assert not (tmp_path / "out").exists()
     answer = seqlab("export", "run=last", "out=out")
-    assert "tokenizer   none: only those of tokenizer=gpt2 and tokenizer=hf are written" in answer.out
+    assert "tokenizer   none, since this one is not written" in answer.out
     assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
     answer = seqlab("export", "run=last", "out=sine")
-    assert "LSTMForecaster is not written in Hugging Face format: only gpt2, llama, qwen2 models are" in answer.err
+    assert "LSTMForecaster is not written in Hugging Face format: only GPT, Llama and models of" in answer.err
 
 
 def test_a_chat_template_is_left_out_of_a_run_on_other_prompts(
@@ -121,3 +126,32 @@ def test_ids_of_a_padded_vocabulary_are_not_drawn(train: Callable, seqlab: Calla
     for words in (["temperature=1", "seed=1"], ["temperature=2", "seed=2"]):
         answer = seqlab("generate", "run=last", "prompt=One note", "max_new_tokens=60", *words)
         assert answer.status == 0, answer.err
+
+
+@pytest.mark.parametrize("style", ["alpaca", "stanford_alpaca", "phi"])
+def test_a_prompt_style_becomes_a_chat_template(style: str, train: Callable, seqlab: Callable, tmp_path: Path) -> None:
+    records = [{"instruction": f'Say "{n}" in {{% words %}}.', "input": "", "output": "yes"} for n in range(20)]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    words = [
+        "data=instruction",
+        "data.path=records.json",
+        f"data.prompt_style={style}",
+        "tokenizer=byte",
+        "data.context_length=400",
+    ]
+    done = seqlab("train", *words, "model=gpt_mini", *SMALL, "device=cpu", "trainer.max_steps=1")
+    assert done.status == 0, done.err
+    answer = seqlab("export", "run=last", "out=out")
+    assert f"the style {style}, as a chat template" in answer.out
+    run, again = load_run("last", accelerator="cpu"), load_run("out", accelerator="cpu")
+    conversation = [("user", 'One "note"?\n'), ("assistant", "Yes."), ("user", "{{ two }}")]
+    if style == "phi":
+        conversation.insert(0, ("system", "Be brief."))
+    messages = [Message(*said) for said in conversation]
+    assert again.prompt_style.render(messages, again.tokenizer) == run.prompt_style.render(messages, run.tokenizer)
+    theirs = transformers.AutoTokenizer.from_pretrained("out")
+    chat = [{"role": role, "content": content} for role, content in conversation]
+    ids = theirs.apply_chat_template(chat, add_generation_prompt=True)
+    assert ids["input_ids"] == run.prompt_style.render(messages, run.tokenizer)[0]
+    options = {"max_new_tokens": 5, "temperature": 0.0}
+    assert again.generate("Say 3.", **options) == run.generate("Say 3.", **options)

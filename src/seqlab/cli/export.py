@@ -26,11 +26,11 @@ def main(args: list[str]) -> int:
     print_wrapped(f"written     {out}: {', '.join(names)}")
     if "tokenizer_config.json" not in names:
         print_wrapped(
-            "tokenizer   none, since only those of tokenizer=gpt2 and tokenizer=hf are written: the folder has the weights "
-            "alone, and seqlab generate needs the run itself"
+            "tokenizer   none, since this one is not written: the folder has the weights alone, and seqlab generate needs the "
+            "run itself"
         )
-    if style := load_prompt_style(run):
+    elif style := load_prompt_style(run):
         print_wrapped(
-            f"prompts     were trained in the style {style.name}, which this format does not say: write them out in it"
+            f"prompts     the style {style.name}, as a chat template; an input follows its instruction as plain text"
         )
     return 0

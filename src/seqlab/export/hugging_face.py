@@ -8,8 +8,10 @@ from safetensors.torch import save_file
 from seqlab.config.targets import get_class
 from seqlab.errors import UserError
 from seqlab.files import make_parent, write_atomically, write_json
+from seqlab.prompts.styles import load_prompt_style
 from seqlab.runs.folder import read_config
 from seqlab.tokenizers.base import load_tokenizer
+from seqlab.tokenizers.hf import TEMPLATE
 from seqlab.weights.hf_folder import find_writing_family
 from seqlab.weights.restore import check_base_place, load_model_from_run
 from seqlab.weights.sources import resolve_init_from, weights_path
@@ -20,7 +22,8 @@ Config = dict[str, Any]
 def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = None) -> list[str]:
     """Write config.json, model.safetensors and the tokenizer's files into a new folder; return the names of its files.
 
-    An adapter is merged. Raises UserError for a folder that is there already, and for a model that no family can say.
+    An adapter is merged, and the style of a run's prompts becomes a chat template. Raises UserError for a folder that is there
+    already, and for a model that no family can say.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out={out} is there already: name a folder that is not.")
@@ -41,6 +44,8 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
         save_file(family.to_hf(model.state_dict()), partial / "model.safetensors", {"format": "pt"})
         if hasattr(tokenizer, "save_to_hf"):
             tokenizer.save_to_hf(partial)
+            if style := load_prompt_style(run):
+                (partial / TEMPLATE).write_text(style.to_chat_template(), encoding="utf-8")
         if out.is_dir():
             out.rmdir()  # an empty one
     return sorted(file.name for file in out.iterdir())

@@ -1,5 +1,6 @@
 """Prompt styles: templates that turn messages into text, kept with the run that was trained on them."""
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
@@ -71,6 +72,22 @@ class PromptStyle:
         if not first and messages[0].role != "system":
             text = text.removeprefix(self.opening_with_input if messages[0].input else self.opening)
         return tokenizer.encode(text)
+
+    def to_chat_template(self) -> str:
+        """The style as a chat template of Hugging Face (Jinja), of conversations without an `input`."""
+
+        def quote(template: str) -> str:
+            before, _, after = template.partition("$content")
+            return f"{json.dumps(before)} + message.content + {json.dumps(after)}"
+
+        return (
+            f"{{%- if messages[0].role != 'system' %}}{{{{ {json.dumps(self.opening)} }}}}{{%- endif %}}"
+            "{%- for message in messages %}"
+            f"{{%- if message.role == 'system' %}}{{{{ {quote(self.system)} }}}}"
+            f"{{%- elif message.role == 'user' %}}{{{{ {quote(self.user)} + {json.dumps(self.response)} }}}}"
+            "{%- else %}{{ message.content + eos_token }}{%- endif %}"
+            "{%- endfor %}"
+        )
 
     def save(self, folder: Path) -> None:
         """Write `prompt_style.json`."""

@@ -7,6 +7,7 @@ from tiktoken_ext.openai_public import ENDOFTEXT, r50k_pat_str
 
 from seqlab.errors import UserError
 from seqlab.tokenizers.encoding import EncodingTokenizer
+from seqlab.tokenizers.hf_format import bytes_of_letters
 from seqlab.types import PositiveInt
 
 
@@ -31,10 +32,3 @@ class BPETokenizer(EncodingTokenizer):
         ranks = {bytes(letters[letter] for letter in token): rank for token, rank in learned.get_vocab().items()}
         special = {ENDOFTEXT: len(ranks)}
         self.set_encoding(tiktoken.Encoding("bpe", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens=special))
-
-
-def bytes_of_letters() -> dict[str, int]:
-    """The byte that each letter of GPT-2's alphabet stands for: printable ones for themselves, others from U+0100 on."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from seqlab.tokenizers.base import ANYWHERE
+from seqlab.tokenizers.hf_format import END, build_byte_bpe, write_tokenizer
 
 
 class ByteTokenizer:
@@ -33,6 +34,10 @@ class ByteTokenizer:
     def save(self, folder: Path) -> None:
         """Write an empty file, since nothing is learned."""
         (folder / "byte").touch()
+
+    def save_to_hf(self, folder: Path) -> None:
+        """Write what transformers opens, with the same ids: a byte-pair encoding without merges."""
+        write_tokenizer(build_byte_bpe({bytes([i]): i for i in range(256)}, r"[\s\S]", {END: self.eos_id}), folder)
 
     @classmethod
     def load(cls, folder: Path) -> "ByteTokenizer":

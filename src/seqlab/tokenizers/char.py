@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from seqlab.tokenizers.base import ANYWHERE
+from seqlab.tokenizers.hf_format import END, build_characters, write_tokenizer
 
 
 class CharTokenizer:
@@ -55,6 +56,10 @@ class CharTokenizer:
     def save(self, folder: Path) -> None:
         """Write the alphabet as JSON."""
         (folder / "alphabet.json").write_text(json.dumps(self.alphabet), encoding="utf-8")
+
+    def save_to_hf(self, folder: Path) -> None:
+        """Write what transformers opens, with the same ids; it knows no other characters either."""
+        write_tokenizer(build_characters(self.ids | {END: self.eos_id}), folder)
 
     @classmethod
     def load(cls, folder: Path) -> "CharTokenizer":

@@ -15,6 +15,7 @@ from tiktoken_ext.openai_public import ENCODING_CONSTRUCTORS
 
 from seqlab.files import find_file, read_json, write_json
 from seqlab.tokenizers.base import LINE_BREAK
+from seqlab.tokenizers.hf_format import build_byte_bpe, write_tokenizer
 
 Name = Literal["r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony"]
 URL = "https://openaipublic.blob.core.windows.net/encodings/"
@@ -71,6 +72,12 @@ class EncodingTokenizer:
         (folder / RANKS).write_text("".join(lines), encoding="ascii")
         settings = {"name": self.encoding.name, "pat_str": self.encoding._pat_str}
         write_json(folder / SETTINGS, settings | {"special_tokens": self.encoding._special_tokens})
+
+    def save_to_hf(self, folder: Path) -> None:
+        """Write what transformers opens, with the same ids."""
+        special = self.encoding._special_tokens
+        bpe = build_byte_bpe(self.encoding._mergeable_ranks, self.encoding._pat_str, special)
+        write_tokenizer(bpe, folder, end=next(text for text, i in special.items() if i == self.eos_id))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
