@@ -74,6 +74,16 @@ def write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
 
 
+def write_mistral(folder: Path) -> None:
+    """A folder of a family that seqlab has no module for: a small Mistral with random weights."""
+    import transformers
+
+    write_tokenizer(folder)
+    sizes = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = transformers.MistralConfig(vocab_size=281, num_key_value_heads=2, sliding_window=None, **sizes)
+    transformers.MistralForCausalLM(config).save_pretrained(folder)
+
+
 def write_series(file: Path, rows: int = 400, gap: Iterable[int] = ()) -> None:
     """A CSV file with a time and two columns of numbers; cells of the first one are empty in the rows of `gap`."""
     draw = random.Random(0)

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import seqlab as package
-from commands import needed_before, shorten, to_args, write_series, write_texts
+from commands import needed_before, shorten, to_args, write_mistral, write_series, write_texts
 from seqlab.runs.run_info import KEYS
+from seqlab.weights import hugging_face
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -98,6 +99,9 @@ def write_file(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a file of a page; a module of the same name is forgotten."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    if path.parent.name == "hugging_face":  # a module of seqlab's own
+        monkeypatch.setattr(hugging_face, "__path__", [*hugging_face.__path__, str(path.parent)])
+        write_mistral(path.parents[4] / "my-mistral")
     if path.suffix == ".py":
         monkeypatch.delitem(sys.modules, path.stem, raising=False)
         importlib.invalidate_caches()

@@ -171,3 +171,11 @@ def test_a_folder_of_the_hubs_cache_is_named_by_its_model(tmp_path: Path) -> Non
     folder = tmp_path / "models--someone--small" / "snapshots" / ("c" * 40)
     oracle(folder, "llama", **SIZE)
     assert resolve_init_from(str(folder), tmp_path).choices == {"model": "small"}
+
+
+def test_weights_without_the_head_that_config_json_says_is_its_own_are_refused(tmp_path: Path) -> None:
+    oracle(tmp_path, "llama", **SIZE, tie_word_embeddings=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    with pytest.raises(UserError, match=r"has no lm_head.weight, and its config.json says that it is not tied"):
+        read_state_dict(tmp_path)

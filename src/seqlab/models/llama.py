@@ -41,7 +41,10 @@ class RotaryPositions:
 
     def __init__(self, head_size: int, theta: float, scaling: dict[str, float] | None) -> None:
         if head_size % 2:
-            raise ValueError(f"head_size={head_size} is odd, and rotary positions turn pairs; use an even one.")
+            raise ValueError(
+                f"head_size={head_size}, which is n_embd / n_head unless it is given, is odd, and rotary positions turn pairs: "
+                "use an even one."
+            )
         if scaling and scaling.keys() != set(ROPE_SCALING):
             raise ValueError(f"rope_scaling={scaling} must have the keys {', '.join(ROPE_SCALING)}, and no others.")
         with torch.device("cpu"):

@@ -97,4 +97,9 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in chosen:
         tensors |= read_safetensors(file)
+    if read_hf_config(folder).get("tie_word_embeddings") is False and "lm_head.weight" not in tensors:
+        raise UserError(
+            f"{folder} has no lm_head.weight, and its config.json says that it is not tied to the token embedding: copy or "
+            "download the folder again."
+        )
     return family.from_hf(tensors)
