@@ -60,7 +60,7 @@ def write_texts(folder: Path) -> None:
     (folder / "notes.txt").write_text(NOTES)
     for name in ("my-texts/notes.md", "my-texts/more/a.txt", "my-code/a.py", "my-code/more/b.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(NOTES)
+        (folder / name).write_text(f"{NOTES}{name}\n")
 
 
 def write_tokenizer(folder: Path) -> None:

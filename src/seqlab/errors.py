@@ -43,6 +43,11 @@ def check_kind(made: Any, kind: type | tuple[type, ...], what: str) -> None:
         )
 
 
+def first_line(error: BaseException, length: int = 160) -> str:
+    """The beginning of what an error says, or else its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:length]
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """' Did you mean …?' with the options closest to a misspelt name, or all options if they are few."""
     options = sorted(set(options))

@@ -54,6 +54,8 @@ def test_a_folder_of_texts_is_resumed_as_it_was(seqlab, tmp_path: Path) -> None:
     answer = seqlab("train", "resume=last", "trainer.max_steps=3")
     assert answer.status == 1
     assert "is not there: give its new place with data.path=<file>, or <folder>" in " ".join(answer.err.split())
+    refused = seqlab("train", "resume=last", "trainer.max_steps=3", "data.path=[moved/later.txt,moved/notes.md]")
+    assert "has no file with the bytes of" in refused.err
     assert seqlab("train", "resume=last", "trainer.max_steps=3", "data.path=moved").status == 0
     info = json.loads((run / "run.json").read_text())
     assert sorted(info["data"]) == sorted(str(tmp_path / "moved" / name) for name in ("notes.md", "more/a.txt"))

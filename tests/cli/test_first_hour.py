@@ -44,8 +44,10 @@ def test_a_run_is_looked_for_below_the_working_folder(seqlab) -> None:
 def test_an_adapter_on_random_weights_is_warned_of(seqlab, story: Path) -> None:
     words = ["data=text", f"data.path={story}", "tokenizer=byte", *GPT, "trainer.max_steps=1"]
     assert "drawn at random" in said(seqlab("train", *words, "adapter=lora"))
-    assert "drawn at random" not in said(seqlab("train", *words))
-    assert "drawn at random" not in said(seqlab("train", *words[:2], "adapter=lora", "init_from=last", *words[7:]))
+    for others in (words, [*words[:2], "adapter=lora", "init_from=last", *words[7:]]):
+        answer = seqlab("train", *others)
+        assert answer.status == 0, answer.err
+        assert "drawn at random" not in said(answer)
 
 
 def test_records_that_the_bases_tokenizer_cannot_read(seqlab, story: Path, tmp_path: Path) -> None:
@@ -54,7 +56,7 @@ def test_records_that_the_bases_tokenizer_cannot_read(seqlab, story: Path, tmp_p
     assert seqlab("train", "data=text", f"data.path={story}", "tokenizer=char", *GPT, "trainer.max_steps=1").status == 0
     answer = seqlab("train", "data=instruction", "data.path=records.json", "adapter=lora", "init_from=last")
     assert answer.status == 1
-    assert "The base's tokenizer cannot read these records in data.prompt_style=alpaca: The character" in said(answer)
+    assert "The tokenizer cannot read these records in data.prompt_style=alpaca: The character" in said(answer)
 
 
 MODELS = """
@@ -116,14 +118,16 @@ def test_a_disk_too_small_for_a_checkpoint_is_seen_before_training(seqlab, monke
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
     answer = seqlab("train", *GRU)
     assert answer.status == 1
-    assert "A checkpoint of 3,393 parameters needs about 0.0 GB, and 0.0 GB are free" in said(answer)
+    assert "The checkpoints of 3,393 parameters need about 0.0 GB, and 0.0 GB are free" in said(answer)
     assert seqlab("train", *GRU, "callbacks.checkpoint=null").status == 0
 
 
 def test_a_sweep_over_tokenizers_says_how_to_rank_them(seqlab, story: Path) -> None:
     words = ["-m", "data=text", f"data.path={story}", "tokenizer=byte,char", *GPT, "trainer.max_steps=1"]
     assert "rank by bits per byte" in said(seqlab("train", *words))
-    assert "rank by bits per byte" not in said(seqlab("train", *words, "objective.metric=val/bits_per_byte"))
+    answer = seqlab("train", *words, "objective.metric=val/bits_per_byte")
+    assert answer.status == 0, answer.err
+    assert "rank by bits per byte" not in said(answer)
 
 
 def test_a_job_refused_for_what_was_typed_is_not_to_be_resumed(seqlab) -> None:
@@ -160,3 +164,19 @@ def test_help_of_a_verb_is_asked_for_in_two_ways(seqlab) -> None:
     assert seqlab("help", "evaluate").out == seqlab("evaluate", "--help").out
     assert "lstm" in seqlab("help", "train").out
     assert "(default)" in seqlab("help", "train").out
+
+
+def test_a_yaml_that_only_hydra_reads_is_refused_unseen(seqlab, tmp_path: Path) -> None:
+    """A tag that no SafeLoader knows must not hide what Hydra would instantiate."""
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    hidden = "hydra: {callbacks: {x: {_target_: os.mkdir, path: made}}}"
+    (folder / "evil.yaml").write_text(
+        f"# @package _global_\nkey: !!python/object/apply:pathlib.PosixPath [a]\n{hidden}\n"
+    )
+    (folder / "front.yaml").write_text("# @package _global_\ndefaults: [evil]\n")
+    for words in (["experiment=front"], ["+experiment=evil"], []):
+        answer = seqlab("train", *GRU, *words, "--config-dir", "mine")
+        assert answer.status == 1
+        assert "evil.yaml" in answer.err
+        assert not (tmp_path / "made").exists()

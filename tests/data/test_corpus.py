@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from seqlab.data import corpus
 from seqlab.data.corpus import Corpus, build_corpus, find_texts
 from seqlab.errors import UserError
-from seqlab.tokenizers.base import ANYWHERE, LINE_BREAK
+from seqlab.tokenizers.base import ANYWHERE, WORD_END
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_splits_that_cannot_be_are_refused(tmp_path: Path, story: Path) -> None:
         split(build_corpus({"path": f"{tmp_path}/?.txt"}))
 
 
-@pytest.mark.parametrize("cut", [None, LINE_BREAK, ANYWHERE])
+@pytest.mark.parametrize("cut", [None, WORD_END, ANYWHERE])
 def test_a_long_document_is_cut_where_it_may_be(
     cut: re.Pattern | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +130,16 @@ def test_a_long_document_is_cut_where_it_may_be(
     ends = {(piece[-2:], following[0]) for piece, following in pairwise(pieces)}
     if cut is None:
         assert not ends
-    elif cut is LINE_BREAK:
-        assert ends <= {("t\n", "a"), ("e\n", "i"), ("2\n", "3")}
+    elif cut is WORD_END:
+        assert all(before[1].isalnum() and after.isspace() for before, after in ends)
         assert len(ends) > 1
     assert [piece.ends for _, piece in whole.read_pieces(cut)] == [False] * (len(pieces) - 1) + [True]
+
+
+def test_a_file_here_comes_before_a_folder_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data" / "notes").mkdir(parents=True)
+    (tmp_path / "data" / "notes" / "a.txt").write_text("elsewhere")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "notes").write_text("here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_texts("notes", [str(tmp_path / "data")]) == [tmp_path / "here" / "notes"]

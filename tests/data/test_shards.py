@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import pickle
 import shutil
 from functools import cache
 from itertools import pairwise
@@ -17,7 +18,9 @@ from commands import write_r50k_base, write_tokenizer
 from seqlab.data import corpus, shards
 from seqlab.data.corpus import build_corpus
 from seqlab.data.shards import TokenFolder, TokenStream, open_tokens
+from seqlab.data.text import TextDataModule
 from seqlab.errors import UserError
+from seqlab.tokenizers.base import WORD_END
 from seqlab.tokenizers.bpe import BPETokenizer
 from seqlab.tokenizers.byte import ByteTokenizer
 from seqlab.tokenizers.char import CharTokenizer
@@ -64,12 +67,19 @@ def ids(tokens: TokenFolder) -> list[int]:
 
 
 @given(st.lists(st.integers(0, 5), max_size=6), st.data())
-def test_a_slice_of_a_stream_is_that_of_all_its_shards(sizes: list[int], data: st.DataObject) -> None:
+def test_a_slice_of_a_stream_is_that_of_all_its_shards(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], data: st.DataObject
+) -> None:
     whole = np.arange(sum(sizes), dtype=np.uint16)
-    parts = np.split(whole, np.cumsum(sizes)[:-1]) if sizes else [whole]
+    folder, files = tmp_path_factory.mktemp("shards"), []
+    for number, part in enumerate(np.split(whole, np.cumsum(sizes)[:-1]) if sizes else []):
+        files.append(folder / f"{number}.npy")
+        np.save(files[-1], part)
     start = data.draw(st.integers(0, len(whole)))
     stop = data.draw(st.integers(start, len(whole)))
-    stream = TokenStream(parts, start, stop)
+    stream = pickle.loads(
+        pickle.dumps(TokenStream(files, sizes, start, stop))
+    )  # as a worker that is not forked gets it
     where = slice(data.draw(st.integers(0, 9)), data.draw(st.integers(0, 9)))
     assert len(stream) == stop - start
     assert stream[where].tolist() == whole[start:stop][where].tolist()
@@ -117,10 +127,8 @@ def test_encodings_of_tiktoken_have_no_token_across_a_line_break(shared: Path, t
     import regex
     from tiktoken_ext import openai_public
 
-    from seqlab.tokenizers.base import LINE_BREAK
-
     text = ("".join(WORDS) * 9 + (shared / "tinyshakespeare.txt").read_text()[:30_000]).replace(" ", " ", 1)
-    places = [match.start() for match in LINE_BREAK.finditer(text)]
+    places = [match.start() for match in WORD_END.finditer(text)]
     assert len(places) > 100
     patterns = [openai_public.r50k_pat_str]
     source = Path(openai_public.__file__).read_text()
@@ -163,7 +171,7 @@ def test_tokens_are_encoded_once_and_anew_for_whatever_they_depend_on(
     monkeypatch.setattr(shards, "write_tokens", lambda *args: (written.append(args[3]), write(*args)))
     tokenizer = ByteTokenizer()
     first = read(story, tokenizer)
-    assert len(first.streams["train"].shards) > 3
+    assert len(first.streams["train"].files) > 3
     assert first.streams["train"][:].dtype == np.uint16
     assert ids(read(story, tokenizer)) == ids(first)
     assert len(written) == 1
@@ -190,6 +198,7 @@ def test_what_is_wrong_in_the_cache_is_said(story: Path, small: None) -> None:
         with pytest.raises(UserError, match=r"is damaged \(.*\): remove .*, and the text is encoded again"):
             read(story, ByteTokenizer())
     file.write_bytes(whole)
+    shards.open_shard.cache_clear()
     other = read(story, CharTokenizer([story.read_text()]))
     shutil.copy(other.folder / "index.json", tokens.folder / "index.json")
     with pytest.raises(UserError, match="has the tokens of another text or tokenizer"):
@@ -228,19 +237,26 @@ def test_an_id_outside_the_vocabulary_is_refused(story: Path) -> None:
         read(story, Wrong())
 
 
-def encode_elsewhere(path: Path, results: Any) -> None:
-    results.put(len(ids(read(path, ByteTokenizer()))))
-
-
-def test_processes_that_start_together_encode_once(story: Path) -> None:
+def test_processes_that_start_together_encode_once(story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("fork")
-    results = context.Queue()
-    processes = [context.Process(target=encode_elsewhere, args=(story, results)) for _ in range(4)]
+    results, written = context.Queue(), context.Value("i", 0)
+    write = shards.write_tokens
+
+    def count_and_write(*args: Any) -> None:
+        with written:
+            written.value += 1
+        write(*args)
+
+    monkeypatch.setattr(shards, "write_tokens", count_and_write)
+    processes = [
+        context.Process(target=lambda: results.put(bytes(ids(read(story, ByteTokenizer()))).decode())) for _ in range(4)
+    ]
     for process in processes:
         process.start()
-    assert [results.get(timeout=60) for _ in processes] == [len(story.read_text())] * 4
+    assert [results.get(timeout=60) for _ in processes] == [story.read_text()] * 4
     for process in processes:
         process.join()
+    assert written.value == 1
 
 
 def test_where_the_cache_cannot_be_written_tokens_are_temporary(
@@ -273,3 +289,43 @@ def test_special_tokens_are_other_tokens(tmp_path: Path, shared: Path) -> None:
     assert tokenizer.eos_id not in ids(read(tmp_path / "a.txt", tokenizer, val_fraction=0))
     index = json.loads(next(shards.cache_folder().rglob("index.json")).read_text())
     assert index["size"] == [1, 21, 21]
+
+
+def test_prose_is_cut_into_pieces(shared: Path, small: None) -> None:
+    pieces = [piece.text for _, piece in build_corpus({"path": str(shared / "the-verdict.txt")}).read_pieces(WORD_END)]
+    assert max(map(len, pieces)) < 3 * corpus.PIECE_CHARACTERS
+
+
+def test_more_shards_than_a_process_may_open(tmp_path: Path) -> None:
+    import resource
+
+    files = [tmp_path / f"{number}.npy" for number in range(300)]
+    for file in files:
+        np.save(file, np.arange(3, dtype=np.uint16))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    stream = TokenStream(files, [3] * 300)
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (max(300, shards.open_shard.cache_parameters()["maxsize"] + 40), before[1])
+        )
+        assert sum(int(stream[3 * number + 1 : 3 * number + 2][0]) for number in range(300)) == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_same_bytes_in_another_format_are_another_text(tmp_path: Path) -> None:
+    line = json.dumps({"text": "one"})
+    for name in ("a/1.txt", "a/2.jsonl", "b/1.jsonl", "b/2.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(line)
+    first, second = (ids(read(tmp_path / folder, ByteTokenizer(), val_fraction=0)) for folder in ("a", "b"))
+    assert first == [*line.encode(), 256, *b"one", 256]
+    assert second == [*b"one", 256, *line.encode(), 256]
+
+
+def test_a_split_without_tokens_is_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0123456789")
+    tokens = read(tmp_path / "a.txt", ByteTokenizer(), val_fraction=0.95)
+    assert {split: len(stream) for split, stream in tokens.streams.items()} == {"train": 0, "val": 10}
+    with pytest.raises(UserError, match=r"The train split of a.txt has 0 tokens"):
+        TextDataModule(str(tmp_path / "a.txt"), ByteTokenizer(), val_fraction=0.95).setup()

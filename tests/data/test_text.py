@@ -9,7 +9,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.data.shards import TokenStream
 from seqlab.data.text import TextDataModule, TokenWindowDataset
 from seqlab.errors import UserError
 from seqlab.tokenizers.byte import ByteTokenizer
@@ -49,13 +48,12 @@ def first_tokens(windows: TokenWindowDataset) -> list[int]:
 
 @pytest.mark.parametrize(("tokens", "count"), [(1, 0), (4, 0), (5, 1), (8, 1), (9, 2), (12, 2), (13, 3)])
 def test_window_counts_of_few_tokens(tokens: int, count: int) -> None:
-    assert len(TokenWindowDataset(TokenStream([np.arange(tokens)]), length=4, stride=4)) == count
+    assert len(TokenWindowDataset(np.arange(tokens), length=4, stride=4)) == count
 
 
 @given(st.integers(0, 60), st.integers(1, 12), st.integers(1, 12))
 def test_windows_are_all_those_that_fit_and_their_targets_one_token_later(count: int, length: int, stride: int) -> None:
-    tokens = TokenStream([np.arange(count)[: count // 3], np.arange(count)[count // 3 :]])
-    windows = TokenWindowDataset(tokens, length, stride)
+    windows = TokenWindowDataset(np.arange(count), length, stride)
     starts = [start for start in range(0, count, stride) if start + length + 1 <= count]
     assert len(windows) == len(starts)
     for number, start in enumerate(starts):

@@ -21,6 +21,7 @@ class ForecastPlot(Callback):
 
     def __init__(self, every_seconds: NonNegativeFloat = 2.0) -> None:
         self.every_seconds = every_seconds
+        self.baselines: dict[str, dict[str, Tensor]] = {}  # by split
         self.drawn_at, self.drawn_step = -every_seconds, -1
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -53,7 +54,9 @@ class ForecastPlot(Callback):
         name, title = data.columns[0] if data.columns else "value", f"step {trainer.global_step}"
         log_media(trainer, "figure", f"{split}/forecast", plot_next_values(truth, forecast, name, split, title))
         if truth.size(1) > 1:
-            forecasts, _ = data.forecast_baselines(split)
+            if split not in self.baselines:  # they stay the same
+                self.baselines[split], _ = data.forecast_baselines(split)
+            forecasts = self.baselines[split]
             figure = plot_horizon(truth, {"model": forecast} | forecasts, name, split, title)
             log_media(trainer, "figure", f"{split}/horizon", figure)
 

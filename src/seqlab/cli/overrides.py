@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import yaml
+from omegaconf import OmegaConf
 
 from seqlab.config.remedies import suggest_alias
 from seqlab.config.targets import allow_packages, parse_allow
@@ -126,6 +127,15 @@ def check_config_folder(folder: Path, args: list[str]) -> None:
                 check_no_hydra_keys(Path(parent, name), folder, args)
 
 
+def can_hydra_read(file: Path) -> bool:
+    """True if OmegaConf reads a yaml, such as one with tags that no SafeLoader knows."""
+    try:
+        OmegaConf.load(file)
+    except Exception:  # of YAML and of OmegaConf
+        return False
+    return True
+
+
 def is_chosen(file: Path, args: list[str]) -> bool:
     """True if arguments name an option of a group that a yaml is."""
     chosen = [arg.split("=", 1)[1] for arg in args if arg.startswith(f"{file.parent.name}=")]
@@ -139,8 +149,8 @@ def check_no_hydra_keys(file: Path, folder: Path, args: list[str]) -> None:
         text = file.read_text(encoding="utf-8")
         content = yaml.load(text, YamlLoader)  # a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        if not is_chosen(file, args):
-            return  # Hydra cannot read it either
+        if not can_hydra_read(file) and not is_chosen(file, args):
+            return  # it stops only those who choose it
         mark = getattr(error, "problem_mark", None)
         place = f" in line {mark.line + 1}" if mark else ""
         raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}{place} (indent with spaces).") from error

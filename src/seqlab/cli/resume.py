@@ -1,6 +1,5 @@
 """Resuming a run: in its own folder, with its own config and new values of some keys."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,11 @@ from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolatio
 from seqlab.cli.hydra_errors import format_hydra_error, parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
+from seqlab.config.signatures import matches_type, type_hints
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import parse_time, validate_config
+from seqlab.data.corpus import SUFFIXES, find_texts
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import compute_sha256, expand_path
@@ -116,7 +117,8 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
 
 def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: list[str]) -> None:
     """The data must be what they were, wherever they are now; what was checked will be read. Raises UserError."""
-    places = find_places(list(files), get_override(overrides, "data.path"))
+    is_moved = any(override.startswith("data.path=") for override in overrides)
+    places = find_places(data, files) if is_moved and files else [Path(file) for file in files]
     for place, digest in zip(places, files.values(), strict=True):
         if not place.is_file():
             raise UserError(
@@ -130,18 +132,23 @@ def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: li
             )
     if places and "path" in data:  # and not what a look-up, or a folder, has today
         paths = [str(place.resolve()) for place in places]
-        data["path"] = paths[0] if len(paths) == 1 else paths
+        takes_list = matches_type(paths, type_hints(get_class({"data": data}, "data")).get("path", str))
+        if len(paths) == 1 or takes_list:
+            data["path"] = paths[0] if len(paths) == 1 else paths
 
 
-def find_places(files: list[str], moved: str | None) -> list[Path]:
-    """Where files are now: where they were, or in the same order and folders at the place that was typed."""
-    if moved is None:
-        return [Path(file) for file in files]
-    place = expand_path(moved)
-    if not place.is_dir() or not files:
-        return [place for _ in files]
-    common = os.path.commonpath([Path(file).parent for file in files])
-    return [place / Path(file).relative_to(common) for file in files]
+def find_places(data: Config, files: dict[str, str]) -> list[Path]:
+    """Where files (path: sha256) are at the path that was typed for the data: there, or those of a folder, a pattern or a list
+    that have their bytes. Raises UserError if one is missing.
+    """
+    typed = data["path"]
+    if len(files) == 1 and isinstance(typed, str) and not expand_path(typed).is_dir():
+        return [expand_path(typed)]
+    known = {compute_sha256(place): place for place in find_texts(typed, suffixes=data.get("suffixes", SUFFIXES))}
+    for file, digest in files.items():
+        if digest not in known:
+            raise UserError(f"data.path={typed} has no file with the bytes of {file}, which this run was trained on.")
+    return [known[digest] for digest in files.values()]
 
 
 def update_config(config: Config, overrides: list[str], choices: dict[str, str]) -> Config:

@@ -2,7 +2,9 @@
 
 from seqlab.cli.compose import add_source_options, compose, pop_switches
 from seqlab.cli.overrides import is_multirun, pop_allow
+from seqlab.data.shards import TEMPORARY
 from seqlab.errors import UserError
+from seqlab.files import cache_folder
 from seqlab.launch.create import check_run
 from seqlab.launch.plan import Planner
 from seqlab.streams import print_wrapped
@@ -19,15 +21,19 @@ def main(args: list[str]) -> int:
     pop_switches(job)
     source, _ = check_run(job)
     data = Planner().load_data(job, source)
-    if not hasattr(data, "tokens"):
+    if not hasattr(data, "encoded"):
         raise UserError(
             f"data={job.choices['data']} is not kept as tokens in the cache: use data=text, or another text."
         )
-    folder, streams, size = data.tokens
+    folder, streams, size = data.encoded
+    if folder.parent.name.startswith(TEMPORARY):
+        raise UserError(
+            f"{cache_folder()} cannot be written, so that nothing is kept: name another place with SEQLAB_CACHE=<folder>."
+        )
     vocabulary = data.tokenizer.vocab_size
     print_wrapped(f"texts       {size.documents:,} document{'s' * (size.documents != 1)}, {size.bytes:,} bytes")
     print_wrapped(f"tokens      {', '.join(f'{len(stream):,} {split}' for split, stream in streams.items())}")
     total = sum(len(stream) for stream in streams.values())
     print_wrapped(f"bytes       {size.bytes / total:.2f} a token, of a vocabulary of {vocabulary:,}")
-    print_wrapped(f"written     {folder}")
+    print_wrapped(f"kept in     {folder}")
     return 0

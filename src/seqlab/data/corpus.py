@@ -76,7 +76,7 @@ class Corpus:
         return CorpusSize(documents, characters, size)
 
     @cached_property
-    def splits_by(self) -> SplitBy:
+    def resolved_split_by(self) -> SplitBy:
         """How it is split. Raises UserError if one document shall be split by documents."""
         if self.split_by == "documents" and self.size.documents < 2:
             raise UserError(
@@ -89,32 +89,35 @@ class Corpus:
 
         Split by tokens, all belong to the split `all`, since nobody has counted their tokens yet.
         """
-        tail, owner, searched = "", "", 0
+        before, parts, searched = "", [""], 0  # the split and the parts of what was read and not yet yielded
         for split, text, ends in self.split_documents():
-            if split != owner and tail:  # the rest of the document is in another split
-                yield owner, Piece(tail, False)
-                tail, searched = "", 0
-            tail, owner = tail + text, split
-            while cut and (found := cut.search(tail, max(PIECE_CHARACTERS, searched))) and found.end() < len(tail):
-                yield split, Piece(tail[: found.end()], False)
-                tail, searched = tail[found.end() :], 0
-            searched = max(0, len(tail) - 2)  # what a pattern looks back at
+            if split != before and any(parts):  # the rest of the document is in another split
+                yield before, Piece("".join(parts), False)
+                parts, searched = [], 0
+            before = split
+            parts.append(text)
+            if cut:
+                tail = "".join(parts)
+                while (found := cut.search(tail, max(PIECE_CHARACTERS, searched))) and found.end() < len(tail):
+                    yield split, Piece(tail[: found.end()], False)
+                    tail, searched = tail[found.end() :], 0
+                parts, searched = [tail], max(0, len(tail) - 2)  # which a pattern looks back at
             if ends:
-                yield split, Piece(tail, True)
-                tail, searched = "", 0
-        if tail:
-            yield owner, Piece(tail, False)
+                yield split, Piece("".join(parts), True)
+                parts, searched = [], 0
+        if any(parts):
+            yield before, Piece("".join(parts), False)
 
     def split_documents(self) -> Iterator[tuple[str, str, bool]]:
         """(split, text, whether its document ends with it) in file order."""
-        if self.splits_by == "characters":
+        if self.resolved_split_by == "characters":
             yield from self.split_at_characters()
             return
-        chosen = self.choose_documents() if self.splits_by == "documents" else {}
-        other = "train" if self.splits_by == "documents" else "all"
+        chosen = self.choose_documents() if self.resolved_split_by == "documents" else None
         for number, document in enumerate(self.read_documents()):
+            split = "all" if chosen is None else SPLITS[chosen[number]]
             for text, is_last in mark_last(document):
-                yield chosen.get(number, other), text, is_last
+                yield split, text, is_last
 
     def split_at_characters(self) -> Iterator[tuple[str, str, bool]]:
         """As `split_documents`, cut at the characters where validation and test begin."""
@@ -127,17 +130,19 @@ class Corpus:
                         yield split, part, is_last and stop >= position + len(text)
                 position += len(text)
 
-    def choose_documents(self) -> dict[int, str]:
-        """Number of a document -> split, of those that do not train. Raises UserError if none is left to train on."""
+    def choose_documents(self) -> bytes:
+        """The number of each document's split in `SPLITS`. Raises UserError if none is left to train on."""
         count = self.size.documents
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(0)).tolist()
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
         counts = [max(1, int(count * share)) if share else 0 for share in (self.val_fraction, self.test_fraction)]
         if sum(counts) >= count:
             raise UserError(
                 f"There are {count} documents, too few for splits of them: use data.split_by=characters or tokens."
             )
-        splits = ["val"] * counts[0] + ["test"] * counts[1]
-        return dict(zip(order, splits, strict=False))
+        chosen = torch.zeros(count, dtype=torch.uint8)
+        chosen[order[: counts[0]]] = SPLITS.index("val")
+        chosen[order[counts[0] : sum(counts)]] = SPLITS.index("test")
+        return bytes(chosen.tolist())
 
 
 def mark_last(pieces: Iterator[str]) -> Iterator[tuple[str, bool]]:
@@ -184,9 +189,11 @@ def find_path(
         return [download_address(path, sha256)]
     for place in [Path(), *lookup_places(folders)]:
         candidate = place / expand_path(path)
+        if candidate.is_file():
+            return [candidate.resolve()]
         if candidate.is_dir():
             return list_folder(candidate, suffixes)
-        if not candidate.is_file() and glob.has_magic(path):
+        if glob.has_magic(path):
             matches = [Path(name) for name in glob.glob(str(candidate), recursive=True)]  # noqa: PTH207  # of any root
             if files := sorted(match.resolve() for match in matches if match.is_file()):
                 return files

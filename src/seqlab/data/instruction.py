@@ -121,7 +121,7 @@ class InstructionDataModule(DataModule):
             raise
         except ValueError as error:  # of a tokenizer that does not know every character
             raise UserError(
-                f"The base's tokenizer cannot read these records in data.prompt_style={self.prompt_style.name}: {error}"
+                f"The tokenizer cannot read these records in data.prompt_style={self.prompt_style.name}: {error}"
             ) from error
         return ids, mask if self.mask_prompt else [True] * len(ids)
 

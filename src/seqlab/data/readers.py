@@ -1,17 +1,17 @@
-"""The texts in files: plain text, JSON, JSON Lines and Parquet, each as it is or compressed by gzip or zstandard."""
+"""The texts in files: plain text, JSON and JSON Lines, as they are or compressed by gzip or zstandard, and Parquet."""
 
 import codecs
 import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from seqlab.errors import UserError
+from seqlab.errors import UserError, first_line
 
 COMPRESSIONS = (".gz", ".zst")
 BLOCK_BYTES = 1 << 20  # read at once
@@ -41,7 +41,7 @@ class TextReader:
         else:
             yield self.read_pieces(path)
 
-    def read_pieces(self, path: Path) -> Iterator[str]:
+    def read_pieces(self, path: Path) -> Generator[str]:
         """A plain text, a block at a time. Raises UserError naming file and byte where it is not UTF-8."""
         decoder = codecs.getincrementaldecoder("utf-8-sig" if self.normalize else "utf-8")(self.encoding_errors)
         newlines = io.IncrementalNewlineDecoder(None, translate=self.normalize)
@@ -68,15 +68,16 @@ class TextReader:
         return text
 
     def read_values(self, path: Path) -> Iterator[Any]:
-        """The values of a JSON list, or of JSON Lines, whichever a file is. Raises UserError naming line and column."""
-        if text_suffix(path) == ".jsonl":
-            yield from self.read_json_lines(path)
-            return
-        text = replace(self, normalize=True).read_text(path)
-        if text.lstrip().startswith("["):
-            yield from parse_json(text, path)
-        else:
-            yield from self.read_json_lines(path)
+        """The values of a file that begins with `[`, as a JSON list, or of a line each. Raises UserError naming the line."""
+        pieces = self.read_pieces(path)
+        beginning = next((piece for piece in pieces if piece.strip()), "")
+        if not beginning:
+            raise UserError(f"{path} is empty: name another file with data.path=<file>.")
+        pieces.close()
+        is_list = text_suffix(path) != ".jsonl" and beginning.lstrip("\ufeff \t\r\n").startswith("[")
+        yield from (
+            parse_json(replace(self, normalize=True).read_text(path), path) if is_list else self.read_json_lines(path)
+        )
 
     def read_json_lines(self, path: Path) -> Iterator[Any]:
         """A value for each line that is not blank; lines end with `\\n` alone. Raises UserError naming the line."""
@@ -150,14 +151,14 @@ def read_parquet_column(path: Path, key: str) -> Iterator[str]:
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        if key not in names:
-            raise UserError(f"{path} has no column {key}: name one with data.key=…, there are {', '.join(names)}.")
-        values = (value.as_py() for batch in file.iter_batches(columns=[key]) for value in batch.column(0))
-        yield from (take_text(value, key, number, path) for number, value in enumerate(values, 1))
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if key not in names:
+                raise UserError(f"{path} has no column {key}: name one with data.key=…, there are {', '.join(names)}.")
+            values = (value.as_py() for batch in file.iter_batches(columns=[key]) for value in batch.column(0))
+            yield from (take_text(value, key, number, path) for number, value in enumerate(values, 1))
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:120]}): restore it.") from error
+        raise UserError(f"{path} is damaged ({first_line(error)}): restore it.") from error
 
 
 def take_text(record: Any, key: str, number: int, path: Path) -> str:

@@ -9,14 +9,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqlab.data.corpus import PIECE_CHARACTERS, SPLITS, Corpus, CorpusSize, Piece, split_bounds
-from seqlab.data.readers import text_suffix
-from seqlab.errors import UserError
+from seqlab.data.corpus import PIECE_CHARACTERS, Corpus, CorpusSize, Piece, split_bounds
+from seqlab.data.readers import COMPRESSIONS, text_suffix
+from seqlab.errors import UserError, first_line
 from seqlab.files import cache_folder, compute_sha256, lock_file, read_json, write_atomically, write_json
 from seqlab.runs.ranks import get_rank
 from seqlab.tokenizers.base import Tokenizer, compute_fingerprint, encode_to_array
@@ -24,16 +25,17 @@ from seqlab.tokenizers.base import Tokenizer, compute_fingerprint, encode_to_arr
 FORMAT = 1  # of the folder
 SHARD_CHARACTERS = 1 << 24  # of the text in a shard, about
 INDEX = "index.json"
+TEMPORARY = "seqlab-tokens-"  # a folder where the cache cannot be written
 SHOWN_BYTES = 1 << 22  # a larger corpus has a progress bar
 
 
 class TokenStream:
     """The tokens of a split, one shard after the other; a slice of them is read from disk when it is asked for."""
 
-    def __init__(self, shards: Sequence[np.ndarray], start: int = 0, stop: int | None = None) -> None:
-        self.shards = shards
-        self.ends = np.cumsum([len(shard) for shard in shards])  # (number of shards,)
-        self.start, self.stop = start, int(self.ends[-1]) if stop is None else stop
+    def __init__(self, files: Sequence[Path], sizes: Sequence[int], start: int = 0, stop: int | None = None) -> None:
+        self.files, self.sizes = files, sizes
+        self.ends = np.cumsum([*sizes, 0])  # (number of shards + 1,)
+        self.start, self.stop = start, sum(sizes) if stop is None else stop
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -45,10 +47,16 @@ class TokenStream:
         number = int(np.searchsorted(self.ends, first, side="right"))
         parts = []
         while first < last:
-            begin = int(self.ends[number]) - len(self.shards[number])
-            parts.append(self.shards[number][first - begin : last - begin])
+            begin = int(self.ends[number]) - self.sizes[number]
+            parts.append(open_shard(self.files[number])[first - begin : last - begin])
             first, number = int(self.ends[number]), number + 1
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.zeros(0, np.uint16)])
+
+
+@lru_cache(maxsize=256)  # each of them is an open file
+def open_shard(file: Path) -> np.ndarray:
+    """The tokens of a shard, mapped into memory."""
+    return np.load(file, mmap_mode="r")
 
 
 class TokenFolder(NamedTuple):
@@ -60,13 +68,12 @@ class TokenFolder(NamedTuple):
 
 
 def open_tokens(corpus: Corpus, tokenizer: Tokenizer, special_tokens: bool = False) -> TokenFolder:
-    """The tokens of a corpus, encoded now if they are not in the cache yet; an empty split is left out.
+    """The tokens of a corpus, encoded now if they are not in the cache yet.
 
     The folder's name depends on the bytes of the files, the tokenizer and the splits. Several documents are followed by an
     end token each. Raises UserError for a text that cannot be read or encoded, and for a damaged cache.
     """
-    checksums = [compute_sha256(file) for file in corpus.files]
-    identity = describe_tokens(corpus, checksums, tokenizer, special_tokens)
+    identity = describe_tokens(corpus, tokenizer, special_tokens)
     folder = cache_folder() / "tokens" / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     if not (folder / INDEX).is_file():
         folder = folder if can_write(folder) else make_temporary_folder()
@@ -82,18 +89,23 @@ def open_tokens(corpus: Corpus, tokenizer: Tokenizer, special_tokens: bool = Fal
     return read_tokens(folder, identity, corpus)
 
 
-def describe_tokens(corpus: Corpus, checksums: list[str], tokenizer: Tokenizer, special_tokens: bool) -> dict[str, Any]:
+def describe_files(corpus: Corpus) -> str:
+    """A checksum of the bytes and formats of the files, in their order."""
+    formats = (".json", ".jsonl", ".parquet")
+    parts = [
+        f"{compute_sha256(file)} {suffix if (suffix := text_suffix(file)) in formats else ''} "
+        f"{file.suffix.lower() if file.suffix.lower() in COMPRESSIONS else ''}"
+        for file in corpus.files
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def describe_tokens(corpus: Corpus, tokenizer: Tokenizer, special_tokens: bool) -> dict[str, Any]:
     """All that the tokens depend on."""
     reader = corpus.reader
     return {
         "format": [FORMAT, SHARD_CHARACTERS, PIECE_CHARACTERS],
-        "files": hashlib.sha256("".join(checksums).encode()).hexdigest(),
-        "reading": [
-            sorted({text_suffix(file) for file in corpus.files}),
-            reader.key,
-            reader.normalize,
-            reader.encoding_errors,
-        ],
+        "files": [describe_files(corpus), reader.key, reader.normalize, reader.encoding_errors],
         "splits": [corpus.split_by, corpus.val_fraction, corpus.test_fraction],
         "tokenizer": [compute_fingerprint(tokenizer), special_tokens],
     }
@@ -107,17 +119,19 @@ def read_tokens(folder: Path, identity: dict[str, Any], corpus: Corpus) -> Token
         raise UserError(f"{folder} has the tokens of another text or tokenizer: {remedy}.")
     streams = {}
     for split, sizes in index["shards"].items():
+        files = [shard_file(folder, split, number) for number in range(len(sizes))]
         try:
-            shards = [np.load(shard_file(folder, split, number), mmap_mode="r") for number in range(len(sizes))]
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{folder} is damaged ({str(error).splitlines()[0]}): {remedy}.") from error
-        if [len(shard) for shard in shards] != sizes:
+            found = [len(np.load(file, mmap_mode="r")) for file in files]
+        except (ValueError, EOFError, FileNotFoundError) as error:
+            raise UserError(f"{folder} is damaged ({first_line(error)}): {remedy}.") from error
+        if found != sizes:
             raise UserError(f"{folder} is damaged (a shard has another length than was written): {remedy}.")
-        streams[split] = TokenStream(shards)
+        streams[split] = TokenStream(files, sizes)
     if whole := streams.pop("all", None):
         bounds = split_bounds(len(whole), corpus.val_fraction, corpus.test_fraction)
-        streams = {split: TokenStream(whole.shards, *where) for split, where in bounds.items()}
-    splits = {split: streams[split] for split in SPLITS if len(streams.get(split, ()))}
+        streams = {split: TokenStream(whole.files, whole.sizes, *where) for split, where in bounds.items()}
+    shares = {"train": 1.0, "val": corpus.val_fraction, "test": corpus.test_fraction}
+    splits = {split: streams.get(split, TokenStream([], [])) for split, share in shares.items() if share}
     return TokenFolder(folder, splits, CorpusSize(*index["size"]))
 
 
@@ -128,11 +142,10 @@ def write_tokens(
     corpus: Corpus, tokenizer: Tokenizer, special_tokens: bool, folder: Path, identity: dict[str, Any]
 ) -> None:
     """Encode a corpus in parallel. A shard that a killed process has finished is kept; the index is written last."""
-    checksums = [compute_sha256(file) for file in corpus.files]
     folder.mkdir(parents=True, exist_ok=True)
     encode = build_encoder(tokenizer, special_tokens, join=corpus.size.documents > 1)
     writers: dict[str, ShardWriter] = {}
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     try:
         with show_progress(corpus.size.bytes) as advance:
             for split, pieces in batch_pieces(corpus.read_pieces(getattr(tokenizer, "cut_pattern", None))):
@@ -143,7 +156,7 @@ def write_tokens(
             shards = {split: writer.finish() for split, writer in writers.items()}
     finally:
         pool.shutdown(cancel_futures=True)
-    if [compute_sha256(file) for file in corpus.files] != checksums:
+    if describe_files(corpus) != identity["files"][0]:
         shutil.rmtree(folder)
         raise UserError(f"{corpus.files[0].parent} has changed while it was read: type the command again.")
     write_json(folder / INDEX, {"identity": identity, "size": corpus.size, "shards": shards})
@@ -233,7 +246,7 @@ def batch_pieces(pieces: Iterable[tuple[str, Piece]]) -> Iterator[tuple[str, lis
 
 @contextmanager
 def show_progress(size: int) -> Iterator[Callable[[int], None]]:
-    """A bar for so many bytes, if they are many: how many are encoded, the speed and the time left."""
+    """A bar for so many bytes, if they are many: how many are read to be encoded, the speed and the time left."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("tokenizing "), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
@@ -253,11 +266,11 @@ def can_write(folder: Path) -> bool:
 
 def make_temporary_folder() -> Path:
     """A folder that ends with this process, where the cache cannot be written."""
-    folder, owner = Path(tempfile.mkdtemp(prefix="seqlab-tokens-")), os.getpid()
+    parent, owner = Path(tempfile.mkdtemp(prefix=TEMPORARY)), os.getpid()
 
     def remove() -> None:
         if os.getpid() == owner:  # and not a fork of it
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(parent, ignore_errors=True)
 
     atexit.register(remove)
-    return folder
+    return parent / "tokens"  # its lock lies beside it

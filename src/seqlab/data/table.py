@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from seqlab.data.readers import import_pyarrow
-from seqlab.errors import UserError, did_you_mean
+from seqlab.errors import UserError, did_you_mean, first_line
 
 MISSING = ("", "na", "nan", "null", "none", "-")
 
@@ -26,7 +26,7 @@ def read_columns(
     if len(rows) < 2:
         raise UserError(f"{path} has {len(rows)} lines: it needs one with the names of columns, and one for each step.")
     names = [name.strip() for name in rows[0][1]]
-    if all(is_number(name) for name in names):
+    if path.suffix.lower() != ".parquet" and all(is_number(name) for name in names):
         raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
     if columns is None:
         first = next(row for _, row in rows[1:] if any(row))
@@ -74,7 +74,7 @@ def read_parquet_rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0][:120]}): restore it.") from error
+        raise UserError(f"{path} is damaged ({first_line(error)}): restore it.") from error
     columns = [["" if value is None else str(value) for value in column.to_pylist()] for column in table.columns]
     return list(enumerate([table.column_names, *map(list, zip(*columns, strict=True))], 1))
 

@@ -14,7 +14,7 @@ from seqlab.data.base import DataModule
 from seqlab.data.corpus import SUFFIXES, SplitBy, build_corpus
 from seqlab.data.shards import TokenStream, open_tokens
 from seqlab.errors import UserError
-from seqlab.tokenizers.base import LINE_BREAK, Tokenizer
+from seqlab.tokenizers.base import WORD_END, Tokenizer
 from seqlab.types import Fraction, NonNegativeInt, PositiveInt
 
 
@@ -24,7 +24,7 @@ class TokenWindowDataset(Dataset):
     This is the one place where the targets of a text are shifted.
     """
 
-    def __init__(self, tokens: TokenStream, length: int, stride: int) -> None:
+    def __init__(self, tokens: TokenStream | np.ndarray, length: int, stride: int) -> None:
         self.tokens, self.length, self.stride = tokens, length, stride
 
     def __len__(self) -> int:
@@ -94,12 +94,12 @@ class TextDataModule(DataModule):
     def tokenizer_training_texts(cls, split: str, **config: Any) -> Iterator[str]:
         """The texts of the training split, or with `all` those of all splits."""
         corpus = build_corpus(config)
-        if split == "train" and corpus.splits_by == "tokens":
+        if split == "train" and corpus.resolved_split_by == "tokens":
             raise UserError(
                 "data.split_by=tokens needs a tokenizer first, and this one learns from the training split: use "
                 "data.split_by=characters or documents."
             )
-        for owner, piece in corpus.read_pieces(LINE_BREAK):
+        for owner, piece in corpus.read_pieces(WORD_END):
             if split in (owner, "all"):
                 yield piece.text
 
@@ -107,8 +107,8 @@ class TextDataModule(DataModule):
         """The windows of each split."""
         self.corpus = build_corpus(self.source)
         self.files = list(self.corpus.files)
-        self.tokens = open_tokens(self.corpus, self.tokenizer, self.special_tokens)
-        return {split: self.build_windows(split, stream) for split, stream in self.tokens.streams.items()}
+        self.encoded = open_tokens(self.corpus, self.tokenizer, self.special_tokens)
+        return {split: self.build_windows(split, stream) for split, stream in self.encoded.streams.items()}
 
     def sample_prompt(self, prompt: str | None) -> tuple[str, list[int]]:
         """The prompt, else the first words of the first document."""

@@ -25,11 +25,9 @@ from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun, write_run_folder
 from seqlab.tasks.base import Task
 from seqlab.training.frozen import freeze_parameters
-from seqlab.training.train import count_parameters
+from seqlab.training.sizes import FP32_BYTES, count_parameters, count_saved_numbers, optimizer_state_slots
 from seqlab.weights.restore import build_reference
 from seqlab.weights.sources import WeightsSource
-
-FP32_BYTES = 4  # of a weight, its gradient and each state of its optimizer, in every precision that there is
 
 
 @dataclass
@@ -63,10 +61,11 @@ class Planner:
             task = build_task(config, model, build_reference(model, adapter) if needs_reference(config) else None)
         steps, epochs = count_steps(config["trainer"], data)
         batch = next(iter(data.split_dataloader("train", 0, num_local_processes(config["trainer"]))))
-        total, trainable = count_parameters(task.model).values()
+        sizes = count_parameters(task.model)
+        total, trainable = sizes.values()
         state = trainable * optimizer_state_slots(task)
         tokens_per_sample = (batch.targets != IGNORE_INDEX).sum() / len(batch.targets)
-        saved = count_saved_numbers(config, total, trainable, state, "val" in data.splits)
+        saved = count_saved_numbers(config, sizes, state, "val" in data.splits)
         return Plan(
             device=f"{config['trainer']['accelerator']} in {config['trainer']['precision']}",
             parameters=total,
@@ -101,12 +100,6 @@ def count_steps(trainer: dict[str, Any], data: Any) -> tuple[int, float]:
     return int(steps), steps / per_epoch * batches / len(data.sampler)
 
 
-def optimizer_state_slots(task: Task) -> int:
-    """How many numbers the optimizer keeps for each one that it trains: two, as Adam, unless it is known better."""
-    group = task.create_optimizer([("weight", torch.nn.Parameter(torch.zeros(1)))]).param_groups[0]
-    return 2 if "betas" in group or "momentum" not in group else int(group["momentum"] != 0)
-
-
 def saved_activation_bytes(task: Task, batch: Batch) -> int:
     """Bytes of what a batch keeps for the backward pass, found without computing; shared storage counts once."""
     sizes: dict[int, int] = {}
@@ -123,11 +116,3 @@ def saved_activation_bytes(task: Task, batch: Batch) -> int:
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         task.train().compute_sums(on_meta)
     return sum(size for storage, size in sizes.items() if storage not in weights)
-
-
-def count_saved_numbers(config: dict[str, Any], total: int, trainable: int, state: int, has_val: bool) -> int:
-    """How many numbers a finished run keeps in checkpoints."""
-    node = config["callbacks"].get("checkpoint")
-    keep = node["keep"] if node else "none"
-    weights = trainable if config["adapter"] else total
-    return {"all": weights * (1 + has_val) + state, "weights": weights, "none": 0}[keep]

@@ -18,25 +18,37 @@ class HFModel(nn.Module):
 
     def __init__(self, config: dict[str, Any], vocab_size: PositiveInt, context_length: PositiveInt) -> None:
         super().__init__()
+        settings = complete_config(config, vocab_size, context_length) | {"use_cache": False}
         try:
             from transformers import AutoConfig, AutoModelForCausalLM
-        except ModuleNotFoundError:
-            raise ValueError("needs transformers: pip install 'seqlab[hf]'.") from None
-        settings = {key: value for key, value in config.items() if key not in ("auto_map", "quantization_config")}
-        settings |= {
-            "vocab_size": vocab_size,
-            "use_cache": False,
-            "is_decoder": True,
-        }  # BERT and its like are causal by that
-        settings |= {key: context_length for key in LENGTHS if settings.get(key, context_length) < context_length}
-        try:
-            model_config = AutoConfig.for_model(**settings)
-            self.model = AutoModelForCausalLM.from_config(model_config, dtype=torch.float32)
+
+            self.model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings), dtype=torch.float32)
         except Exception as error:  # transformers raises many kinds of them for what it cannot build
-            reason = str(error).splitlines()[0][:160]
-            raise ValueError(f"config={config.get('model_type')} is not built by transformers: {reason}") from error
+            raise ValueError(describe_failure(config, error)) from error
         self.vocab_size, self.context_length = vocab_size, context_length
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, T) -> logits (B, T, V)"""
         return self.model(input_ids=tokens).logits
+
+
+def complete_config(config: dict[str, Any], vocab_size: int, context_length: int) -> dict[str, Any]:
+    """A config.json with this vocabulary, positions for the context, and causal where a model need not be, as BERT."""
+    try:
+        from transformers import AutoConfig
+    except ModuleNotFoundError:
+        raise ValueError("needs transformers: pip install 'seqlab[hf]'.") from None
+    settings = {key: value for key, value in config.items() if key not in ("auto_map", "quantization_config")}
+    settings |= {"vocab_size": vocab_size, "is_decoder": True}
+    try:
+        built = AutoConfig.for_model(**settings)
+    except Exception as error:
+        raise ValueError(describe_failure(config, error)) from error
+    lengths = {key: getattr(built, key, None) for key in LENGTHS}
+    return settings | {key: context_length for key, length in lengths.items() if length and length < context_length}
+
+
+def describe_failure(config: dict[str, Any], error: Exception) -> str:
+    """What transformers says of a config that it does not build."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return f"config={config.get('model_type')} is not built by transformers: {reason}"

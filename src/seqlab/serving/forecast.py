@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from seqlab.build import build_data
+from seqlab.errors import UserError
 from seqlab.files import make_parent, write_atomically
 from seqlab.runs.environment import warn_if_changed
 from seqlab.runs.run_info import read_run_info
@@ -24,6 +25,8 @@ def forecast_run(run: LoadedRun, steps: int, out: Path, data_path: str | None = 
     """
     run.check_forecaster()
     moved = {"path": data_path} if data_path else {}
+    if moved and "path" not in run.config["data"]:
+        raise UserError(f"data.path={data_path} has no effect: the series of this run is generated. Leave it out.")
     data = build_data(run.config | {"data": run.config["data"] | moved}, None, run.data_properties)
     warn_if_changed(data.files, read_run_info(run.folder))
     series: Tensor = data.to_units(data.splits["train"].series)  # all of it

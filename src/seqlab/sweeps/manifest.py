@@ -7,7 +7,7 @@ from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.files import expand_path, read_json, write_json
-from seqlab.runs.folder import find_last_sweep, relative_to_cwd, slugify
+from seqlab.runs.folder import find_last_sweep, find_named_runs, is_in_sweep, relative_to_cwd, slugify
 from seqlab.runs.settings import overrides_to_dict, varying_keys
 
 FILE_NAME = "sweep.json"
@@ -86,10 +86,8 @@ def find_sweep(name: str, runs_folder: Path) -> Path:
     patterns = (f"*/*-sweep-{slugify(name)}/{FILE_NAME}", f"*/{slugify(name)}-sweep-*/{FILE_NAME}")  # name, short id
     if not folder.exists() and (named := [file for pattern in patterns for file in runs_folder.glob(pattern)]):
         return max(named).parent  # the newest of that name
-    if not folder.exists() and (runs := list(runs_folder.glob(f"*/{slugify(name)}*/run.json"))):
-        raise UserError(
-            f"{name} is one run, {relative_to_cwd(runs[0].parent)}, and not a sweep: give the folder of a sweep."
-        )
+    if not folder.exists() and (runs := [run for run in find_named_runs(name, runs_folder) if not is_in_sweep(run)]):
+        raise UserError(f"{name} is one run, {relative_to_cwd(runs[0])}, and not a sweep: give the folder of a sweep.")
     return folder.parent if folder.name == FILE_NAME else folder
 
 

@@ -210,8 +210,7 @@ class Task(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Log the means of the tested split, and its baselines if the data have any."""
         self.log_split("test", self.data.test_split)
-        baselines = self.data.baselines(self.data.test_split) if hasattr(self.data, "baselines") else {}
-        if baselines:
+        if baselines := self.data.baselines(self.data.test_split):
             self.log_now({f"{self.data.test_split}/{name}": value for name, value in baselines.items()})
 
     def means_of(self, split: str) -> dict[str, WeightedMean]:

@@ -14,8 +14,7 @@ from seqlab.files import compute_sha256, read_checksums, write_atomically, write
 
 CHECKSUMS = "tokenizer.sha256"
 ANYWHERE = re.compile("")
-# Between a line that ends with a letter or digit and one that begins with one.
-LINE_BREAK = re.compile(r"(?<=[^\W_]\n)(?=[^\W_])")
+WORD_END = re.compile(r"(?<=[^\W_])(?=\s)")  # between a letter or digit and white space
 
 
 class Tokenizer(Protocol):
@@ -65,13 +64,20 @@ def encode_to_array(tokenizer: Any, text: str, special_tokens: bool = False) -> 
 
 
 def compute_fingerprint(tokenizer: Any) -> str:
-    """A checksum of a tokenizer: of its class, the module that this was written in, and what it saves."""
-    tokenizer_class = type(tokenizer)
-    parts = [f"{tokenizer_class.__module__}.{tokenizer_class.__qualname__}"]
-    source = inspect.getsourcefile(tokenizer_class)
+    """A checksum of a tokenizer: of its class and those it inherits from, their modules, and what it saves."""
+    classes = [part for part in type(tokenizer).__mro__ if part.__module__ != "builtins"]
+    parts = [f"{part.__module__}.{part.__qualname__} {hash_source(part)}" for part in classes]
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save(Path(folder))
         files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
         parts += [f"{file.relative_to(folder)} {compute_sha256(file)}" for file in files]
-    parts += [compute_sha256(Path(source))] if source and Path(source).is_file() else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def hash_source(part: type) -> str:
+    """A checksum of the module in which a class was written; of one typed in a notebook, nothing."""
+    try:
+        source = inspect.getsourcefile(part)
+    except (OSError, TypeError):
+        return ""
+    return compute_sha256(Path(source)) if source and Path(source).is_file() else ""

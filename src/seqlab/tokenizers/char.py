@@ -21,7 +21,10 @@ class CharTokenizer:
     learns_from: Literal["train", "all"] = "all"
 
     def __init__(self, texts: Iterable[str]) -> None:
-        self.alphabet = sorted(set().union(*texts))
+        alphabet: set[str] = set()
+        for text in texts:
+            alphabet.update(text)
+        self.alphabet = sorted(alphabet)
         self.ids = {character: i for i, character in enumerate(self.alphabet)}
         self.eos_id = len(self.alphabet)
         self.vocab_size = len(self.alphabet) + 1

@@ -14,7 +14,7 @@ from tiktoken.load import load_tiktoken_bpe
 from tiktoken_ext.openai_public import ENCODING_CONSTRUCTORS
 
 from seqlab.files import find_file, read_json, write_json
-from seqlab.tokenizers.base import LINE_BREAK
+from seqlab.tokenizers.base import WORD_END
 from seqlab.tokenizers.hf_format import build_byte_bpe, write_tokenizer
 
 Name = Literal["r50k_base", "p50k_base", "p50k_edit", "cl100k_base", "o200k_base", "o200k_harmony"]
@@ -32,7 +32,7 @@ RANKS, SETTINGS = "ranks.tiktoken", "encoding.json"
 class EncodingTokenizer:
     """What encodings of tiktoken have in common; `encoding` is the library's."""
 
-    cut_pattern = LINE_BREAK
+    cut_pattern = WORD_END
     encoding: tiktoken.Encoding
     vocab_size: int
     eos_id: int

@@ -62,7 +62,10 @@ class HFTokenizer:
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of the text; with `special`, special tokens written out in it are tokens and not their characters."""
         self.tokenizer.encode_special_tokens = not special
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        try:
+            return self.tokenizer.encode(text, add_special_tokens=False).ids
+        except Exception as error:  # the library raises no other type, for a character that it does not know
+            raise ValueError(f"This tokenizer cannot encode the text: {error}.") from error
 
     def decode(self, ids: list[int]) -> str:
         """The text of the ids; special tokens become nothing, a character that was cut in two U+FFFD."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from seqlab.tokenizers.base import LINE_BREAK
+from seqlab.tokenizers.base import WORD_END
 from seqlab.types import PositiveInt
 
 PIECES = re.compile(r"""([,.:;?_!"()']|--|\s)""")
@@ -19,7 +19,7 @@ class WordTokenizer:
     It loses something: white space becomes single spaces, and a word that it has not learned `<|unk|>`.
     """
 
-    cut_pattern = LINE_BREAK
+    cut_pattern = WORD_END
 
     def __init__(self, texts: Iterable[str], min_count: PositiveInt = 1) -> None:
         counts: dict[str, int] = {}

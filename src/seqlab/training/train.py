@@ -1,6 +1,5 @@
 """The story of a run."""
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import update_run_info
 from seqlab.training.frozen import freeze_parameters
+from seqlab.training.sizes import check_disk, count_parameters
 from seqlab.weights.restore import build_reference, load_base, load_trained_weights, needs_base
 from seqlab.weights.sources import best_weights_path
 
@@ -55,7 +55,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     task.adapter = adapter
 
     sizes, files = count_parameters(model), compute_checksums(data.files)
-    check_start(config, run, sizes)
+    check_start(config, run, task, data)
     command = update_run_info(run, data_properties=properties, parameters=sizes, data=files)["command"]
     objective = Objective(**config["objective"])
     recorder = RunRecorder(run, objective, config)
@@ -82,23 +82,17 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
     return recorder.last
 
 
-def check_start(config: dict[str, Any], run: Path, sizes: dict[str, int]) -> None:
-    """Warn of an adapter on weights that were never trained. Raises UserError if a checkpoint would not fit on the disk."""
+def check_start(config: dict[str, Any], run: Path, task: Any, data: Any) -> None:
+    """Refuse a run whose checkpoints do not fit on the disk, and warn of an adapter on weights that were never trained.
+
+    Raises UserError.
+    """
+    check_disk(config, run, task, has_val="val" in data.splits)
     if config["adapter"] and not config["init_from"] and not get_rank():
         warnings.warn(
             "The adapter trains on frozen weights that were drawn at random, since init_from is not given: name a run, or a "
             "folder in Hugging Face format.",
             stacklevel=2,
-        )
-    node = config["callbacks"].get("checkpoint")
-    numbers = 3 * sizes["trainable"] + (
-        0 if config["adapter"] else sizes["total"] - sizes["trainable"]
-    )  # and two of Adam's
-    needed, free = 4 * numbers, shutil.disk_usage(run).free
-    if node and node["keep"] != "none" and needed > free:
-        raise UserError(
-            f"A checkpoint of {sizes['total']:,} parameters needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
-            f"in {run.parent}: free some space, use paths.runs=<folder>, a smaller model, or callbacks.checkpoint=null."
         )
 
 
@@ -111,9 +105,3 @@ def check_val_interval(trainer: dict[str, Any], data: Any) -> None:
             f"trainer.val_check_interval={interval} is more than the {batches} batches of an epoch: give fewer, or count "
             "across epochs with trainer.check_val_every_n_epoch=null."
         )
-
-
-def count_parameters(model: Any) -> dict[str, int]:
-    """The number of parameters, and of those that are trained; tied weights count once."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return {"total": sum(n for n, _ in sizes), "trainable": sum(n for n, is_trained in sizes if is_trained)}

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqlab.errors import UserError
-from seqlab.models.hf import LENGTHS
+from seqlab.errors import UserError, first_line
+from seqlab.models.hf import LENGTHS, complete_config
 
 MODEL = "seqlab.models.hf.HFModel"
 DEFAULT_LENGTH = 2048  # of a model whose positions have no end, such as BLOOM's
@@ -33,7 +33,7 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
 
 def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
     """The config.json of a model node."""
-    return dict(node["config"]) | {"vocab_size": node["vocab_size"]}
+    return complete_config(node["config"], node["vocab_size"], node["context_length"])
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
@@ -43,11 +43,17 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # transformers and safetensors raise many kinds of them
-        raise UserError(f"{folder} cannot be read by transformers ({str(error).splitlines()[0][:160]}).") from error
+        raise UserError(f"{folder} cannot be read by transformers ({first_line(error)}).") from error
+    model, loading = opened
+    for kind in ("missing", "unexpected", "mismatched"):
+        if names := sorted(map(str, loading[f"{kind}_keys"])):
+            raise UserError(
+                f"The weights of {folder} do not fit its config.json: {names[0]} is {kind}; download it again."
+            )
     return {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
 
 
