@@ -35,7 +35,7 @@ def main() -> None:
         def seqlab() -> float:
             os.environ["SEQLAB_CACHE"] = tempfile.mkdtemp(dir=folder)
             start = time.perf_counter()
-            open_tokens(build_corpus({"path": str(file)}), tokenizer)
+            open_tokens(build_corpus(**{"path": str(file)}), tokenizer)
             return size / (time.perf_counter() - start) / 1e6
 
         def tiktoken() -> float:

@@ -71,7 +71,7 @@ def write_documents(folder: Path, documents: list[str]) -> Path:
 
 def test_one_document_is_split_by_characters(story: Path) -> None:
     text = story.read_text()
-    parts = split(build_corpus({"path": str(story), "val_fraction": 0.2, "test_fraction": 0.1}))
+    parts = split(build_corpus(**{"path": str(story), "val_fraction": 0.2, "test_fraction": 0.1}))
     assert "".join(part for split in ("train", "val", "test") for part in parts[split]) == text
     assert [len(parts[name][0]) / len(text) for name in ("train", "val", "test")] == pytest.approx(
         [0.7, 0.2, 0.1], abs=1e-3
@@ -86,7 +86,7 @@ def test_split_by_characters_loses_nothing(
     of = {"val_fraction": val_fraction, "test_fraction": test_fraction, "normalize": False, "split_by": "characters"}
     if not "".join(documents).strip():
         return
-    parts = split(build_corpus({"path": str(path), **of}))
+    parts = split(build_corpus(**{"path": str(path), **of}))
     total = "".join(documents)
     assert "".join(text for name in ("train", "val", "test") for text in parts.get(name, [])) == total
     first = int(len(total) * (1 - val_fraction - test_fraction) + 1e-9)
@@ -96,25 +96,25 @@ def test_split_by_characters_loses_nothing(
 def test_documents_are_drawn_for_validation_and_test(tmp_path: Path) -> None:
     documents = [f"Document {number}." for number in range(40)]
     path = write_documents(tmp_path, ["", *documents])
-    parts = split(build_corpus({"path": str(path), "val_fraction": 0.1, "test_fraction": 0.2}))
+    parts = split(build_corpus(**{"path": str(path), "val_fraction": 0.1, "test_fraction": 0.2}))
     assert {name: len(texts) for name, texts in parts.items()} == {"train": 28, "val": 4, "test": 8}
     assert sorted(chain(*parts.values())) == sorted(documents)
     assert parts["val"] != documents[-4:], "the last ones, which may be of another kind"
-    assert parts == split(build_corpus({"path": str(path), "val_fraction": 0.1, "test_fraction": 0.2}))
+    assert parts == split(build_corpus(**{"path": str(path), "val_fraction": 0.1, "test_fraction": 0.2}))
 
 
 def test_splits_that_cannot_be_are_refused(tmp_path: Path, story: Path) -> None:
     path = write_documents(tmp_path, ["One.", "Two."])
     with pytest.raises(UserError, match="There are 2 documents, too few for splits of them"):
-        split(build_corpus({"path": str(path), "val_fraction": 0.1, "test_fraction": 0.1}))
+        split(build_corpus(**{"path": str(path), "val_fraction": 0.1, "test_fraction": 0.1}))
     with pytest.raises(UserError, match=r"data.split_by=documents needs several documents"):
-        split(build_corpus({"path": str(story), "split_by": "documents"}))
+        split(build_corpus(**{"path": str(story), "split_by": "documents"}))
     with pytest.raises(UserError, match="leave nothing to train on"):
-        build_corpus({"path": str(story), "val_fraction": 0.6, "test_fraction": 0.6})
+        build_corpus(**{"path": str(story), "val_fraction": 0.6, "test_fraction": 0.6})
     (tmp_path / "1.txt").write_text(" \n")
     (tmp_path / "2.txt").write_text("")
     with pytest.raises(UserError, match="All 2 files are empty"):
-        split(build_corpus({"path": f"{tmp_path}/?.txt"}))
+        split(build_corpus(**{"path": f"{tmp_path}/?.txt"}))
 
 
 @pytest.mark.parametrize("cut", [None, WORD_END, ANYWHERE])
@@ -124,7 +124,7 @@ def test_a_long_document_is_cut_where_it_may_be(
     monkeypatch.setattr(corpus, "PIECE_CHARACTERS", 20)
     text = "A line with a few words in it\nand the next one.\n\nNo cut here\n and not here:\nhere\nis one 12\n34 " * 5
     (tmp_path / "a.txt").write_text(text)
-    whole = build_corpus({"path": str(tmp_path / "a.txt"), "val_fraction": 0})
+    whole = build_corpus(**{"path": str(tmp_path / "a.txt"), "val_fraction": 0})
     pieces = [piece.text for _, piece in whole.read_pieces(cut)]
     assert "".join(pieces) == text
     ends = {(piece[-2:], following[0]) for piece, following in pairwise(pieces)}

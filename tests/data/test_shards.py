@@ -59,7 +59,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(path: Any, tokenizer: Any, special_tokens: bool = False, **config: Any) -> TokenFolder:
-    return open_tokens(build_corpus({"path": str(path), **config}), tokenizer, special_tokens)
+    return open_tokens(build_corpus(**{"path": str(path), **config}), tokenizer, special_tokens)
 
 
 def ids(tokens: TokenFolder) -> list[int]:
@@ -292,7 +292,9 @@ def test_special_tokens_are_other_tokens(tmp_path: Path, shared: Path) -> None:
 
 
 def test_prose_is_cut_into_pieces(shared: Path, small: None) -> None:
-    pieces = [piece.text for _, piece in build_corpus({"path": str(shared / "the-verdict.txt")}).read_pieces(WORD_END)]
+    pieces = [
+        piece.text for _, piece in build_corpus(**{"path": str(shared / "the-verdict.txt")}).read_pieces(WORD_END)
+    ]
     assert max(map(len, pieces)) < 3 * corpus.PIECE_CHARACTERS
 
 

@@ -8,12 +8,14 @@ import pytest
 import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiktoken_ext import openai_public
 
 from commands import write_r50k_base
 from seqlab.tokenizers.bpe import BPETokenizer
 from seqlab.tokenizers.byte import ByteTokenizer
 from seqlab.tokenizers.char import CharTokenizer
 from seqlab.tokenizers.encoding import TiktokenTokenizer
+from seqlab.tokenizers.hf_format import build_byte_bpe
 
 ALPHABET = "ab 'stld.,\n\t1234é🙂\u2028\x00<|>"
 
@@ -55,3 +57,18 @@ def test_a_story_keeps_its_ids(shared: Path, tmp_path_factory: pytest.TempPathFa
     ours, theirs = written("tiktoken", shared, folder)
     text = (shared / "tinyshakespeare.txt").read_text()[:100_000]
     assert theirs.encode(text, add_special_tokens=False) == ours.encode(text)
+
+
+@pytest.mark.parametrize("name", ["r50k_base", "p50k_base", "cl100k_base", "o200k_base"])
+@settings(max_examples=60)
+@given(text=st.text(alphabet=ALPHABET + "ABSTL'/\r", max_size=60))
+def test_every_pattern_of_tiktoken_splits_a_text_as_there(name: str, text: str) -> None:
+    """With the 256 bytes as the only tokens, of which a piece is made: what is asked is where a piece begins."""
+    import regex
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: {})
+        pattern = openai_public.ENCODING_CONSTRUCTORS[name]()["pat_str"]
+    split = build_byte_bpe({bytes([i]): i for i in range(256)}, pattern, {}).pre_tokenizer[0]
+    pieces = [piece for piece, _ in split.pre_tokenize_str(text)]
+    assert pieces == [match.group() for match in regex.finditer(pattern, text)]

@@ -16,18 +16,8 @@ QUOTED_KEYS = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{
 MULTIRUN_FLAGS = ("-m", "--multirun")
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 PRINT_FLAGS = ("--cfg", "-c")
-DASHED_KEYS = (
-    "resume",
-    "seed",
-    "device",
-    "model",
-    "data",
-    "name",
-    "init_from",
-    "run",
-    "out",
-    "prompt",
-)  # typed as flags elsewhere
+# Keys that other tools take as flags.
+DASHED_KEYS = set("resume seed device model data name init_from run out prompt".split())
 FLAGS_WITHOUT_VALUE = ("--resolve", "--run", "-r", *MULTIRUN_FLAGS)
 # Those of Hydra's flags that are passed on. Others read pickles or replace seqlab's configs, and may be abbreviated.
 ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", "--info", "-i", *FLAGS_WITHOUT_VALUE)

@@ -220,15 +220,26 @@ def download_address(url: str, sha256: str | None) -> Path:
     return find_file(f"downloads/{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}", url=url, sha256=sha256)
 
 
-def build_corpus(config: dict[str, Any]) -> Corpus:
-    """The corpus that the keys of a data node describe. Raises UserError."""
-    val_fraction, test_fraction = config.get("val_fraction", 0.1), config.get("test_fraction", 0.0)
+def build_corpus(
+    path: str | Sequence[str],
+    folders: Sequence[str] = (),
+    suffixes: Sequence[str] = SUFFIXES,
+    url: str | None = None,
+    sha256: str | None = None,
+    key: str = "text",
+    normalize: bool = True,
+    encoding_errors: Literal["strict", "replace"] = "strict",
+    split_by: SplitBy | None = None,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.0,
+    **_: Any,
+) -> Corpus:
+    """The corpus that a data node describes; its other keys are of no meaning here. Raises UserError."""
     if val_fraction + test_fraction >= 1:
         raise UserError(
             f"data.val_fraction={val_fraction} and data.test_fraction={test_fraction} leave nothing to train on: "
             "they must add up to less than 1."
         )
-    places = {key: config[key] for key in ("path", "folders", "suffixes", "url", "sha256") if key in config}
-    settings = {key: config[key] for key in ("key", "normalize", "encoding_errors") if key in config}
-    reader = TextReader(**settings, remedy=", or replace what is not with data.encoding_errors=replace")
-    return Corpus(find_texts(**places), reader, config.get("split_by"), val_fraction, test_fraction)
+    remedy = ", or replace what is not with data.encoding_errors=replace"
+    reader = TextReader(key, normalize, encoding_errors, remedy)
+    return Corpus(find_texts(path, folders, suffixes, url, sha256), reader, split_by, val_fraction, test_fraction)

@@ -152,7 +152,7 @@ def write_tokens(
                 if split not in writers:
                     writers[split] = ShardWriter(folder, split, encode, pool)
                 writers[split].add(pieces)
-                advance(sum(len(piece.text.encode()) for piece in pieces))
+                advance(pieces)
             shards = {split: writer.finish() for split, writer in writers.items()}
     finally:
         pool.shutdown(cancel_futures=True)
@@ -245,14 +245,20 @@ def batch_pieces(pieces: Iterable[tuple[str, Piece]]) -> Iterator[tuple[str, lis
 
 
 @contextmanager
-def show_progress(size: int) -> Iterator[Callable[[int], None]]:
+def show_progress(size: int) -> Iterator[Callable[[list[Piece]], None]]:
     """A bar for so many bytes, if they are many: how many are read to be encoded, the speed and the time left."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("tokenizing "), BarColumn(20), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=size < SHOWN_BYTES or bool(get_rank())) as progress:
+    is_shown = size >= SHOWN_BYTES and not get_rank()
+    with Progress(*columns, disable=not is_shown) as progress:
         task = progress.add_task("", total=size)
-        yield lambda count: progress.advance(task, count)
+
+        def advance(pieces: list[Piece]) -> None:
+            if is_shown:
+                progress.advance(task, sum(len(piece.text.encode()) for piece in pieces))
+
+        yield advance
 
 
 def can_write(folder: Path) -> bool:

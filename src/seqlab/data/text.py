@@ -93,7 +93,7 @@ class TextDataModule(DataModule):
     @classmethod
     def tokenizer_training_texts(cls, split: str, **config: Any) -> Iterator[str]:
         """The texts of the training split, or with `all` those of all splits."""
-        corpus = build_corpus(config)
+        corpus = build_corpus(**config)
         if split == "train" and corpus.resolved_split_by == "tokens":
             raise UserError(
                 "data.split_by=tokens needs a tokenizer first, and this one learns from the training split: use "
@@ -105,7 +105,7 @@ class TextDataModule(DataModule):
 
     def read_splits(self) -> dict[str, Dataset]:
         """The windows of each split."""
-        self.corpus = build_corpus(self.source)
+        self.corpus = build_corpus(**self.source)
         self.files = list(self.corpus.files)
         self.encoded = open_tokens(self.corpus, self.tokenizer, self.special_tokens)
         return {split: self.build_windows(split, stream) for split, stream in self.encoded.streams.items()}

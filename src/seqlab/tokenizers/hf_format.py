@@ -37,9 +37,8 @@ def build_byte_bpe(ranks: dict[bytes, int], pattern: str, special_tokens: dict[s
         for token, rank in sorted(ranks.items(), key=lambda item: item[1])
         if len(token) > 1
     ]
-    model = library.models.BPE(
-        vocabulary | special_tokens, merges, ignore_merges=True
-    )  # as tiktoken, whole pieces first
+    # tiktoken looks whether the whole piece is a token before it merges
+    model = library.models.BPE(vocabulary | special_tokens, merges, ignore_merges=True)
     tokenizer = library.Tokenizer(model)
     split = library.pre_tokenizers.Split(library.Regex(pattern.replace("{1,3}+", "{1,3}")), "isolated")
     as_letters = library.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
