@@ -128,7 +128,9 @@ def test_ids_of_a_padded_vocabulary_are_not_drawn(train: Callable, seqlab: Calla
         assert answer.status == 0, answer.err
 
 
-@pytest.mark.parametrize("style", ["alpaca", "stanford_alpaca", "phi"])
+@pytest.mark.parametrize(
+    "style", [*(pytest.param(name, marks=pytest.mark.long) for name in ("alpaca", "stanford_alpaca")), "phi"]
+)
 def test_a_prompt_style_becomes_a_chat_template(style: str, train: Callable, seqlab: Callable, tmp_path: Path) -> None:
     records = [{"instruction": f'Say "{n}" in {{% words %}}.', "input": "", "output": "yes"} for n in range(20)]
     (tmp_path / "records.json").write_text(json.dumps(records))
