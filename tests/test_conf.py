@@ -55,7 +55,7 @@ def words_for(group: str, choice: str, text: Path) -> list[str]:
         words.append(f"data.path={text.parent}")
     if choice == "series":
         words.append("data.path=my.csv")
-    if choice == "hf":
+    if (group, choice) == ("tokenizer", "hf"):
         words.append("tokenizer.path=my-tokenizer")
     if group == "tokenizer" and choice == "none":
         words = ["data=sine", *words]

@@ -52,7 +52,7 @@ def test_what_is_built_from_a_target_is_not_judged() -> None:
         ("many", PositiveInt | None, "x=many does not fit: it must be a whole number of at least 1 or null."),
         ("fast", float | torch.Tensor, "x=fast does not fit: it must be a number."),
         ("up", Literal["min", "max"], "x=up does not fit: it must be min or max."),
-        ("query", Sequence[str], "x=query does not fit: it must be a list."),
+        ("query", Sequence[str], "x=query does not fit: it must be a list: write x=[query]."),
     ],
 )
 def test_a_refusal_names_value_and_range(value: Any, hint: Any, sentence: str) -> None:

@@ -52,7 +52,7 @@ def test_it_ranks_by_the_best_value_and_folds_seeds(sweep: Path) -> None:
     titles, cells = build_table(read_report(sweep))
     assert titles == ["", "lr", "n", "best val/loss", "step", "test/loss", "seconds"]
     spread = statistics.stdev([1.25, 0.75])
-    assert cells[0] == ["1", "0.2", "2", f"1 ± {spread:.2g}", "2", f"2 ± {spread:.2g}", "10 ± 0"]
+    assert cells[0] == ["1", "0.2", "2", f"1 ± {spread:.2g}", "2", f"2 ± {spread:.2g}", "10.0 ± 0.0"]
     assert [line[1] for line in cells] == ["0.2", "0.1"]  # not by the last value, nor is a failed run ranked
     assert cells[1][3].startswith("1.5 ± ")
 

@@ -38,14 +38,27 @@ def complete_config(config: dict[str, Any], vocab_size: int, context_length: int
         from transformers import AutoConfig
     except ModuleNotFoundError:
         raise ValueError("needs transformers: pip install 'seqlab[hf]'.") from None
-    settings = {key: value for key, value in config.items() if key not in ("auto_map", "quantization_config")}
-    settings |= {"vocab_size": vocab_size, "is_decoder": True}
+    if unknown := find_unknown_keys(config):
+        raise ValueError(
+            f"config.{unknown[0]} is not a key of a {config['model_type']} config of transformers: leave it out."
+        )
+    settings = config | {"vocab_size": vocab_size, "is_decoder": True}
     try:
         built = AutoConfig.for_model(**settings)
     except Exception as error:
         raise ValueError(describe_failure(config, error)) from error
     lengths = {key: getattr(built, key, None) for key in LENGTHS}
     return settings | {key: context_length for key, length in lengths.items() if length and length < context_length}
+
+
+def find_unknown_keys(config: dict[str, Any]) -> list[str]:
+    """The keys that transformers would take and ignore, as another family's names of sizes."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if config.get("model_type") not in CONFIG_MAPPING:
+        return []  # which is said when it is built
+    known = CONFIG_MAPPING[config["model_type"]]()
+    return [key for key in config if not hasattr(known, key)]
 
 
 def describe_failure(config: dict[str, Any], error: Exception) -> str:

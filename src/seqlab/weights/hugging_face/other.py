@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from seqlab.errors import UserError, first_line
-from seqlab.models.hf import LENGTHS, complete_config
+from seqlab.models.hf import LENGTHS, complete_config, find_unknown_keys
 
 MODEL = "seqlab.models.hf.HFModel"
 DEFAULT_LENGTH = 2048  # of a model whose positions have no end, such as BLOOM's
-NOT_OF_THE_MODEL = ("architectures", "auto_map", "dtype", "torch_dtype", "transformers_version", "_name_or_path")
+NOT_OF_THE_MODEL = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", "use_cache")
 
 
 def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
@@ -27,7 +27,8 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
     if config.get("quantization_config"):
         raise UserError(f"{path} is of quantised weights (quantization_config): use the folder of the whole ones.")
     length = next((config[key] for key in LENGTHS if config.get(key)), DEFAULT_LENGTH)
-    kept = {key: value for key, value in config.items() if key not in NOT_OF_THE_MODEL}
+    left_out = {*NOT_OF_THE_MODEL, *find_unknown_keys(config)}  # of its makers' own programs
+    kept = {key: value for key, value in config.items() if key not in left_out}
     return {"_target_": MODEL, "config": kept, "vocab_size": config.get("vocab_size"), "context_length": length}
 
 
