@@ -124,7 +124,7 @@ def list_pairs() -> list[tuple[str, str]]:
         is_language = choice in LANGUAGE_MODELS
         fitting = [data for data in group_options()["data"] if (data in SERIES) != is_language]
         if is_language and choice != "gpt_mini":
-            fitting = ["text", "instruction"] if choice in QUICK else ["text"]
+            fitting = ["text", "instruction"] if choice in ("llama", "gru_lm") else ["text"]
         pairs += [(choice, data) for data in fitting]
         pairs.append((choice, "sine" if is_language else "verdict"))
     return pairs

@@ -50,6 +50,7 @@ def test_a_search_draws_within_its_ranges_the_same_each_time(sampler: str, seqla
     assert drawn(again.parent) == drawn(sweep)
 
 
+@pytest.mark.long
 def test_a_search_that_is_killed_goes_on_as_if_it_had_not_been(seqlab, tmp_path: Path) -> None:
     words = [*WORDS, "sweep.sampler=tpe", "sweep.trials=8"]
     assert seqlab("train", *words, "paths.runs=alone").status == 0
