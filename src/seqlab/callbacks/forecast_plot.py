@@ -98,7 +98,7 @@ def plot_horizon(truth: Tensor, forecasts: dict[str, Tensor], name: str, split: 
         error = (forecast - truth)[:, :, 0].square().nanmean(0).sqrt()  # (H,)
         errors.plot(steps, error, label=label, color=f"C{number}", linestyle="-" if label == "model" else "--")
     errors.set(xlabel="steps ahead", ylabel=f"root mean squared error of {name}", title=title, ylim=(0, None))
-    errors.legend(fontsize="small")
+    figure.legend(loc="outside lower left", ncols=len(forecasts), fontsize="small")
     distance = max(truth.size(1), len(truth) // SHOWN_FORECASTS)
     for start in range(0, len(truth), distance)[:SHOWN_FORECASTS]:
         places = range(start, start + truth.size(1))
