@@ -26,6 +26,7 @@ WRONG = {
         "data=series or sine",
         "model=distilgpt2",
     ],
+    "train data=verdict +init_from=1_000": ["init_from=1000 does not fit: it must be text or null"],
     "train model=gpt": [
         "model=gpt and data=sine do not fit",
         "data=code or instruction or shakespeare or text or verdict",

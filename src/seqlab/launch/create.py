@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from seqlab.config.signatures import check_value
 from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import check_required_groups, has_validation, validate_config
 from seqlab.device import model_width, resolve_device
@@ -56,6 +57,7 @@ def check_run(job: ComposedRun) -> tuple[WeightsSource | None, str | None]:
     check_required_groups(config)
     forget_download(config["data"], job.overrides)
     check_targets(config)
+    check_value("init_from", config["init_from"], str | None)
     source = resolve_init_from(config["init_from"], Path(config["paths"]["runs"])) if config["init_from"] else None
     if source:
         inherit_from_source(source, job)
