@@ -22,7 +22,7 @@ def build_table(report: Report) -> tuple[list[str], list[list[str]]]:
                 mean_std([row.best for row in rows if row.best is not None]) + metric_suffix(report, rows),
                 f"{statistics.fmean(steps):.0f}" if steps else "",
                 *([mean_std([row.metrics[test] for row in rows if test in row.metrics])] if test else []),
-                mean_std_seconds([row.seconds for row in rows if row.seconds is not None]),
+                mean_std([row.seconds for row in rows if row.seconds is not None], ".1f", ".1f"),
             ]
         )
     return titles, cells
@@ -33,18 +33,11 @@ def metric_suffix(report: Report, rows: list[Row]) -> str:
     return f" {rows[0].metric}" if report.metric == MIXED_OBJECTIVES else ""
 
 
-def mean_std(values: list[float]) -> str:
+def mean_std(values: list[float], mean_format: str = ".5g", std_format: str = ".2g") -> str:
     """Mean ± standard deviation; a single value alone."""
     if len(values) < 2:
-        return f"{values[0]:.5g}" if values else ""
-    return f"{statistics.fmean(values):.5g} ± {statistics.stdev(values):.2g}"
-
-
-def mean_std_seconds(values: list[float]) -> str:
-    """The same of seconds, of which a tenth is enough."""
-    if len(values) < 2:
-        return f"{values[0]:.1f}" if values else ""
-    return f"{statistics.fmean(values):.1f} ± {statistics.stdev(values):.1f}"
+        return format(values[0], mean_format) if values else ""
+    return f"{statistics.fmean(values):{mean_format}} ± {statistics.stdev(values):{std_format}}"
 
 
 def shorten_keys(keys: list[str]) -> list[str]:
