@@ -221,6 +221,11 @@ def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH) -> float | None:
     return known[machine] if machine in known else time_speedup(accelerator, width)
 
 
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_busy(seconds: float = 0.1) -> bool:
     """True if other processes use this machine's cores: not this one, nor the server that it forks jobs from, but its jobs."""
 

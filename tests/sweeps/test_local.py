@@ -38,7 +38,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         count: int, of: dict[str, Any], gpus: int = 0, cores: int = 8, **settings: Any
     ) -> tuple[LocalLauncher, Any]:
         monkeypatch.setattr(device, "gpu_count", lambda: gpus)
-        monkeypatch.setattr(local, "available_cores", lambda: cores)
+        monkeypatch.setattr(device, "available_cores", lambda: cores)
         monkeypatch.setattr(local, "JobProcess", Started)
         monkeypatch.setattr(local, "start_fork_server", lambda: None)
         sweep = Sweep(tmp_path, "", [], "", {}, {}, "")

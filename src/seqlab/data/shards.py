@@ -17,6 +17,7 @@ import numpy as np
 
 from seqlab.data.corpus import PIECE_CHARACTERS, Corpus, CorpusSize, Piece, split_bounds
 from seqlab.data.readers import COMPRESSIONS, text_suffix
+from seqlab.device import available_cores
 from seqlab.errors import UserError, first_line
 from seqlab.files import cache_folder, compute_sha256, lock_file, read_json, write_atomically, write_json
 from seqlab.runs.ranks import get_rank
@@ -145,7 +146,7 @@ def write_tokens(
     folder.mkdir(parents=True, exist_ok=True)
     encode = build_encoder(tokenizer, special_tokens, join=corpus.size.documents > 1)
     writers: dict[str, ShardWriter] = {}
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    pool = ThreadPoolExecutor(available_cores())
     try:
         with show_progress(corpus.size.bytes) as advance:
             for split, pieces in batch_pieces(corpus.read_pieces(getattr(tokenizer, "cut_pattern", None))):

@@ -1,6 +1,5 @@
 """Jobs on this machine: as many at once as it has GPUs or threads for, forked from a server that has imported all."""
 
-import os
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -32,7 +31,7 @@ class LocalLauncher:
         if needs_subprocesses(config):
             check_unchanged(sweep.source)
         processes = self.slots * device.num_local_processes(config["trainer"])
-        threads = config["threads"] or max(1, available_cores() // processes)
+        threads = config["threads"] or max(1, device.available_cores() // processes)
         gpu = self.assign_gpu(config)
         handle = JobProcess(self.context, sweep.path(job), threads, gpu)
         if gpu is not None:
@@ -60,15 +59,10 @@ def count_slots(configs: list[Config]) -> int:
         return max(1, device.gpu_count() // max(device.num_local_processes(trainer) for trainer in trainers))
     if any(trainer["accelerator"] != "cpu" for trainer in trainers):
         return 1
-    cores = available_cores()
+    cores = device.available_cores()
     wanted = [
         (config["threads"] or min(device.enough_threads(config) or cores, cores))
         * device.num_local_processes(config["trainer"])
         for config in configs
     ]
     return max(1, cores // max(wanted))
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
