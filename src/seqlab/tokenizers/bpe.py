@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import tiktoken
 from tiktoken_ext.openai_public import ENDOFTEXT, r50k_pat_str
 
-from seqlab.errors import UserError
 from seqlab.tokenizers.encoding import EncodingTokenizer
+from seqlab.tokenizers.hf import import_tokenizers
 from seqlab.tokenizers.hf_format import bytes_of_letters
 from seqlab.types import PositiveInt
 
@@ -20,13 +20,10 @@ class BPETokenizer(EncodingTokenizer):
     def __init__(self, texts: Iterable[str], size: PositiveInt = 4096) -> None:
         if size < 256:
             raise ValueError(f"size={size} is too small: 256 bytes are tokens already; use 256 or more.")
-        try:
-            from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-        except ModuleNotFoundError:
-            raise UserError("tokenizer=bpe needs tokenizers: pip install 'seqlab[hf]'.") from None
-        learned, alphabet = Tokenizer(models.BPE()), pre_tokenizers.ByteLevel.alphabet()
-        learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+        library = import_tokenizers("tokenizer=bpe")
+        learned, alphabet = library.Tokenizer(library.models.BPE()), library.pre_tokenizers.ByteLevel.alphabet()
+        learned.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        trainer = library.trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
         learned.train_from_iterator(texts, trainer)
         letters = bytes_of_letters()
         ranks = {bytes(letters[letter] for letter in token): rank for token, rank in learned.get_vocab().items()}

@@ -26,16 +26,13 @@ class HFTokenizer:
 
     def read_files(self, path: Path) -> None:
         """Read the files. Raises UserError for a folder without them, or with damaged ones."""
-        try:
-            from tokenizers import Tokenizer
-        except ModuleNotFoundError:
-            raise UserError("tokenizer=hf needs tokenizers: pip install 'seqlab[hf]'.") from None
+        library = import_tokenizers("tokenizer=hf")
         self.folder = path.parent if path.name == FILE else path
         file = self.folder / FILE
         if not file.is_file():
             raise UserError(f"There is no {file}: name a folder with a {FILE} by tokenizer.path=<folder>.")
         try:
-            self.tokenizer = Tokenizer.from_file(str(file))
+            self.tokenizer = library.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises no other type
             raise UserError(f"{file} is damaged ({error}): restore it.") from error
         self.tokenizer.no_truncation()  # which a file may bring along
@@ -98,6 +95,15 @@ class HFTokenizer:
     def load(cls, folder: Path) -> "HFTokenizer":
         """Read the folder."""
         return cls(str(folder))
+
+
+def import_tokenizers(what: str) -> Any:
+    """The library tokenizers. Raises UserError naming what needs it, if it is not installed."""
+    try:
+        import tokenizers
+    except ModuleNotFoundError:
+        raise UserError(f"{what} needs tokenizers: pip install 'seqlab[hf]'.") from None
+    return tokenizers
 
 
 def read_token(settings: dict[str, Any], name: str) -> str | None:

@@ -3,25 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from seqlab.errors import UserError
 from seqlab.files import write_json
-from seqlab.tokenizers.hf import FILE, SETTINGS
+from seqlab.tokenizers.hf import FILE, SETTINGS, import_tokenizers
 
 END = "<|endoftext|>"
-
-
-def import_tokenizers() -> Any:
-    """The library. Raises UserError if it is not installed."""
-    try:
-        import tokenizers
-    except ModuleNotFoundError:
-        raise UserError("Writing a tokenizer.json needs tokenizers: pip install 'seqlab[hf]'.") from None
-    return tokenizers
+WHAT = "Writing a tokenizer.json"  # needs the library
 
 
 def write_tokenizer(tokenizer: Any, folder: Path, end: str = END) -> None:
     """Write a tokenizer of the library, whose end token is `end`, and the settings with which transformers opens it."""
-    tokenizer.add_special_tokens([import_tokenizers().AddedToken(end, special=True, normalized=False)])
+    tokenizer.add_special_tokens([import_tokenizers(WHAT).AddedToken(end, special=True, normalized=False)])
     tokenizer.save(str(folder / FILE))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": end, "clean_up_tokenization_spaces": False}
     write_json(folder / SETTINGS, settings)
@@ -29,7 +20,7 @@ def write_tokenizer(tokenizer: Any, folder: Path, end: str = END) -> None:
 
 def build_byte_bpe(ranks: dict[bytes, int], pattern: str, special_tokens: dict[str, int]) -> Any:
     """A byte-pair encoding of tiktoken: its tokens with their ranks, the pattern that a text is split by, special tokens."""
-    library = import_tokenizers()
+    library = import_tokenizers(WHAT)
     letters = {byte: letter for letter, byte in bytes_of_letters().items()}
     vocabulary = {"".join(letters[byte] for byte in token): rank for token, rank in ranks.items()}
     merges = [
@@ -59,7 +50,7 @@ def find_merge(token: bytes, rank: int, ranks: dict[bytes, int]) -> tuple[bytes,
 
 def build_characters(ids: dict[str, int]) -> Any:
     """A token for each character."""
-    library = import_tokenizers()
+    library = import_tokenizers(WHAT)
     tokenizer = library.Tokenizer(library.models.WordLevel(ids))
     tokenizer.pre_tokenizer = library.pre_tokenizers.Split(library.Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = library.decoders.Fuse()
