@@ -16,7 +16,6 @@ from seqlab.streams import print_wrapped
 
 RUN_INFO_KEYS = (
     "status",
-    "choices",
     "git",
     "code",
     "data",
