@@ -2,7 +2,6 @@
 
 from seqlab.cli.compose import add_source_options, compose, pop_switches
 from seqlab.cli.overrides import is_multirun, pop_allow
-from seqlab.data.shards import TEMPORARY
 from seqlab.errors import UserError
 from seqlab.files import cache_folder
 from seqlab.launch.create import check_run
@@ -26,7 +25,7 @@ def main(args: list[str]) -> int:
             f"data={job.choices['data']} is not kept as tokens in the cache: use data=text, or another text."
         )
     folder, streams, size = data.encoded
-    if folder.parent.name.startswith(TEMPORARY):
+    if not folder.is_relative_to(cache_folder()):
         raise UserError(
             f"{cache_folder()} cannot be written, so that nothing is kept: name another place with SEQLAB_CACHE=<folder>."
         )

@@ -26,7 +26,6 @@ from seqlab.tokenizers.base import Tokenizer, compute_fingerprint, encode_to_arr
 FORMAT = 1  # of the folder
 SHARD_CHARACTERS = 1 << 24  # of the text in a shard, about
 INDEX = "index.json"
-TEMPORARY = "seqlab-tokens-"  # a folder where the cache cannot be written
 SHOWN_BYTES = 1 << 22  # a larger corpus has a progress bar
 
 
@@ -273,7 +272,7 @@ def can_write(folder: Path) -> bool:
 
 def make_temporary_folder() -> Path:
     """A folder that ends with this process, where the cache cannot be written."""
-    parent, owner = Path(tempfile.mkdtemp(prefix=TEMPORARY)), os.getpid()
+    parent, owner = Path(tempfile.mkdtemp(prefix="seqlab-tokens-")), os.getpid()
 
     def remove() -> None:
         if os.getpid() == owner:  # and not a fork of it
