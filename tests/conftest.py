@@ -1,5 +1,6 @@
 """What all tests share: no network, folders of their own, and the command line without a new process."""
 
+import importlib
 import os
 import signal
 import socket
@@ -47,6 +48,17 @@ def nothing_is_left() -> Iterator[None]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+@pytest.fixture(autouse=True)
+def own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """What a test imports from its folder is forgotten with it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(vars(module).get("__file__")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,6 @@ def mylab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package of the user's, which is allowed."""
     (tmp_path / "mylab.py").write_text(CODE)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.delitem(sys.modules, "mylab", raising=False)
     monkeypatch.setenv("SEQLAB_ALLOW", "mylab")
 
 

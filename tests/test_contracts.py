@@ -90,7 +90,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, story: Path) -> Any:
         (tmp_path / "mylab.py").write_text(code)
         (tmp_path / "mine" / group).mkdir(parents=True, exist_ok=True)
         (tmp_path / "mine" / group / f"{name}.yaml").write_text(header + yaml.safe_dump(node))
-        monkeypatch.delitem(sys.modules, "mylab", raising=False)
+        sys.modules.pop("mylab", None)
         importlib.invalidate_caches()
         return importlib.import_module("mylab")
 

@@ -75,7 +75,6 @@ def test_sections_are_found() -> None:
 @pytest.mark.parametrize("section", map(marked, SECTIONS))
 def test_the_commands_work(section: Section, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
-    monkeypatch.setattr(sys, "path", list(sys.path))
     write_texts(tmp_path)
     write_series(tmp_path / "my.csv")
     for name, text in section.steps:
@@ -103,7 +102,7 @@ def write_file(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(hugging_face, "__path__", [*hugging_face.__path__, str(path.parent)])
         write_mistral(path.parents[4] / "my-mistral")
     if path.suffix == ".py":
-        monkeypatch.delitem(sys.modules, path.stem, raising=False)
+        sys.modules.pop(path.stem, None)
         importlib.invalidate_caches()
         for cached in (path.parent / "__pycache__").glob("*"):
             cached.unlink()

@@ -4,11 +4,14 @@ import functools
 import hashlib
 import http.server
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import in_group
 
 from seqlab import files
 from seqlab.errors import UserError
@@ -194,3 +197,25 @@ def test_yaml_as_people_write_it(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("a: {b: 1, b: 2}\n")
     with pytest.raises(UserError, match="b stands twice"):
         files.read_yaml(tmp_path / "x.yaml")
+
+
+LOCK = "import sys; from pathlib import Path; from seqlab.files import lock_file\n" + (
+    "with lock_file(Path(sys.argv[1])): print('held', flush=True); sys.stdin.readline()"
+)
+
+
+def test_who_waits_for_a_lock_says_so_and_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "SILENT_SECONDS", 0.2)
+    words = [sys.executable, "-c", LOCK, tmp_path / "file"]
+    holder = in_group(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    threading.Timer(1.0, holder.communicate, ["\n"]).start()
+    with files.lock_file(tmp_path / "file", "waiting for another"):
+        assert holder.wait() == 0
+    assert capsys.readouterr().err == "waiting for another\n"
+    with files.lock_file(tmp_path / "file", "waiting for another"):
+        pass
+    assert not capsys.readouterr().err

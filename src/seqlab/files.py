@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from seqlab.errors import UserError
+from seqlab.streams import print_wrapped
 
+SILENT_SECONDS = 2.0  # of waiting for another process
 REMEMBERED_BYTES = 1 << 24  # larger files are not read twice by a process for their checksum
 
 
@@ -267,24 +270,17 @@ def write_checksums(file: Path, entries: Iterable[tuple[str, str]]) -> None:
 
 
 @contextmanager
-def lock_file(target: Path) -> Iterator[None]:
-    """Hold an exclusive lock beside `target`, so that ranks and parallel jobs prepare it once."""
+def lock_file(target: Path, notice: str = "") -> Iterator[None]:
+    """Hold an exclusive lock beside `target`, so that ranks and parallel jobs prepare it once.
+
+    `notice` is printed if another process holds it for a while.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f"{target.name}.lock")):
-        yield
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a folder's `.lock`, which ends with the process. Raises UserError if another process holds it."""
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(target.with_name(f"{target.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=SILENT_SECONDS if notice else -1)
     except Timeout:
-        raise UserError(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
-    except (OSError, NotImplementedError):  # the file system has no locks: run.json still names the process
-        pass
-    try:
+        print_wrapped(notice, sys.stderr)
+        held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()

@@ -61,7 +61,6 @@ def write(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "mine" / "model").mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setenv("SEQLAB_ALLOW", "")
-    monkeypatch.delitem(sys.modules, "wronglab", raising=False)
     importlib.invalidate_caches()
     return lambda keys: (tmp_path / "mine" / "model" / "own.yaml").write_text(f"_target_: wronglab.Own\n{keys}")
 

@@ -103,6 +103,16 @@ def test_documents_are_drawn_for_validation_and_test(tmp_path: Path) -> None:
     assert parts == split(build_corpus(**{"path": str(path), "val_fraction": 0.1, "test_fraction": 0.2}))
 
 
+def test_empty_files_are_skipped_in_every_format(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text("One.")
+    for name in ("2.txt", "3.jsonl", "4.json"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "5.json").write_text("[]")
+    (tmp_path / "6.jsonl").write_text('{"text": "Six."}')
+    corpus = build_corpus(str(tmp_path))
+    assert list(map("".join, corpus.read_documents())) == ["One.", "Six."]
+
+
 def test_splits_that_cannot_be_are_refused(tmp_path: Path, story: Path) -> None:
     path = write_documents(tmp_path, ["One.", "Two."])
     with pytest.raises(UserError, match="There are 2 documents, too few for splits of them"):

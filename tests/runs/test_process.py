@@ -13,8 +13,8 @@ import pytest
 
 from conftest import in_group
 from seqlab.errors import UserError
-from seqlab.files import lock_folder, write_json
-from seqlab.runs.process import ensure_not_running, is_running, process_exists, process_identity
+from seqlab.files import write_json
+from seqlab.runs.process import ensure_not_running, is_running, lock_folder, process_exists, process_identity
 from seqlab.runs.run_info import FILE_NAME, new_run_info
 
 
@@ -70,7 +70,7 @@ def test_a_run_in_training_is_refused_and_a_dead_one_is_not(other: subprocess.Po
     ensure_not_running(tmp_path)
 
 
-HOLD = "import sys, time; from pathlib import Path; from seqlab.files import lock_folder\n" + (
+HOLD = "import sys, time; from pathlib import Path; from seqlab.runs.process import lock_folder\n" + (
     "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import in_group
-from seqlab.files import lock_folder
+from seqlab.runs.process import lock_folder
 from seqlab.sweeps import local, manifest
 from seqlab.sweeps.process import OUTPUT_FILE, JobProcess, start_fork_server
 

@@ -47,7 +47,6 @@ def files(tmp_path: Path, story: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "mine" / group / "own.yaml").write_text(f"_target_: frozenlab.{node}\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setenv("SEQLAB_ALLOW", "frozenlab")
-    monkeypatch.delitem(sys.modules, "frozenlab", raising=False)
     importlib.invalidate_caches()
 
 

@@ -23,7 +23,7 @@ def source_files(packages: Iterable[str]) -> list[Path]:
         for folder in (spec and spec.submodule_search_locations) or []:
             files += Path(folder).rglob("*.py")
         if spec and spec.origin and spec.has_location and not spec.submodule_search_locations:
-            files.append(Path(spec.origin))
+            files += [file for file in [Path(spec.origin)] if file.is_file()]  # it may be removed after its import
     return sorted(files)
 
 

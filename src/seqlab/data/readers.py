@@ -60,24 +60,16 @@ class TextReader:
                     return
                 position += len(block)
 
-    def read_text(self, path: Path) -> str:
-        """The whole text of a file. Raises UserError if it has none."""
-        text = "".join(self.read_pieces(path))
-        if not text.strip():
-            raise UserError(f"{path} is empty: name a text with data.path=<file>.")
-        return text
-
     def read_values(self, path: Path) -> Iterator[Any]:
-        """The values of a file that begins with `[`, as a JSON list, or of a line each. Raises UserError naming the line."""
+        """The values of a JSON list, in a file that begins with `[`, or of a line each. Raises UserError naming the line."""
         pieces = self.read_pieces(path)
         beginning = next((piece for piece in pieces if piece.strip()), "")
-        if not beginning:
-            raise UserError(f"{path} is empty: name another file with data.path=<file>.")
         pieces.close()
         is_list = text_suffix(path) != ".jsonl" and beginning.lstrip("\ufeff \t\r\n").startswith("[")
-        yield from (
-            parse_json(replace(self, normalize=True).read_text(path), path) if is_list else self.read_json_lines(path)
-        )
+        if is_list:
+            yield from parse_json("".join(replace(self, normalize=True).read_pieces(path)), path)
+        else:
+            yield from self.read_json_lines(path)
 
     def read_json_lines(self, path: Path) -> Iterator[Any]:
         """A value for each line that is not blank; lines end with `\\n` alone. Raises UserError naming the line."""

@@ -78,7 +78,7 @@ def open_tokens(corpus: Corpus, tokenizer: Tokenizer, special_tokens: bool = Fal
     if not (folder / INDEX).is_file():
         folder = folder if can_write(folder) else make_temporary_folder()
         try:
-            with lock_file(folder):
+            with lock_file(folder, "" if get_rank() else "waiting     for another process that encodes this text"):
                 if not (folder / INDEX).is_file():  # another process was not faster
                     write_tokens(corpus, tokenizer, special_tokens, folder, identity)
         except OSError as error:

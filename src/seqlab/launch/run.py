@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.errors import Interrupted, UserError, format_error, is_out_of_memory, run_cli
-from seqlab.files import lock_folder, write_json
+from seqlab.files import write_json
 from seqlab.launch.imports import gc_paused, limit_spinning
 from seqlab.runs import ranks
 from seqlab.runs.checkpoints import latest_checkpoint
 from seqlab.runs.environment import collect_environment
 from seqlab.runs.folder import find_run, is_in_sweep, mark_ended
 from seqlab.runs.pending_resume import commit_resume, discard_resume, is_resume_pending, read_config_to_train
-from seqlab.runs.process import ensure_not_running, is_running
+from seqlab.runs.process import ensure_not_running, is_running, lock_folder
 from seqlab.runs.run_info import FILE_NAME, read_run_info, timestamp, update_run_info
 from seqlab.streams import ignore_broken_pipe, print_wrapped
 

@@ -1,11 +1,14 @@
-"""Which process trains a run, and whether it still does."""
+"""Which process trains a run, whether it still does, and the lock that it holds."""
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
 from seqlab.errors import UserError
 from seqlab.runs.run_info import read_run_info
@@ -65,3 +68,19 @@ def ensure_not_running(run: Path) -> None:
         raise UserError(
             f"{run} is being trained by process {info['process']['pid']}: wait for it, or stop it with Ctrl-C."
         )
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder's `.lock`, which ends with the process. Raises UserError if another process holds it."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{folder} is being run by another process: wait for it, or stop it with Ctrl-C.") from None
+    except (OSError, NotImplementedError):  # the file system has no locks: run.json still names the process
+        pass
+    try:
+        yield
+    finally:
+        lock.release()

@@ -8,11 +8,11 @@ from seqlab.config.nodes import find_differences, flatten
 from seqlab.config.source import changed_files, source_checksums
 from seqlab.config.targets import check_targets
 from seqlab.errors import UserError
-from seqlab.files import compute_sha256, lock_folder
+from seqlab.files import compute_sha256
 from seqlab.launch.create import ComposedRun
 from seqlab.runs.folder import read_config
 from seqlab.runs.pending_resume import discard_resume
-from seqlab.runs.process import is_running
+from seqlab.runs.process import is_running, lock_folder
 from seqlab.runs.run_info import read_run_info
 from seqlab.streams import print_wrapped
 from seqlab.sweeps.create import ComposeJobs, check_job, write_job

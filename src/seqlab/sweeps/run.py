@@ -8,12 +8,12 @@ from typing import Any
 
 from seqlab.config.signatures import check_arguments
 from seqlab.errors import UserError
-from seqlab.files import lock_folder
 from seqlab.launch.create import ComposedRun
 from seqlab.loggers import write_images
 from seqlab.report.files import write_report
 from seqlab.report.rows import Report
 from seqlab.runs.folder import read_config, relative_to_cwd
+from seqlab.runs.process import lock_folder
 from seqlab.streams import print_wrapped
 from seqlab.sweeps.create import ComposeJobs, add_jobs, check_jobs, create_sweep
 from seqlab.sweeps.display import Display
