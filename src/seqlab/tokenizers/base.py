@@ -18,7 +18,13 @@ WORD_END = re.compile(r"(?<=[^\W_])(?=\s)")  # between a letter or digit and whi
 
 
 class Tokenizer(Protocol):
-    """Text to token ids and back."""
+    """Text to token ids and back.
+
+    A tokenizer may offer more, and is asked for it by name: `byte_lengths()`, the bytes of text of each token, for bits
+    per byte; `cut_pattern`, where a long text may be cut without changing its tokens, so that it is encoded in parallel;
+    `encode_to_array(text)`, ids (N,), faster than `encode`; `learns_from`, `train` or `all`, the texts that it learns from;
+    `special=True` of its encoders, for special tokens written out in a text; `save_to_hf(folder)`, for an export.
+    """
 
     vocab_size: int
     eos_id: int
