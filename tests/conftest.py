@@ -56,7 +56,7 @@ def own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield
     for name, module in list(sys.modules.items()):
-        if str(vars(module).get("__file__")).startswith(str(tmp_path)):
+        if module and str(vars(module).get("__file__")).startswith(str(tmp_path)):
             del sys.modules[name]
     importlib.invalidate_caches()
 
