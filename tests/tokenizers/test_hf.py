@@ -1,6 +1,7 @@
 """Tokenizers of Hugging Face folders: the ids of transformers, special tokens, round trips, and files that are not there."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,60 @@ def test_every_text_round_trips_and_its_bytes_are_counted(text: str, folder: Pat
     ids, lengths = tokenizer.encode(text), tokenizer.byte_lengths()
     assert tokenizer.decode(ids) == text
     assert sum(lengths[i] for i in ids) == len(text.encode())
+
+
+PIECES = tokenizers.pre_tokenizers
+LLAMA_3 = (  # how its tokenizer.json splits a text; Qwen's has \\p{N} in place of \\p{N}{1,3}
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+AS_LETTERS = PIECES.ByteLevel(add_prefix_space=False, use_regex=False)
+SPLITS = {
+    "gpt2": (PIECES.ByteLevel(add_prefix_space=False), None, True),
+    "llama3": (PIECES.Sequence([PIECES.Split(tokenizers.Regex(LLAMA_3), "isolated"), AS_LETTERS]), None, True),
+    "smollm2": (PIECES.Sequence([PIECES.Digits(True), PIECES.ByteLevel(add_prefix_space=False)]), None, True),
+    "normalized": (PIECES.ByteLevel(add_prefix_space=False), tokenizers.normalizers.NFC(), True),
+    "unsplit": (AS_LETTERS, None, False),
+    "prefixed": (PIECES.ByteLevel(add_prefix_space=True), None, False),
+    "llama2": (PIECES.Metaspace(prepend_scheme="always", split=False), None, False),
+    "lines": (PIECES.Sequence([PIECES.Split("\n", "isolated"), AS_LETTERS]), None, False),
+}
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_text_is_cut_only_where_its_tokens_stay(kind: str, data: Any, folder: Path, story: Path) -> None:
+    split, normalizer, may_cut = SPLITS[kind]
+    library = tokenizers.Tokenizer(tokenizers.models.BPE())
+    library.pre_tokenizer, library.decoder = split, tokenizers.decoders.ByteLevel()
+    if normalizer:
+        library.normalizer = normalizer
+    letters = PIECES.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=400, initial_alphabet=letters, special_tokens=[END], show_progress=False
+    )
+    library.train_from_iterator([story.read_text()], trainer)
+    library.save(str(folder / "tokenizer.json"))
+    tokenizer = HFTokenizer(str(folder))
+    assert hasattr(tokenizer, "cut_pattern") == may_cut
+    if may_cut:
+        words = st.sampled_from(["river", "it's", "12345", "Été", "e\u0301", "中文", "!?", "_", END, "\u0301", "don"])
+        spaces = st.sampled_from([" ", "  ", "\n", "\t", "\r\n", "\u00a0", "\u2028", " \n ", ""])
+        text = "".join(data.draw(st.lists(st.one_of(words, spaces, st.characters(exclude_categories=["Cs"])))))
+        ends = [0, *(found.end() for found in tokenizer.cut_pattern.finditer(text)), len(text)]
+        pieces = [text[start:end] for start, end in pairwise(ends)]
+        for special in (False, True):
+            assert [i for piece in pieces for i in tokenizer.encode(piece, special)] == tokenizer.encode(text, special)
+
+
+def test_an_added_token_across_words_forbids_cuts(folder: Path) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    assert hasattr(HFTokenizer(str(folder)), "cut_pattern")
+    for change in ({"content": "two words"}, {"rstrip": True}, {"single_word": True}):
+        changed = content | {"added_tokens": [*content["added_tokens"][:1], content["added_tokens"][1] | change]}
+        (folder / "tokenizer.json").write_text(json.dumps(changed))
+        (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_start|>"}))
+        assert not hasattr(HFTokenizer(str(folder)), "cut_pattern"), change
 
 
 def test_what_is_saved_is_what_is_loaded(folder: Path, tmp_path: Path) -> None:

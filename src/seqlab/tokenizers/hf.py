@@ -7,9 +7,14 @@ from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.files import expand_path, read_json, write_json
+from seqlab.tokenizers.base import WORD_END
 
 FILE, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 TEMPLATE, TOKEN_NAMES = "chat_template.jinja", "special_tokens_map.json"
+# ends of words of many kinds, before white space of many kinds
+PROBE = (
+    " A word, two  words\tand 12\n34 \n 5\r\nit's  don't\n\nÉté\u00a0e\u0301 x 中文 字\u3000かな\u2028١٢ ٣ _a_ b's y"
+)
 KEPT_FILES = (FILE, SETTINGS, TEMPLATE, TOKEN_NAMES, "generation_config.json")
 
 
@@ -42,6 +47,8 @@ class HFTokenizer:
         self.special_ids = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         if "ByteLevel" in decoder_types(json.loads(self.tokenizer.to_str())["decoder"]):
             self.byte_lengths = self.count_bytes
+        if splits_at_word_ends(self.tokenizer):
+            self.cut_pattern = WORD_END
 
     def find_eos_id(self) -> int:
         """The id of the token that ends a text, as one of the folder's files says it. Raises UserError if none does."""
@@ -60,7 +67,7 @@ class HFTokenizer:
         """The ids of the text; with `special`, special tokens written out in it are tokens and not their characters."""
         self.tokenizer.encode_special_tokens = not special
         try:
-            return self.tokenizer.encode(text, add_special_tokens=False).ids
+            return self.tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids  # a lone text is slower
         except Exception as error:  # the library raises no other type, for a character that it does not know
             raise ValueError(f"This tokenizer cannot encode the text: {error}.") from error
 
@@ -111,6 +118,25 @@ def read_token(settings: dict[str, Any], name: str) -> str | None:
     said = settings.get(name)
     text = said.get("content") if isinstance(said, dict) else said
     return text if isinstance(text, str) else None
+
+
+def splits_at_word_ends(tokenizer: Any) -> bool:
+    """True if a text may be cut at each end of a word without changing its tokens, as far as a probe shows.
+
+    A tokenizer normalizes a text, splits it, and merges what each part consists of; added tokens are found before.
+    """
+    added = tokenizer.get_added_tokens_decoder().values()
+    if tokenizer.pre_tokenizer is None or any(
+        token.rstrip or token.single_word or WORD_END.search(token.content) for token in added
+    ):
+        return False
+
+    def split(text: str) -> list[str]:
+        normalized = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
+        return [part for part, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
+
+    cuts = [found.end() for found in WORD_END.finditer(PROBE)]
+    return all(split(PROBE) == split(PROBE[:cut]) + split(PROBE[cut:]) for cut in cuts)
 
 
 def decoder_types(decoder: dict[str, Any] | None) -> set[str]:
