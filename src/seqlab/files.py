@@ -22,6 +22,7 @@ from seqlab.errors import UserError
 from seqlab.streams import print_wrapped
 
 SILENT_SECONDS = 2.0  # of waiting for another process
+DOWNLOAD_ERRORS = (urllib.error.URLError, http.client.HTTPException, OSError)
 REMEMBERED_BYTES = 1 << 24  # larger files are not read twice by a process for their checksum
 
 
@@ -89,7 +90,7 @@ def find_file(
         raise UserError(f"There is no file {path} (looked in {looked}): name an existing one with {remedy}.")
     try:
         return download_file(url, cache_folder() / relative, sha256)
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    except DOWNLOAD_ERRORS as error:
         reason = getattr(error, "reason", error)
         raise UserError(
             f"There is no file {path} (looked in {looked}) and {url} cannot be reached ({reason}): "
@@ -148,12 +149,15 @@ def write_atomically(path: Path) -> Iterator[Path]:
         remove_partial(partial)
 
 
-def make_parent(path: Path) -> None:
-    """Make the folder that something will be written into. Raises UserError where that cannot be done."""
+@contextmanager
+def write_output(path: Path) -> Iterator[Path]:
+    """As `write_atomically`, at a place that the user has named; its folder is made. Raises UserError if it cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as partial:
+            yield partial
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): name another place.") from error
+        raise UserError(f"{path} cannot be written ({error.strerror or error}): name another place.") from error
 
 
 def remove_partial(partial: Path) -> None:
@@ -211,7 +215,7 @@ def check_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     """What a file holds, parsed. Raises UserError for a file that cannot be parsed, or holds something else."""
     try:
         content = parse(path.read_text(encoding="utf-8"))
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(
             f"{path} is damaged ({str(error).splitlines()[0]}): restore it, or remove its folder."
         ) from error

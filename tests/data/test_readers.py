@@ -115,7 +115,7 @@ def test_a_damaged_archive_is_named(suffix: str, tmp_path: Path) -> None:
     [
         ("a.jsonl", '{"text": "a"}\n{"txt": "b", "n": 1}', r"Record 2 of .* has no text under text: .*; it has txt, n"),
         ("a.jsonl", '{"text": "a"}\n{"text": ', r"is not JSON: .* in line 2, column 10"),
-        ("a.json", '[{"text": 3}]', r"Record 1 of .* has no text under text"),
+        ("a.json", '[{"text": 3}]', r"Record 1 of .* has 3 under text, which is not text"),
         ("a.json", '[{"text": "a"}, {"text"]', r"is not JSON: .* line 1, column 24, in or after record 2"),
         ("a.json", '[{"text": "half \\ud83d"}]', r"Record 1 of .* has half a character"),
         ("a.json", "[" * 100_000, r"cannot be read as JSON"),

@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from seqlab.data.readers import TextReader, text_suffix
+from seqlab.data.readers import RECORD_SUFFIXES, TextReader, text_suffix
 from seqlab.errors import UserError
-from seqlab.files import expand_path, find_file, lookup_places
+from seqlab.files import DOWNLOAD_ERRORS, cache_folder, download_file, expand_path, find_file, lookup_places
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".json", ".parquet")  # of the files that are read in a folder, compressed or not
 PIECE_CHARACTERS = 1 << 19  # that are encoded at once
@@ -206,6 +206,8 @@ def list_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     for parent, names, file_names in os.walk(folder.resolve()):
         names[:] = sorted(name for name in names if not name.startswith("."))
         files += [Path(parent, name) for name in file_names if not name.startswith(".")]
+    is_special = [file.exists() and not file.is_file() for file in files]  # such as a pipe, which never ends
+    files = [file for file, special in zip(files, is_special, strict=True) if not special]
     found = sorted(file for file in files if text_suffix(file) in suffixes)
     if not found:
         others = sorted({text_suffix(file) for file in files} - {""})[:8]
@@ -217,7 +219,14 @@ def list_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
 def download_address(url: str, sha256: str | None) -> Path:
     """A text of the web, downloaded once into the cache. Raises UserError if it cannot be reached."""
     name = re.sub(r"[^\w.-]", "_", url.split("?")[0].rstrip("/").rsplit("/", 1)[-1])
-    return find_file(f"downloads/{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}", url=url, sha256=sha256)
+    kept = cache_folder() / "downloads" / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
+    try:
+        return kept if kept.is_file() else download_file(url, kept, sha256)
+    except DOWNLOAD_ERRORS as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"{url} cannot be reached ({reason}): download it yourself, and type data.path=<file>."
+        ) from error
 
 
 def build_corpus(
@@ -242,4 +251,9 @@ def build_corpus(
         )
     remedy = ", or replace what is not with data.encoding_errors=replace"
     reader = TextReader(key, normalize, encoding_errors, remedy)
-    return Corpus(find_texts(path, folders, suffixes, url, sha256), reader, split_by, val_fraction, test_fraction)
+    files = find_texts(path, folders, suffixes, url, sha256)
+    if key != "text" and not any(text_suffix(file) in RECORD_SUFFIXES for file in files):
+        raise UserError(
+            f"data.key={key} has no effect: {files[0].name} is plain text and has no records. Leave it out."
+        )
+    return Corpus(files, reader, split_by, val_fraction, test_fraction)

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Literal
 
 from seqlab.errors import UserError, first_line
 
+RECORD_SUFFIXES = (".json", ".jsonl", ".parquet")  # of files that hold records
 COMPRESSIONS = (".gz", ".zst")
 BLOCK_BYTES = 1 << 20  # read at once
 
@@ -97,9 +98,10 @@ class TextReader:
 
     def describe_bad_bytes(self, path: Path, position: int, error: UnicodeDecodeError) -> UserError:
         """The error of a file that is not UTF-8; `position` is that of the bytes that were decoded."""
+        begins_as_utf16 = position + error.start == 0 and error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         return UserError(
             f"{path} is not UTF-8 text (byte {position + error.start} is {error.object[error.start]:#04x}): convert it, for "
-            f"instance with iconv -f latin1 -t utf-8{self.remedy}."
+            f"instance with iconv -f {'utf-16' if begins_as_utf16 else 'latin1'} -t utf-8{self.remedy}."
         )
 
 
@@ -156,6 +158,11 @@ def read_parquet_column(path: Path, key: str) -> Iterator[str]:
 def take_text(record: Any, key: str, number: int, path: Path) -> str:
     """The text of a record: itself, or what stands under the key. Raises UserError naming the record."""
     text = record.get(key) if isinstance(record, dict) else record
+    if isinstance(record, dict) and key in record and not isinstance(text, str):
+        found = json.dumps(text, default=str)[:40]
+        raise UserError(
+            f"Record {number} of {path} has {found} under {key}, which is not text: fix it, or leave it out."
+        )
     if not isinstance(text, str):
         keys = f"; it has {', '.join(map(str, record))}" if isinstance(record, dict) else ""
         raise UserError(f"Record {number} of {path} has no text under {key}: name its key with data.key=…{keys}.")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqlab.data.corpus import PIECE_CHARACTERS, Corpus, CorpusSize, Piece, split_bounds
-from seqlab.data.readers import COMPRESSIONS, text_suffix
+from seqlab.data.readers import COMPRESSIONS, RECORD_SUFFIXES, text_suffix
 from seqlab.device import available_cores
 from seqlab.errors import UserError, first_line
 from seqlab.files import cache_folder, compute_sha256, lock_file, read_json, write_atomically, write_json
@@ -91,9 +91,8 @@ def open_tokens(corpus: Corpus, tokenizer: Tokenizer, special_tokens: bool = Fal
 
 def describe_files(corpus: Corpus) -> str:
     """A checksum of the bytes and formats of the files, in their order."""
-    formats = (".json", ".jsonl", ".parquet")
     parts = [
-        f"{compute_sha256(file)} {suffix if (suffix := text_suffix(file)) in formats else ''} "
+        f"{compute_sha256(file)} {suffix if (suffix := text_suffix(file)) in RECORD_SUFFIXES else ''} "
         f"{file.suffix.lower() if file.suffix.lower() in COMPRESSIONS else ''}"
         for file in corpus.files
     ]
@@ -118,21 +117,21 @@ def read_tokens(folder: Path, identity: dict[str, Any], corpus: Corpus) -> Token
     if index.get("identity") != identity:
         raise UserError(f"{folder} has the tokens of another text or tokenizer: {remedy}.")
     streams = {}
-    for split, sizes in index["shards"].items():
-        files = [shard_file(folder, split, number) for number in range(len(sizes))]
-        try:
-            found = [len(np.load(file, mmap_mode="r")) for file in files]
-        except (ValueError, EOFError, FileNotFoundError) as error:
-            raise UserError(f"{folder} is damaged ({first_line(error)}): {remedy}.") from error
-        if found != sizes:
-            raise UserError(f"{folder} is damaged (a shard has another length than was written): {remedy}.")
-        streams[split] = TokenStream(files, sizes)
+    try:
+        size = CorpusSize(*index["size"])
+        for split, sizes in index["shards"].items():
+            files = [shard_file(folder, split, number) for number in range(len(sizes))]
+            if [len(np.load(file, mmap_mode="r")) for file in files] != sizes:
+                raise ValueError("a shard has another length than was written")
+            streams[split] = TokenStream(files, sizes)
+    except (ValueError, TypeError, AttributeError, LookupError, EOFError, FileNotFoundError) as error:
+        raise UserError(f"{folder} is damaged ({first_line(error)}): {remedy}.") from error
     if whole := streams.pop("all", None):
         bounds = split_bounds(len(whole), corpus.val_fraction, corpus.test_fraction)
         streams = {split: TokenStream(whole.files, whole.sizes, *where) for split, where in bounds.items()}
     shares = {"train": 1.0, "val": corpus.val_fraction, "test": corpus.test_fraction}
     splits = {split: streams.get(split, TokenStream([], [])) for split, share in shares.items() if share}
-    return TokenFolder(folder, splits, CorpusSize(*index["size"]))
+    return TokenFolder(folder, splits, size)
 
 
 # ---------------------------------------------------------------------- writing

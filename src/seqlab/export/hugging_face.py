@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from seqlab.config.targets import get_class
 from seqlab.errors import UserError
-from seqlab.files import make_parent, write_atomically, write_json
+from seqlab.files import write_json, write_output
 from seqlab.prompts.styles import load_prompt_style
 from seqlab.runs.folder import read_config
 from seqlab.tokenizers.base import load_tokenizer
@@ -29,16 +29,15 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
         raise UserError(f"out={out} is there already: name a folder that is not.")
     config = read_config(run)
     check_base_place(config, init_from)
-    node = resolve_init_from(str(run), run).model or {}
-    family, hf_config = find_writing_family(node)
+    source = resolve_init_from(str(run), run)
+    family, hf_config = find_writing_family(source.model or {}, source.family)
     weights = weights_path(run, checkpoint)
     model = load_model_from_run(run, weights, init_from)
     tokenizer: Any = None
     if config["tokenizer"]:
         tokenizer = load_tokenizer(get_class(config, "tokenizer"), run / "tokenizer")
         hf_config["eos_token_id"] = tokenizer.eos_id
-    make_parent(out)
-    with write_atomically(out) as partial:
+    with write_output(out) as partial:
         partial.mkdir()
         write_json(partial / "config.json", hf_config | {"dtype": str(next(model.parameters()).dtype).split(".")[1]})
         save_file(family.to_hf(model.state_dict()), partial / "model.safetensors", {"format": "pt"})

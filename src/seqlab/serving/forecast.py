@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqlab.build import build_data
 from seqlab.errors import UserError
-from seqlab.files import make_parent, write_atomically
+from seqlab.files import write_output
 from seqlab.runs.environment import warn_if_changed
 from seqlab.runs.run_info import read_run_info
 from seqlab.serving.engine import LoadedRun
@@ -33,14 +33,13 @@ def forecast_run(run: LoadedRun, steps: int, out: Path, data_path: str | None = 
     forecast = run.roll_forward(series, steps).cpu()
     channels = series.size(1)
     names = list(data.columns or (["value"] if channels == 1 else [f"value_{i}" for i in range(channels)]))
-    make_parent(out)
     out = out.with_suffix("") if out.suffix in (".csv", ".png") else out
     table, picture = out.with_name(f"{out.name}.csv"), out.with_name(f"{out.name}.png")
-    with write_atomically(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with write_output(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *names])
         writer.writerows([step, *(f"{value:.9g}" for value in row)] for step, row in enumerate(forecast.tolist(), 1))
-    with write_atomically(picture) as partial:
+    with write_output(picture) as partial:
         plot_forecast(series, forecast, names, run.data_properties["window"]).savefig(partial, dpi=120, format="png")
     return table, picture
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from seqlab.config.signatures import check_arguments, parameters
@@ -12,6 +13,8 @@ from seqlab.config.targets import resolve_target
 from seqlab.errors import UserError
 from seqlab.files import read_json, read_safetensors
 from seqlab.weights import hugging_face
+
+REMEDY = "copy or download the folder again"
 
 
 def is_hf_folder(folder: Path) -> bool:
@@ -36,10 +39,21 @@ def find_family(folder: Path) -> Any:
     return families.get(str(read_hf_config(folder).get("model_type")), families["other"])
 
 
-def find_writing_family(node: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The family that a model node can be written as, with its config.json. Raises UserError if there is none."""
+def family_name(folder: Path) -> str:
+    """The name of the folder's family, that of its module."""
+    return find_family(folder).__name__.rpartition(".")[2]
+
+
+def find_writing_family(node: dict[str, Any], preferred: str | None = None) -> tuple[Any, dict[str, Any]]:
+    """The family that a model node can be written as, with its config.json. Raises UserError if there is none.
+
+    The one `preferred` is asked first, then the one that is called as the model's module is, then the others by name.
+    """
     reasons, node = [], fill_defaults(node)
-    for family in list_families().values():
+    first = (preferred, str(node.get("_target_")).rpartition(".")[0].rpartition(".")[2])
+    families = list_families()
+    for name in [*(name for name in first if name in families), *families]:
+        family = families[name]
         if node.get("_target_") == family.MODEL:
             try:
                 return family, family.node_to_config(node)
@@ -81,25 +95,50 @@ def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
     """The folder's weights under the names of seqlab's model. Raises UserError if some or all are not there."""
     family = find_family(folder)
-    files = sorted(folder.glob("*.safetensors"))
+    files = list_weights(folder)
     if not files:
         raise UserError(
             f"{folder} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
         )
+    whole = folder / "model.safetensors"  # others beside it are of other formats, or not read by transformers either
     index = folder / "model.safetensors.index.json"  # of weights in several files
-    listed = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
+    listed = (
+        set()
+        if whole in files or not index.is_file()
+        else set(map(str, read_json(index).get("weight_map", {}).values()))
+    )
     if missing := sorted(listed - {file.name for file in files}):
-        raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: copy or download the folder again.")
-    whole = folder / "model.safetensors"  # others beside it are in formats of their own
+        raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: {REMEDY}.")
     chosen = [file for file in files if file.name in listed] if listed else [whole] if whole in files else files
     if hasattr(family, "read_tensors"):
         return family.read_tensors(folder)
     tensors: dict[str, Tensor] = {}
     for file in chosen:
         tensors |= read_safetensors(file)
-    if read_hf_config(folder).get("tie_word_embeddings") is False and "lm_head.weight" not in tensors:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.isfinite().all():
+            what = "NaN or infinity" if tensor.is_floating_point() else f"numbers of type {str(tensor.dtype)[6:]}"
+            raise UserError(f"{name} of {folder} has {what}: {REMEDY}.")
+    is_tied = read_model_node(folder).get("tie_embeddings")
+    if is_tied is False and "lm_head.weight" not in tensors:
         raise UserError(
-            f"{folder} has no lm_head.weight, and its config.json says that it is not tied to the token embedding: copy or "
-            "download the folder again."
+            f"{folder} has no lm_head.weight, and its config.json says that it is not tied to the token embedding: {REMEDY}."
         )
-    return family.from_hf(tensors)
+    ours = family.from_hf(tensors)
+    if is_tied and not torch.equal(ours["head.weight"], ours["token_embedding.weight"]):
+        raise UserError(
+            f"{folder} has an lm_head.weight of its own, and its config.json ties it to the token embedding: write "
+            "tie_word_embeddings=false there, if the weights are right."
+        )
+    return ours
+
+
+def list_weights(folder: Path) -> list[Path]:
+    """The folder's safetensors files, sorted. Raises UserError for one that is no file."""
+    files = sorted(folder.glob("*.safetensors"))
+    for file in files:
+        if not file.is_file():
+            raise UserError(
+                f"{file} is {'a folder' if file.is_dir() else 'a link to a file that is not there'}: {REMEDY}."
+            )
+    return files

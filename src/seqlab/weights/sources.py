@@ -11,7 +11,7 @@ from seqlab.files import compute_sha256
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
-from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
+from seqlab.weights.hf_folder import family_name, is_hf_folder, list_weights, read_model_node, read_tokenizer_node
 from seqlab.weights.hub import find_folder
 
 Config = dict[str, Any]
@@ -27,6 +27,7 @@ class WeightsSource:
     model: Config | None = None  # a complete node; None: whatever the config says
     tokenizer: Config | None = None
     tokenizer_folder: Path | None = None
+    family: str | None = None  # of Hugging Face folders, if the weights come from one
     choices: Config = field(default_factory=dict)
 
 
@@ -42,7 +43,7 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
         # in the hub's cache, models--<owner>--<model>/snapshots/<commit>
         name = path.parent.parent.name.split("--")[-1] if path.parent.name == "snapshots" else path.name
         source = WeightsSource(path, path, model=read_model_node(path), choices={"model": name})
-        source.tokenizer = read_tokenizer_node(path)
+        source.family, source.tokenizer = family_name(path), read_tokenizer_node(path)
         source.tokenizer_folder = path if source.tokenizer else None
         return source
     if path.is_file():
@@ -68,7 +69,10 @@ def source_from_run(path: Path, run: Path, weights: Path) -> WeightsSource:
     properties = {key: value for key, value in (info["data_properties"] or {}).items() if key in known}
     model = properties | {key: value for key, value in config["model"].items() if value is not None}
     tokenizer_folder = run / "tokenizer" if (run / "tokenizer").is_dir() else None
-    return WeightsSource(path, weights, run, model, config["tokenizer"] or None, tokenizer_folder, info["choices"])
+    family = (info["base"] or {}).get("family")
+    return WeightsSource(
+        path, weights, run, model, config["tokenizer"] or None, tokenizer_folder, family, info["choices"]
+    )
 
 
 def best_weights_path(run: Path) -> Path | None:
@@ -92,9 +96,10 @@ def compute_checksum(weights: Path) -> str:
     """sha256 of a file of weights; of a folder, of its safetensors files in the order of their names."""
     if weights.is_file():
         return compute_sha256(weights)
-    return " ".join(compute_sha256(file) for file in sorted(weights.glob("*.safetensors")))
+    return " ".join(map(compute_sha256, list_weights(weights)))
 
 
 def provenance(source: WeightsSource) -> dict[str, str]:
-    """What run.json says of a source: path and sha256."""
-    return {"path": str(source.path), "sha256": compute_checksum(source.weights)}
+    """What run.json says of a source: path and sha256, and the family of the Hugging Face folder that it was once."""
+    family = {"family": source.family} if source.family else {}
+    return {"path": str(source.path), "sha256": compute_checksum(source.weights)} | family
