@@ -117,7 +117,7 @@ def test_evaluate_restates_nothing_and_takes_other_data(seqlab, tiny: list[str],
     for words in ([], ["data.batch_size=1"], ["data.batch_size=3"]):
         assert seqlab("evaluate", "run=last", "split=val", "checkpoint=last", *words).status == 0
         measured = json.loads((run / "evaluations" / "text-val-last.json").read_text())
-        assert set(measured) == {"data", "split", "checkpoint", "metrics"}
+        assert set(measured) == {"data", "split", "checkpoint", "metrics", "files"}
         losses.append(measured["metrics"]["val/loss"])
     answer = seqlab("evaluate", "run=last", "split=val", "device=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
     assert answer.status == 1

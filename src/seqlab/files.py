@@ -38,7 +38,7 @@ def expand_path(path: str | Path) -> Path:
     return (
         Path(f"{os.path.expandvars(first)}{slash}{rest}").expanduser()
         if first.startswith("$")
-        else Path(path).expanduser()
+        else Path(os.path.expanduser(path))  # noqa: PTH111  # Path's own raises for a user that there is not
     )
 
 
@@ -81,6 +81,8 @@ def find_file(
         return expand_path(path).resolve()
     if expand_path(path).is_dir():
         raise UserError(f"{path} is a folder: name a file in it with {remedy}.")
+    if expand_path(path).exists():
+        raise UserError(f"{path} is not a regular file: name one with {remedy}.")
     relative, places = path.lstrip("/"), lookup_places(folders)
     for folder in places:
         if (folder / relative).is_file():

@@ -254,6 +254,11 @@ def test_a_base_must_be_agreed_with(seqlab, tiny: list[str], tmp_path: Path) -> 
     assert len(list((tmp_path / "runs").glob("*/*"))) == 2
 
 
+def test_a_sweep_has_one_base(seqlab, tiny: list[str]) -> None:
+    answer = seqlab(*tiny, "-m", "init_from=one,two")
+    assert (answer.status, "init_from=one,two names several bases, and a sweep has one" in answer.err) == (1, True)
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(seqlab, tiny: list[str], tmp_path: Path) -> None:
     assert seqlab(*tiny).status == 0
     (checkpoint,) = (tmp_path / "runs").glob("*/*/checkpoints/best.ckpt")

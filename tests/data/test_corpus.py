@@ -1,6 +1,7 @@
 """Which files a path names, which document goes where, and where a long text may be cut."""
 
 import json
+import os
 import re
 from itertools import chain, pairwise
 from pathlib import Path
@@ -34,6 +35,44 @@ def test_a_folder_is_its_texts_in_order(texts: Path) -> None:
     assert names(find_texts(str(texts), suffixes=[".py"]), texts) == ["sub/d.py"]
     with pytest.raises(UserError, match=r"no files that end in .c; there are .bin, .jsonl, .md, .py, .txt: name them"):
         find_texts(str(texts), suffixes=[".c"])
+    with pytest.raises(UserError, match=r"no files that end in py; .*: name them with data.suffixes=\[.py\]"):
+        find_texts(str(texts), suffixes=["py"])
+    with pytest.raises(UserError, match=r"data.suffixes=\[\] names none"):
+        find_texts(str(texts), suffixes=[])
+    assert names(find_texts(str(texts), suffixes=[".TXT"]), texts) == ["b.txt", "g.TXT"]
+
+
+def test_what_is_no_file_is_not_read(texts: Path) -> None:
+    os.mkfifo(texts / "pipe.txt")  # reading it would never end
+    assert "pipe.txt" not in names(find_texts(str(texts)), texts)
+    with pytest.raises(UserError, match=r"pipe.txt is not a regular file"):
+        find_texts(str(texts / "pipe.txt"))
+    (texts / "gone.txt").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"gone.txt is a link to a file that is not there: remove it"):
+        find_texts(str(texts))
+    (texts / "gone.txt").unlink()
+    (texts / "loop.txt").symlink_to("loop.txt")
+    with pytest.raises(UserError, match=r"loop.txt is a link to a file that is not there"):
+        find_texts(str(texts))
+
+
+def test_addresses_and_names_that_look_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"^http://127.0.0.1:9/a.txt cannot be reached .*: download it yourself"):
+        find_texts("http://127.0.0.1:9/a.txt")
+    with pytest.raises(UserError, match=r"data.path=s3://bucket/a.txt begins with s3://"):
+        find_texts("s3://bucket/a.txt")
+    monkeypatch.chdir(tmp_path)
+    Path("~nobody-of-this-name.txt").write_text("A file all the same.")
+    assert names(find_texts("~nobody-of-this-name.txt"), tmp_path) == ["~nobody-of-this-name.txt"]
+    with pytest.raises(UserError, match=r"There is no file ~nobody/a.txt"):
+        find_texts("~nobody/a.txt")
+
+
+def test_a_key_without_records_is_refused(story: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.key=body has no effect: story.txt is plain text"):
+        build_corpus(str(story), key="body")
+    (tmp_path / "a.jsonl").write_text('{"body": "text"}')
+    assert build_corpus([str(story), str(tmp_path / "a.jsonl")], key="body").reader.key == "body"
 
 
 def test_patterns_and_lists(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,11 +50,32 @@ def test_a_column_of_parquet(tmp_path: Path) -> None:
     assert read(path, key="body") == TEXTS
     with pytest.raises(UserError, match=r"a.parquet has no column text: name one with data.key=…, there are body, n"):
         read(path)
-    with pytest.raises(UserError, match=r"Record 1 of .*a.parquet has no text under n"):
+    with pytest.raises(UserError, match=r"Record 1 of .*a.parquet has 1 under n, which is not text"):
         read(path, key="n")
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"a.parquet is damaged \(.*\): restore it"):
         read(path, key="body")
+
+
+def test_a_parquet_column_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    buffers = [pyarrow.py_buffer(part) for part in (b"\0\0\0\0\x04\0\0\0\x08\0\0\0", b"a\xffbcdefg")]
+    parquet.write_table(pyarrow.table({"text": pyarrow.StringArray.from_buffers(2, *buffers)}), path)
+    with pytest.raises(UserError, match=r"Record 1 of .*a.parquet is not UTF-8 text \(byte 1\): fix it"):
+        read(path)
+    assert read(path, encoding_errors="replace") == ["a\ufffdbc", "defg"]
+
+
+def test_an_object_on_several_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{\n  "text": "One."\n}\n')
+    (tmp_path / "b.json").write_text('{"text": "One."}\n{"text": "Two."}\n')
+    assert (read(tmp_path / "a.json"), read(tmp_path / "b.json")) == (["One."], ["One.", "Two."])
+
+
+def test_utf16_is_named_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("A text.".encode("utf-16"))
+    with pytest.raises(UserError, match=r"iconv -f utf-16 -t utf-8"):
+        read(tmp_path / "a.txt")
 
 
 def test_ends_of_lines_and_the_byte_order_mark_are_kept_or_normalised(tmp_path: Path) -> None:

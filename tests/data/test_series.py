@@ -163,9 +163,37 @@ def test_forecast_rolls_forward_from_the_end_of_the_series(seqlab, file: Path, t
     assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
     assert seqlab("forecast", "run=last", "steps=5", "out=sine").status == 0
     assert (tmp_path / "sine.csv").read_text().splitlines()[0] == "step,value"
+    answer = seqlab("forecast", "run=last", "steps=5", "out=/proc/x")
+    assert (answer.status, "/proc/x.csv cannot be written" in answer.err) == (1, True), answer.err
     for words, message in ((["steps=0"], "steps=0 does not fit"), (["steps=x"], "steps=x does not fit")):
         answer = seqlab("forecast", "run=last", *words)
         assert (answer.status, message in answer.err) == (1, True), answer.err
+
+
+def test_a_forecast_does_not_overwrite_its_series_or_that_of_another(seqlab, file: Path, tmp_path: Path) -> None:
+    words = ["data=series", "data.path=my.csv", "data.window=12", "model=linear", "device=cpu", "trainer.max_epochs=1"]
+    assert "columns     temperature, load" in seqlab("train", *words).out
+    before = file.read_text()
+    for out in ("my", "my.csv"):
+        answer = seqlab("forecast", "run=last", "steps=2", f"out={out}")
+        assert (answer.status, "my.csv is the series itself: name another place" in answer.err) == (1, True), answer.err
+    assert file.read_text() == before
+    (tmp_path / "longer one.csv").write_text(before + before.split("\n", 1)[1])
+    assert seqlab("forecast", "run=last", "steps=2").status == 0
+    answer = seqlab("forecast", "run=last", "steps=2", "data.path='longer one.csv'")
+    assert (answer.status, answer.err) == (0, "")
+    folder = next(tmp_path.glob("runs/*/*/forecasts"))
+    assert {path.name for path in folder.glob("*.csv")} == {"best-2.csv", "best-2-longer-one.csv"}
+
+
+def test_one_cell_does_not_hide_a_column(tmp_path: Path) -> None:
+    path = tmp_path / "my.csv"
+    path.write_text("a,b,c\n" + "oops,n/a,x\n" + "1,2,y\n" * 5)
+    with pytest.raises(
+        UserError, match=r"Line 2 of .* has 'oops' under a, not a number: fix it, or leave this column out"
+    ):
+        read_columns(path, None)
+    assert read_columns(path, ["b"])[0] == ["b"]
 
 
 def test_a_model_gets_the_columns_that_it_was_trained_on(seqlab, file: Path, tmp_path: Path) -> None:
@@ -173,10 +201,13 @@ def test_a_model_gets_the_columns_that_it_was_trained_on(seqlab, file: Path, tmp
     assert seqlab("train", *words).status == 0
     assert seqlab("evaluate", "run=last", "split=test").status == 0
     (evaluation,) = tmp_path.glob("runs/*/*/evaluations/*.json")
-    before, rows = evaluation.read_text(), [line.split(",") for line in file.read_text().splitlines()]
+    before, rows = json.loads(evaluation.read_text()), [line.split(",") for line in file.read_text().splitlines()]
     (tmp_path / "swapped.csv").write_text("".join(f"{time},{load},{temperature}\n" for time, temperature, load in rows))
     assert seqlab("evaluate", "run=last", "split=test", "data.path=swapped.csv").status == 0
-    assert evaluation.read_text() == before
+    (other,) = set(evaluation.parent.iterdir()) - {evaluation}  # what was measured on the run's own data is kept
+    swapped = json.loads(other.read_text())
+    assert swapped["metrics"] == before["metrics"]
+    assert (list(before["files"]), list(swapped["files"])) == ([str(file)], [str(tmp_path / "swapped.csv")])
     (tmp_path / "one.csv").write_text("".join(f"{time},{load}\n" for time, _, load in rows))
     answer = seqlab("evaluate", "run=last", "split=test", "data.path=one.csv")
     assert answer.status == 1

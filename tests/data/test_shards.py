@@ -199,6 +199,14 @@ def test_what_is_wrong_in_the_cache_is_said(story: Path, small: None) -> None:
         file.write_bytes(damaged)
         with pytest.raises(UserError, match=r"is damaged \(.*\): remove .*, and the text is encoded again"):
             read(story, ByteTokenizer())
+    file.write_bytes(whole[:-7] + b"altered")
+    with pytest.raises(UserError, match=r"is damaged \(a shard holds other tokens than were written\): remove"):
+        read(story, ByteTokenizer())
+    for change in ({"size": "a"}, {"shards": {"train": 5}}, {"shards": None}, {"sha256": {}}):
+        (tokens.folder / "index.json").write_text(json.dumps(json.loads(index) | change))
+        with pytest.raises(UserError, match=r"is damaged \(.*\): remove"):
+            read(story, ByteTokenizer())
+    (tokens.folder / "index.json").write_text(index)
     file.write_bytes(whole)
     shards.open_shard.cache_clear()
     other = read(story, CharTokenizer([story.read_text()]))

@@ -97,6 +97,13 @@ def test_what_cannot_be_exported_is_said(train: Callable, seqlab: Callable, tmp_
         assert not (tmp_path / "out").exists()
     answer = seqlab("export", "run=last", "out=out")
     assert "tokenizer   none, since this one is not written" in answer.out
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "config.json").write_text("{}")
+    assert "run=hf is in Hugging Face format already" in seqlab("export", "run=hf", "out=again").err
+    (tmp_path / "dangling").symlink_to("nowhere/at/all")
+    for out in ("/proc/x", "dangling"):
+        answer = seqlab("export", "run=last", f"out={out}")
+        assert (answer.status, f"{out} cannot be written" in answer.err) == (1, True), answer.err
     assert seqlab("train", "device=cpu", "trainer.max_epochs=1").status == 0
     answer = seqlab("export", "run=last", "out=sine")
     assert "LSTMForecaster is not written in Hugging Face format: only GPT, Llama and models of" in answer.err

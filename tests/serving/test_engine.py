@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from commands import write_tokenizer
 from seqlab.errors import UserError
 from seqlab.serving.engine import LoadedRun, load_run
 
@@ -125,6 +126,13 @@ def test_a_hugging_face_folder_is_loaded_too(tmp_path: Path, shared: Path) -> No
     assert run.tokenizer is None
     with pytest.raises(UserError, match=r"hf has no tokenizer.json: put the tokenizer's files there"):
         run.generate("Hi")
+    write_tokenizer(tmp_path / "other")
+    content = json.loads((tmp_path / "other" / "tokenizer.json").read_text())
+    content["model"]["vocab"]["H"] = 60_000
+    (tmp_path / "hf" / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "hf" / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+    with pytest.raises(UserError, match=r"hf has a tokenizer of 60001 tokens, and its model knows 50257"):
+        load_run(tmp_path / "hf", accelerator="cpu").generate("Hi")
 
 
 def test_what_has_no_effect_at_temperature_zero_is_refused(writer: LoadedRun) -> None:

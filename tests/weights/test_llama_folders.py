@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from seqlab.build import build_model
 from seqlab.errors import UserError
+from seqlab.weights import hugging_face
 from seqlab.weights.hf_folder import find_family, find_writing_family, read_model_node, read_state_dict
-from seqlab.weights.sources import resolve_init_from
+from seqlab.weights.sources import compute_checksum, resolve_init_from
 
 transformers = pytest.importorskip("transformers")
 
@@ -71,7 +72,9 @@ def test_a_folder_written_anew_is_the_folder(family: str, size: dict[str, Any], 
         find_family(tmp_path / "theirs"),
     )
     (tmp_path / "ours").mkdir()
-    (tmp_path / "ours" / "config.json").write_text(json.dumps(module.node_to_config(node)))
+    written, config = find_writing_family(node, preferred=family)
+    assert written is module
+    (tmp_path / "ours" / "config.json").write_text(json.dumps(config))
     save_file(module.to_hf(model.state_dict()), tmp_path / "ours" / "model.safetensors", {"format": "pt"})
 
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "ours"))
@@ -112,6 +115,8 @@ def test_a_size_that_config_json_leaves_out_is_that_of_transformers(family: str,
         ("llama", {"attention_bias": True}, "has attention_bias=True"),
         ("qwen2", {"use_sliding_window": True}, "has use_sliding_window=True; init_from reads Qwen 2 folders"),
         ("llama", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "has rotary positions of type yarn"),
+        ("llama", {"partial_rotary_factor": 0.5}, "has partial_rotary_factor=0.5"),
+        ("qwen2", {"rope_parameters": {"partial_rotary_factor": 0.5}}, "has partial_rotary_factor=0.5"),
         ("llama", {"rope_scaling": {"type": "llama3", "factor": 2.0}}, "is damaged .KeyError"),
         ("llama", {"rope_scaling": "x"}, "is damaged .AttributeError"),
         ("llama", {"hidden_size": "16", "head_dim": 4}, "model.n_embd=16 does not fit: it must be a whole number"),
@@ -126,6 +131,51 @@ def test_what_would_be_read_wrongly_is_refused(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": family} | change))
     with pytest.raises(UserError, match=message):
         read_model_node(tmp_path)
+
+
+def test_weights_that_are_not_what_their_config_says_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "tied"
+    oracle(folder, "llama", **SIZE, tie_word_embeddings=True)
+    file = folder / "model.safetensors"
+    whole = load_file(file)
+    embedding = whole["model.embed_tokens.weight"]
+    for name, tensor, message in (
+        (
+            "lm_head.weight",
+            torch.randn_like(embedding),
+            "has an lm_head.weight of its own, and its config.json ties it",
+        ),
+        ("model.norm.weight", torch.full((32,), torch.nan), "model.norm.weight of .* has NaN or infinity"),
+        ("model.norm.weight", torch.ones(32, dtype=torch.int8), "has numbers of type int8"),
+    ):
+        save_file(whole | {name: tensor}, file, {"format": "pt"})
+        with pytest.raises(UserError, match=message):
+            read_state_dict(folder)
+    save_file(whole | {"lm_head.weight": embedding.clone()}, file, {"format": "pt"})
+    assert read_state_dict(folder)
+    file.unlink()
+    for make, message in (
+        (file.mkdir, "is a folder"),
+        (lambda: file.symlink_to("nowhere"), "is a link to a file that"),
+    ):
+        make()
+        with pytest.raises(UserError, match=f"model.safetensors {message}"):
+            resolve_and_read(folder)
+        file.rmdir() if file.is_dir() else file.unlink()
+
+
+def resolve_and_read(folder: Path) -> str:
+    return compute_checksum(resolve_init_from(str(folder), folder).weights)
+
+
+def test_one_whole_file_is_read_before_shards_as_transformers_does(tmp_path: Path) -> None:
+    oracle(tmp_path, "llama", **SIZE)
+    shard = {name: tensor + 1 for name, tensor in load_file(tmp_path / "model.safetensors").items()}
+    save_file(shard, tmp_path / "model-00001-of-00001.safetensors", {"format": "pt"})
+    index = {"weight_map": dict.fromkeys(shard, "model-00001-of-00001.safetensors")}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(logits(port(tmp_path)), logits(theirs), rtol=0, atol=1e-5)
 
 
 def test_a_tensor_that_a_family_does_not_have_is_named(tmp_path: Path) -> None:
@@ -149,6 +199,18 @@ def test_a_model_that_a_family_cannot_say_is_refused(family: str, keys: dict, me
     node = read_model_node(tmp_path)
     with pytest.raises(UserError, match=message):
         find_family(tmp_path).node_to_config(node | keys)
+
+
+def test_a_model_is_written_as_the_family_that_it_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = Path(hugging_face.__path__[0], "llama.py").read_text()
+    (tmp_path / "a_twin.py").write_text(
+        code.replace('"model_type": "llama"', '"model_type": "a_twin"')
+    )  # before it by name
+    monkeypatch.setattr(hugging_face, "__path__", [*hugging_face.__path__, str(tmp_path)])
+    node = {"_target_": "seqlab.models.llama.Llama", "vocab_size": 9, "context_length": 8}
+    assert find_writing_family(node)[1]["model_type"] == "llama"
+    assert find_writing_family(node, preferred="a_twin")[1]["model_type"] == "a_twin"
+    assert find_writing_family(node | {"qkv_bias": True}, preferred="a_twin")[1]["model_type"] == "qwen2"
 
 
 def test_what_a_node_leaves_out_is_written_as_the_model_has_it() -> None:

@@ -20,6 +20,8 @@ def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step:
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
     console.print(f"parameters  {total:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {batch_size} an epoch")
+    if data.columns:
+        console.print(f"columns     {', '.join(data.columns)}", markup=False)
     if data.num_dropped:
         console.print(f"left out    {data.num_dropped} {data.drop_reason}")
     if not saves:

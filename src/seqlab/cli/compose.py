@@ -31,7 +31,7 @@ from seqlab.cli.overrides import (
 from seqlab.config.groups import COMMAND_KEYS, CONF, group_options
 from seqlab.config.validate import INJECTED_ARGS, MULTI_NODE_GROUPS
 from seqlab.errors import UserError
-from seqlab.files import read_yaml
+from seqlab.files import expand_path, read_yaml
 from seqlab.launch.create import ComposedRun
 from seqlab.weights.sources import resolve_init_from
 
@@ -208,6 +208,8 @@ def add_source_options(args: list[str]) -> list[str]:
     init_from = get_override(args, "init_from")
     if not init_from:
         return args
+    if is_multirun(args) and "," in init_from and not expand_path(init_from).exists():
+        raise UserError(f"init_from={init_from} names several bases, and a sweep has one: start a sweep for each.")
     source = resolve_init_from(init_from, get_runs_folder(args))
     args = [arg for arg in args if not arg.startswith("init_from=")] + [f"init_from={source.path}"]
     for group, node in (("model", source.model), ("tokenizer", source.tokenizer)):

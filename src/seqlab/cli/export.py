@@ -7,6 +7,7 @@ from seqlab.files import expand_path
 from seqlab.prompts.styles import load_prompt_style
 from seqlab.runs.folder import find_run, relative_to_cwd
 from seqlab.streams import print_wrapped
+from seqlab.weights.hf_folder import is_hf_folder
 
 FORMATS = {"hf": export_to_hf}
 
@@ -20,6 +21,8 @@ def main(args: list[str]) -> int:
         raise UserError(f"format={config['format']} is unknown: use {' or '.join(FORMATS)}.")
     if config["checkpoint"] not in ("best", "last"):
         raise UserError(f"checkpoint={config['checkpoint']} must be best or last.")
+    if is_hf_folder(given := expand_path(str(config["run"]))) and not (given / "config.yaml").is_file():
+        raise UserError(f"run={given} is in Hugging Face format already: copy the folder, or name a run.")
     run, out = find_run(str(config["run"]), expand_path(config["paths"]["runs"])), expand_path(str(config["out"]))
     names = FORMATS[config["format"]](run, config["checkpoint"], out, config["init_from"])
     print_wrapped(f"run         {relative_to_cwd(run)}")

@@ -17,7 +17,10 @@ def main(args: list[str]) -> int:
     if not jobs:
         return 0
     (job,) = jobs
-    pop_switches(job)
+    switches = pop_switches(job)
+    for key, default in (("plan", False), ("explain", False), ("start", True)):
+        if switches.get(key, default) != default:
+            raise UserError(f"{key}={str(not default).lower()} has no effect: tokenize has no run. Leave it out.")
     source, _ = check_run(job)
     data = Planner().load_data(job, source)
     if not hasattr(data, "encoded"):

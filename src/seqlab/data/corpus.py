@@ -187,6 +187,10 @@ def find_path(
     """The files of one path."""
     if re.match("https?://", path):
         return [download_address(path, sha256)]
+    if scheme := re.match(r"(\w+)://", path):
+        raise UserError(
+            f"data.path={path} begins with {scheme[1]}://: addresses are http or https, a file is its path."
+        )
     for place in [Path(), *lookup_places(folders)]:
         candidate = place / expand_path(path)
         if candidate.is_file():
@@ -202,15 +206,23 @@ def find_path(
 
 def list_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """The files in a folder and below whose format has one of these suffixes, sorted; hidden ones are left out."""
+    if not suffixes:
+        raise UserError("data.suffixes=[] names none: write some, such as data.suffixes=[.txt], or leave it out.")
+    suffixes = [suffix.lower() for suffix in suffixes]
     files = []
     for parent, names, file_names in os.walk(folder.resolve()):
         names[:] = sorted(name for name in names if not name.startswith("."))
         files += [Path(parent, name) for name in file_names if not name.startswith(".")]
-    is_special = [file.exists() and not file.is_file() for file in files]  # such as a pipe, which never ends
-    files = [file for file, special in zip(files, is_special, strict=True) if not special]
     found = sorted(file for file in files if text_suffix(file) in suffixes)
+    for file in found:
+        if not file.exists():
+            raise UserError(f"{file} is a link to a file that is not there: remove it.")
+    found = [file for file in found if file.is_file()]  # a pipe would never end
     if not found:
-        others = sorted({text_suffix(file) for file in files} - {""})[:8]
+        asked = {f".{suffix}" for suffix in suffixes}  # as one types them without their dot
+        others = sorted({text_suffix(file) for file in files} - {""}, key=lambda suffix: (suffix not in asked, suffix))[
+            :8
+        ]
         there = f"; there are {', '.join(others)}: name them with data.suffixes=[{others[0]}]" if others else ""
         raise UserError(f"{folder} has no files that end in {', '.join(suffixes)}{there}.")
     return found

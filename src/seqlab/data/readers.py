@@ -4,6 +4,7 @@ import codecs
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,12 +36,24 @@ class TextReader:
         """The documents of a file, each in pieces. Raises UserError naming the file and the place in it."""
         suffix = text_suffix(path)
         if suffix == ".parquet":
-            yield from (iter([self.normalize_text(text)]) for text in read_parquet_column(path, self.key))
+            yield from self.take_texts(({self.key: value} for value in read_parquet_column(path, self.key)), path)
         elif suffix in (".json", ".jsonl"):
-            records = enumerate(self.read_values(path), 1)
-            yield from (iter([self.normalize_text(take_text(record, self.key, n, path))]) for n, record in records)
+            yield from self.take_texts(self.read_values(path), path)
         else:
             yield self.read_pieces(path)
+
+    def take_texts(self, records: Iterable[Any], path: Path) -> Iterator[Iterator[str]]:
+        """The text of each record, as a document of one piece. Raises UserError naming the record."""
+        for number, record in enumerate(records, 1):
+            found = record.get(self.key) if isinstance(record, dict) else record
+            if isinstance(found, bytes):
+                try:
+                    record = found.decode(errors=self.encoding_errors)
+                except UnicodeDecodeError as error:
+                    raise UserError(
+                        f"Record {number} of {path} is not UTF-8 text (byte {error.start}): fix it{self.remedy}."
+                    ) from error
+            yield iter([self.normalize_text(take_text(record, self.key, number, path))])
 
     def read_pieces(self, path: Path) -> Generator[str]:
         """A plain text, a block at a time. Raises UserError naming file and byte where it is not UTF-8."""
@@ -62,12 +75,15 @@ class TextReader:
                 position += len(block)
 
     def read_values(self, path: Path) -> Iterator[Any]:
-        """The values of a JSON list, in a file that begins with `[`, or of a line each. Raises UserError naming the line."""
+        """The values of a JSON list, in a file that begins with `[`, an object on several lines, or a value for each line.
+
+        Raises UserError naming the line.
+        """
         pieces = self.read_pieces(path)
         beginning = next((piece for piece in pieces if piece.strip()), "")
         pieces.close()
-        is_list = text_suffix(path) != ".jsonl" and beginning.lstrip("\ufeff \t\r\n").startswith("[")
-        if is_list:
+        beginning = beginning.lstrip("\ufeff \t\r\n")
+        if text_suffix(path) != ".jsonl" and (beginning.startswith("[") or re.match(r"\{\s*\n", beginning)):
             yield from parse_json("".join(replace(self, normalize=True).read_pieces(path)), path)
         else:
             yield from self.read_json_lines(path)
@@ -139,8 +155,8 @@ def import_pyarrow(path: Path) -> Any:
     return pyarrow
 
 
-def read_parquet_column(path: Path, key: str) -> Iterator[str]:
-    """The texts of a column. Raises UserError if there is none of that name, and for a value that is not text."""
+def read_parquet_column(path: Path, key: str) -> Iterator[Any]:
+    """The values of a column, bytes where they are not UTF-8. Raises UserError if there is none of that name."""
     pyarrow = import_pyarrow(path)
     from pyarrow import parquet
 
@@ -149,8 +165,11 @@ def read_parquet_column(path: Path, key: str) -> Iterator[str]:
             names = file.schema_arrow.names
             if key not in names:
                 raise UserError(f"{path} has no column {key}: name one with data.key=…, there are {', '.join(names)}.")
-            values = (value.as_py() for batch in file.iter_batches(columns=[key]) for value in batch.column(0))
-            yield from (take_text(value, key, number, path) for number, value in enumerate(values, 1))
+            for value in (value for batch in file.iter_batches(columns=[key]) for value in batch.column(0)):
+                try:
+                    yield value.as_py()
+                except UnicodeDecodeError:
+                    yield value.as_buffer().to_pybytes()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is damaged ({first_line(error)}): restore it.") from error
 
@@ -181,7 +200,8 @@ def check_characters(text: str, place: str) -> None:
 def parse_json(text: str, path: Path) -> Iterable[Any]:
     """The values of a JSON list. Raises UserError naming line and column."""
     try:
-        return json.loads(text)
+        values = json.loads(text)
+        return values if isinstance(values, list) else [values]
     except json.JSONDecodeError as error:
         before = text.count("{", 0, error.pos)
         raise UserError(

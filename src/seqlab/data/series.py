@@ -58,7 +58,9 @@ class SeriesDataModule(DataModule):
         if columns is not None and not columns:
             raise ValueError("columns=[] names none: name some, or leave it out to take all of numbers.")
         if len(delimiter) != 1:
-            raise ValueError(f"delimiter={delimiter} is not one character: write one, such as ; or a tab.")
+            raise ValueError(
+                f"""delimiter={delimiter} is not one character: type '";"', '"|"' or '"\\t"', with both quotes."""
+            )
         self.path, self.folders, self.columns, self.delimiter = path, folders, columns, delimiter
         self.window, self.horizon, self.stride, self.season, self.missing = window, horizon, stride, season, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction

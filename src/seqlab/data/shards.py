@@ -23,7 +23,7 @@ from seqlab.files import cache_folder, compute_sha256, lock_file, read_json, wri
 from seqlab.runs.ranks import get_rank
 from seqlab.tokenizers.base import Tokenizer, compute_fingerprint, encode_to_array
 
-FORMAT = 1  # of the folder
+FORMAT = 2  # of the folder
 SHARD_CHARACTERS = 1 << 24  # of the text in a shard, about
 INDEX = "index.json"
 SHOWN_BYTES = 1 << 22  # a larger corpus has a progress bar
@@ -123,6 +123,8 @@ def read_tokens(folder: Path, identity: dict[str, Any], corpus: Corpus) -> Token
             files = [shard_file(folder, split, number) for number in range(len(sizes))]
             if [len(np.load(file, mmap_mode="r")) for file in files] != sizes:
                 raise ValueError("a shard has another length than was written")
+            if [compute_sha256(file) for file in files] != index["sha256"][split]:
+                raise ValueError("a shard holds other tokens than were written")
             streams[split] = TokenStream(files, sizes)
     except (ValueError, TypeError, AttributeError, LookupError, EOFError, FileNotFoundError) as error:
         raise UserError(f"{folder} is damaged ({first_line(error)}): {remedy}.") from error
@@ -157,8 +159,14 @@ def write_tokens(
         pool.shutdown(cancel_futures=True)
     if describe_files(corpus) != identity["files"][0]:
         shutil.rmtree(folder)
-        raise UserError(f"{corpus.files[0].parent} has changed while it was read: type the command again.")
-    write_json(folder / INDEX, {"identity": identity, "size": corpus.size, "shards": shards})
+        what = str(corpus.files[0]) if len(corpus.files) == 1 else f"A file in {corpus.files[0].parent}"
+        raise UserError(f"{what} has changed while it was read: type the command again.")
+    checksums = {
+        split: [compute_sha256(shard_file(folder, split, number)) for number in range(len(sizes))]
+        for split, sizes in shards.items()
+    }
+    index = {"identity": identity, "size": corpus.size, "shards": shards, "sha256": checksums}
+    write_json(folder / INDEX, index)
 
 
 class ShardWriter:

@@ -9,7 +9,7 @@ import numpy as np
 from seqlab.data.readers import import_pyarrow
 from seqlab.errors import UserError, did_you_mean, first_line
 
-MISSING = ("", "na", "nan", "null", "none", "-")
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
 
 
 def read_columns(
@@ -29,8 +29,8 @@ def read_columns(
     if path.suffix.lower() != ".parquet" and all(is_number(name) for name in names):
         raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
     if columns is None:
-        first = next(row for _, row in rows[1:] if any(row))
-        columns = [name for name, value in zip(names, first, strict=False) if name and is_number(value)]
+        cells = [[row[place] for _, row in rows[1:] if place < len(row)] for place in range(len(names))]
+        columns = [name for name, column in zip(names, cells, strict=True) if name and holds_numbers(column)]
         if not columns:
             raise UserError(f"{path} has no column of numbers (is the delimiter {delimiter!r}?): set data.delimiter.")
     for name in columns:
@@ -79,6 +79,11 @@ def read_parquet_rows(path: Path) -> list[tuple[int, list[str]]]:
     return list(enumerate([table.column_names, *map(list, zip(*columns, strict=True))], 1))
 
 
+def holds_numbers(cells: list[str]) -> bool:
+    """True if at least as many cells of a column are numbers as are text."""
+    return 2 * sum(map(is_number, cells)) >= len(cells)
+
+
 def is_number(text: str) -> bool:
     """True for a number, and for one that is missing."""
     try:
@@ -101,7 +106,8 @@ def read_number(row: list[str], place: int, line: int, path: Path, names: list[s
         number = float(text)
     except ValueError as error:
         raise UserError(
-            f"Line {line} of {path} has {text[:40]!r} under {names[place]}, not a number: fix it."
+            f"Line {line} of {path} has {text[:40]!r} under {names[place]}, not a number: fix it, or leave this column out of "
+            "data.columns."
         ) from error
     if not np.isfinite(number):
         raise UserError(f"Line {line} of {path} has {text} under {names[place]}: write a number, or leave it empty.")

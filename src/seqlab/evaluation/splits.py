@@ -1,5 +1,7 @@
 """Measure a run's weights on a split of its own data or of other data."""
 
+import hashlib
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from seqlab.config.validate import validate_config
 from seqlab.device import available_accelerators, model_width, num_local_processes, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
-from seqlab.runs.environment import warn_if_changed
+from seqlab.runs.environment import compute_checksums, warn_if_changed
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.weights.restore import build_initial_model, build_reference, check_base_place, load_model_from_run
@@ -78,7 +80,8 @@ def evaluate_run(
     trainer = build_trainer(bare, run, callbacks=[Progress()], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    save_result(run, {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics})
+    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
+    save_result(run, data, result | {"files": compute_checksums(module.files)})
     return split, metrics
 
 
@@ -102,9 +105,14 @@ def resolve_one_device(device: dict[str, Any], config: dict[str, Any], safe_prec
             )
 
 
-def save_result(run: Path, result: dict[str, Any]) -> None:
-    """Write a result into the run folder, or warn that it cannot be written: what was measured is shown all the same."""
-    file = run / "evaluations" / f"{result['data']}-{result['split']}-{result['checkpoint']}.json"
+def save_result(run: Path, data: dict[str, Any], result: dict[str, Any]) -> None:
+    """Write a result into the run folder, with a checksum in its name if the data are not the run's own.
+
+    Warns if it cannot be written: what was measured is shown all the same.
+    """
+    is_own = {**read_config(run)["data"], "batch_size": None} == {**data, "batch_size": None}
+    of_others = "" if is_own else f"-{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:6]}"
+    file = run / "evaluations" / f"{result['data']}{of_others}-{result['split']}-{result['checkpoint']}.json"
     try:
         file.parent.mkdir(exist_ok=True)
         write_json(file, result)

@@ -84,9 +84,10 @@ def inherit_from_source(source: WeightsSource, job: ComposedRun) -> None:
     if source.model:
         inherit_model(source, source.model, job)
     if source.tokenizer and config["tokenizer"]:
+        base_name = source.choices.get("tokenizer", f"the one in {source.tokenizer_folder}")
         if config["tokenizer"]["_target_"] != source.tokenizer["_target_"]:
             raise UserError(
-                f"tokenizer={choices.get('tokenizer')} is not the base's, {source.choices.get('tokenizer', 'gpt2')}: the "
+                f"tokenizer={choices.get('tokenizer')} is not the base's, {base_name}: the "
                 "weights know no other tokens; leave tokenizer= out, and it follows the base."
             )
         for key, value in config["tokenizer"].items():

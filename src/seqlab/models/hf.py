@@ -38,6 +38,10 @@ def complete_config(config: dict[str, Any], vocab_size: int, context_length: int
         from transformers import AutoConfig
     except ModuleNotFoundError:
         raise ValueError("needs transformers: pip install 'seqlab[hf]'.") from None
+    if config.get("vocab_size", vocab_size) != vocab_size:
+        raise ValueError(
+            f"config.vocab_size={config['vocab_size']} has no effect: it is the tokenizer's, or vocab_size. Leave it out."
+        )
     if unknown := find_unknown_keys(config):
         raise ValueError(
             f"config.{unknown[0]} is not a key of a {config['model_type']} config of transformers: leave it out."
@@ -63,5 +67,6 @@ def find_unknown_keys(config: dict[str, Any]) -> list[str]:
 
 def describe_failure(config: dict[str, Any], error: Exception) -> str:
     """What transformers says of a config that it does not build."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    return f"config={config.get('model_type')} is not built by transformers: {reason}"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [type(error).__name__]
+    reason = f"{type(error).__name__}: {' '.join(lines[:2])[:160]}"
+    return f"config={config.get('model_type')} is not built by transformers ({reason}): fix this value of its config."

@@ -35,7 +35,10 @@ class ChatTemplate:
         except UserError:
             raise
         except Exception as error:  # a template may raise anything
-            raise UserError(f"The chat template of this model cannot render these messages: {error}.") from error
+            reason = str(error).rstrip(".")
+            raise UserError(
+                f"This model's chat template cannot render these messages ({reason}): use another."
+            ) from error
 
     def render(self, messages: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
         """messages -> ids (T,), loss mask (T,): true for the tokens of answers and the end token after each.

@@ -113,6 +113,12 @@ class LoadedRun:
             raise UserError(str(error)) from error
         if not ids:
             raise UserError(f"prompt={prompt!r} has no token in this tokenizer: write more.")
+        size = self.data_properties.get("vocab_size") or self.config["model"].get("vocab_size")
+        if size and max(ids) >= size:
+            raise UserError(
+                f"{self.folder} has a tokenizer of {self.tokenizer.vocab_size} tokens, and its model knows {size}: put the "
+                "tokenizer's files that belong to the weights there."
+            )
         return ids
 
     def check_tokenizer(self) -> None:

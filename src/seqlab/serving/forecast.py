@@ -28,13 +28,16 @@ def forecast_run(run: LoadedRun, steps: int, out: Path, data_path: str | None = 
     if moved and "path" not in run.config["data"]:
         raise UserError(f"data.path={data_path} has no effect: the series of this run is generated. Leave it out.")
     data = build_data(run.config | {"data": run.config["data"] | moved}, None, run.data_properties)
-    warn_if_changed(data.files, read_run_info(run.folder))
+    if not data_path:
+        warn_if_changed(data.files, read_run_info(run.folder))
     series: Tensor = data.to_units(data.splits["train"].series)  # all of it
     forecast = run.roll_forward(series, steps).cpu()
     channels = series.size(1)
     names = list(data.columns or (["value"] if channels == 1 else [f"value_{i}" for i in range(channels)]))
     out = out.with_suffix("") if out.suffix in (".csv", ".png") else out
     table, picture = out.with_name(f"{out.name}.csv"), out.with_name(f"{out.name}.png")
+    if overwritten := {table.resolve(), picture.resolve()} & {file.resolve() for file in data.files}:
+        raise UserError(f"{overwritten.pop()} is the series itself: name another place with out=<file>.")
     with write_output(table) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["step", *names])

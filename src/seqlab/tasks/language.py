@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from seqlab.batch import IGNORE_INDEX, Batch
+from seqlab.errors import UserError
 from seqlab.tasks.base import Sums, Task
 from seqlab.tasks.losses import sum_precisely, token_nll
 from seqlab.types import PositiveInt
@@ -42,9 +44,16 @@ class LanguageModeling(Task):
     def setup(self, stage: str) -> None:
         """Ask the data's tokenizer, if it can tell, how many bytes of text each token stands for."""
         super().setup(stage)
-        self.vocab_size, tokenizer = self.data.vocab_size, getattr(self.data, "tokenizer", None)
-        lengths = getattr(tokenizer, "byte_lengths", None)
-        self.byte_lengths = torch.tensor(lengths()) if lengths else None
+        self.vocab_size = self.data.vocab_size
+        tokenizer: Any = getattr(self.data, "tokenizer", None)
+        if not hasattr(tokenizer, "byte_lengths"):
+            return
+        self.byte_lengths = torch.as_tensor(tokenizer.byte_lengths())
+        if len(self.byte_lengths) != tokenizer.vocab_size:
+            raise UserError(
+                f"byte_lengths of {type(tokenizer).__name__} tells {len(self.byte_lengths)} tokens, and its vocab_size is "
+                f"{tokenizer.vocab_size}: they must agree."
+            )
 
     def compute_sums(self, batch: Batch) -> Sums:
         """The negative log-likelihood of the targets; in evaluation also in bits, over the bytes of their text."""

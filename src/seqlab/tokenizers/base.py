@@ -41,8 +41,21 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     with write_atomically(folder) as partial:
         partial.mkdir()
         tokenizer.save(partial)
+        check_saved(tokenizer, partial)
         files = sorted(file for file in partial.rglob("*") if file.is_file())
         write_checksums(partial / CHECKSUMS, [(compute_sha256(file), str(file.relative_to(partial))) for file in files])
+
+
+def check_saved(tokenizer: Any, folder: Path) -> None:
+    """Refuse a tokenizer that cannot be read back, before anything is trained with it. Raises UserError."""
+    kind = type(tokenizer)
+    if kind.__module__.startswith("seqlab."):
+        return
+    if missing := [name for name in ("decode", "eos_id", "load") if not hasattr(tokenizer, name)]:
+        raise UserError(f"{kind.__name__} has no {missing[0]}, which a tokenizer needs: add it.")
+    loaded = load_tokenizer(kind, folder)
+    if (loaded.vocab_size, loaded.eos_id) != (tokenizer.vocab_size, tokenizer.eos_id):
+        raise UserError(f"{kind.__name__} reads another vocabulary than it saves: fix its save, or its load.")
 
 
 def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:

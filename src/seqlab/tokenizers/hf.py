@@ -15,7 +15,7 @@ TEMPLATE, TOKEN_NAMES = "chat_template.jinja", "special_tokens_map.json"
 PROBE = (
     " A word, two  words\tand 12\n34 \n 5\r\nit's  don't\n\nÉté\u00a0e\u0301 x 中文 字\u3000かな\u2028١٢ ٣ _a_ b's y"
 )
-KEPT_FILES = (FILE, SETTINGS, TEMPLATE, TOKEN_NAMES, "generation_config.json")
+KEPT_FILES = (SETTINGS, TEMPLATE, TOKEN_NAMES, "generation_config.json")  # beside it
 
 
 class HFTokenizer:
@@ -26,14 +26,14 @@ class HFTokenizer:
     """
 
     def __init__(self, path: str) -> None:
-        """Read the folder `path`, or the folder of the file `path`."""
+        """Read the folder `path`, or the file `path` and what lies beside it."""
         self.read_files(expand_path(path))
 
     def read_files(self, path: Path) -> None:
         """Read the files. Raises UserError for a folder without them, or with damaged ones."""
         library = import_tokenizers("tokenizer=hf")
-        self.folder = path.parent if path.name == FILE else path
-        file = self.folder / FILE
+        self.file = file = path if path.is_file() or path.name == FILE else path / FILE
+        self.folder = file.parent
         if not file.is_file():
             raise UserError(f"There is no {file}: name a folder with a {FILE} by tokenizer.path=<folder>.")
         try:
@@ -84,6 +84,7 @@ class HFTokenizer:
 
     def save(self, folder: Path) -> None:
         """Copy the files that there are, and say which token ends a text."""
+        shutil.copyfile(self.file, folder / FILE)
         for name in KEPT_FILES:
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)

@@ -20,8 +20,12 @@ def freeze_parameters(model: nn.Module, freeze: int | list[str] | None) -> None:
         found = [parameter for key, parameter in named.items() if f"{key}.".startswith(f"{name}.")]
         if not found:
             blocks = len(getattr(model, "blocks", ()))
-            known = {".".join(key.split(".")[:depth]) for key in named for depth in (1, 2)}
+            parts = [key.split(".") for key in named]
+            known = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
             hint = f" It has {blocks} blocks." if isinstance(freeze, int) else did_you_mean(name, known)
+            if isinstance(freeze, int) and not blocks:
+                longest = max(known, key=lambda key: key.count("."))
+                hint = f" Its blocks have other names: type the names, such as freeze=[{longest}]."
             raise UserError(f"freeze={freeze} names {name}, which {type(model).__name__} does not have.{hint}")
         for parameter in found:
             parameter.requires_grad_(False)

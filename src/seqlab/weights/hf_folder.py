@@ -134,7 +134,7 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
 
 
 def list_weights(folder: Path) -> list[Path]:
-    """The folder's safetensors files, sorted. Raises UserError for one that is no file."""
+    """The folder's safetensors files, sorted. Raises UserError for a folder, and for a link to nothing."""
     files = sorted(folder.glob("*.safetensors"))
     for file in files:
         if not file.is_file():

@@ -16,7 +16,7 @@ from seqlab.errors import UserError
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
-from seqlab.weights.hf_folder import read_state_dict
+from seqlab.weights.hf_folder import REMEDY, is_hf_folder, read_state_dict
 from seqlab.weights.hub import find_folder
 from seqlab.weights.sources import WeightsSource, compute_checksum, resolve_init_from
 
@@ -125,13 +125,16 @@ def load_weights_strict(model: nn.Module, tensors: dict[str, Tensor], path: Path
 
 def check_shapes(expected: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:
     """Raises UserError for the first tensor that one side lacks or has in another shape."""
+    remedy = "Leave model= and its sizes out, and they follow the weights."
+    if path.is_dir() and is_hf_folder(path):
+        remedy = f"If no size of the model was typed, its config.json is of another model: {REMEDY}."
     for name in [*expected, *found]:
         ours, theirs = expected.get(name), found.get(name)
         if ours is None or theirs is None or ours.shape != theirs.shape:
             shapes = [str(tuple(tensor.shape)) if tensor is not None else "missing" for tensor in (theirs, ours)]
             raise UserError(
                 f"The weights of {path} are of another architecture: {name} is {shapes[0]} there and {shapes[1]} in this "
-                "model. Leave model= and its sizes out, and they follow the weights."
+                f"model. {remedy}"
             )
 
 

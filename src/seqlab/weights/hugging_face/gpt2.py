@@ -106,6 +106,7 @@ def node_to_config(node: dict[str, Any]) -> dict[str, Any]:
         "embd_pdrop": node["dropout"],
         "attn_pdrop": node["dropout"],
         "tie_word_embeddings": node["tie_embeddings"],
+        "bos_token_id": None,  # which would be GPT-2's, outside of another vocabulary
     }
 
 

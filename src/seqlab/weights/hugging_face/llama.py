@@ -93,7 +93,7 @@ def write_sizes(node: dict[str, Any], sizes: dict[str, tuple[str, Any]]) -> dict
     scaling, rope = node["rope_scaling"], {"rope_theta": node["rope_theta"], "rope_type": "default"}
     if scaling:
         rope |= {"rope_type": "llama3"} | {theirs: scaling[ours] for theirs, ours in ROPE_KEYS.items()}
-    return config | {"rope_parameters": rope}
+    return config | {"rope_parameters": rope, "bos_token_id": None, "pad_token_id": None}  # none of another vocabulary
 
 
 def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

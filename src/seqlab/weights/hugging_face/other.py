@@ -22,7 +22,7 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
         raise UserError(f"{path} is of a model that needs transformers: pip install 'seqlab[hf]'.") from None
     if str(config.get("model_type")) not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise UserError(
-            f"{path} has model_type={config.get('model_type')}, which is not a causal model of transformers."
+            f"{path} has model_type={config.get('model_type')}, which is not a causal model of transformers: name another folder."
         )
     if config.get("quantization_config"):
         raise UserError(f"{path} is of quantised weights (quantization_config): use the folder of the whole ones.")
@@ -48,7 +48,10 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # transformers and safetensors raise many kinds of them
-        raise UserError(f"{folder} cannot be read by transformers ({first_line(error)}).") from error
+        raise UserError(
+            f"{folder} cannot be read by transformers ({first_line(error)}): its weights are damaged, or are not those of its "
+            "config.json; copy or download the folder again."
+        ) from error
     model, loading = opened
     for kind in ("missing", "unexpected", "mismatched"):
         if names := sorted(map(str, loading[f"{kind}_keys"])):
