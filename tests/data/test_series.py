@@ -186,6 +186,15 @@ def test_a_forecast_does_not_overwrite_its_series_or_that_of_another(seqlab, fil
     assert {path.name for path in folder.glob("*.csv")} == {"best-2.csv", "best-2-longer-one.csv"}
 
 
+def test_a_split_without_a_window_is_refused(file: Path) -> None:
+    for changes in ({"stride": 60}, {"test_fraction": 0.001}, {"horizon": 9, "val_fraction": 0.1}):
+        with pytest.raises(
+            UserError, match=r"The (val|test) split of my.csv has no window .*: use a longer series, or data"
+        ):
+            series(file, **changes)
+    assert len(series(file, stride=60, val_fraction=0.0, test_fraction=0.0).splits["train"]) == 2
+
+
 def test_one_cell_does_not_hide_a_column(tmp_path: Path) -> None:
     path = tmp_path / "my.csv"
     path.write_text("a,b,c\n" + "oops,n/a,x\n" + "1,2,y\n" * 5)

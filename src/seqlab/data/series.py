@@ -85,6 +85,12 @@ class SeriesDataModule(DataModule):
             )
         gap = -(-self.horizon // self.stride) - 1  # so that no value is a target of two splits
         bounds = {split: [starts[i] for i in part[0 if split == "train" else gap :]] for split, part in parts.items()}
+        for split, share in (("val", self.val_fraction), ("test", self.test_fraction)):
+            if share and not bounds[split]:
+                raise UserError(
+                    f"The {split} split of {self.files[0].name} has no window (data.window={self.window}, data.horizon="
+                    f"{self.horizon}, data.stride={self.stride}): use a longer series, or data.{split}_fraction=0."
+                )
         self.scale = self.find_scale(table[: bounds["train"][-1] + self.window + self.horizon])
         series = self.scale.standardize(torch.from_numpy(table))
         return {split: self.make_windows(series, of) for split, of in bounds.items()}
