@@ -181,7 +181,9 @@ def complete_model_node(node: Config, data_properties: dict[str, Any]) -> Config
         elif name == "vocab_size" and node[name] > value:
             continue  # padded, as published ones often are
         elif name != "context_length" and node[name] != value:
-            tokens = " Type the tokenizer= whose ids the weights know." if name == "vocab_size" else ""
+            tokens = (
+                " Leave model.vocab_size out, or type the tokenizer= of the weights." if name == "vocab_size" else ""
+            )
             raise UserError(f"The model has {name}={node[name]}, the data have {value}: they must agree.{tokens}")
     return node
 

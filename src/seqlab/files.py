@@ -23,7 +23,7 @@ from seqlab.streams import print_wrapped
 
 SILENT_SECONDS = 2.0  # of waiting for another process
 DOWNLOAD_ERRORS = (urllib.error.URLError, http.client.HTTPException, OSError)
-REMEMBERED_BYTES = 1 << 24  # larger files are not read twice by a process for their checksum
+REMEMBERED_BYTES = 1 << 20  # larger files are not read twice by a process for their checksum
 
 
 def cache_folder() -> Path:
@@ -54,6 +54,11 @@ def read_sha256(path: Path) -> str:
     """The checksum of what a file holds now."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_to_name(text: str) -> str:
+    """Six hexadecimal digits of a text's sha256, for a name."""
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 @cache

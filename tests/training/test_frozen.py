@@ -33,9 +33,7 @@ def test_the_first_blocks_or_what_is_named() -> None:
 
 def test_blocks_of_another_name_are_said() -> None:
     model = torch.nn.ModuleDict({"layers": torch.nn.ModuleDict({"first": torch.nn.Linear(2, 2)})})
-    with pytest.raises(
-        UserError, match=r"Its blocks have other names: type the names, such as freeze=\[layers.first\]"
-    ):
+    with pytest.raises(UserError, match=r"Its parts have other names: type them, such as freeze=\[layers.first\]"):
         freeze_parameters(model, 1)
     with pytest.raises(UserError, match=r"Did you mean layers.first"):
         freeze_parameters(model, ["layers.fist"])

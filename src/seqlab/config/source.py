@@ -22,8 +22,9 @@ def source_files(packages: Iterable[str]) -> list[Path]:
             continue
         for folder in (spec and spec.submodule_search_locations) or []:
             files += Path(folder).rglob("*.py")
-        if spec and spec.origin and spec.has_location and not spec.submodule_search_locations:
-            files += [file for file in [Path(spec.origin)] if file.is_file()]  # it may be removed after its import
+        is_module = spec and spec.has_location and not spec.submodule_search_locations
+        if is_module and spec and spec.origin and Path(spec.origin).is_file():  # it may be removed after its import
+            files.append(Path(spec.origin))
     return sorted(files)
 
 

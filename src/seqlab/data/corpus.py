@@ -266,6 +266,6 @@ def build_corpus(
     files = find_texts(path, folders, suffixes, url, sha256)
     if key != "text" and not any(text_suffix(file) in RECORD_SUFFIXES for file in files):
         raise UserError(
-            f"data.key={key} has no effect: {files[0].name} is plain text and has no records. Leave it out."
+            f"data.key={key} has no effect: {files[0].name} is plain text without records. Leave it out, or type data.key=text."
         )
     return Corpus(files, reader, split_by, val_fraction, test_fraction)

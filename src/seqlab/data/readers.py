@@ -36,7 +36,9 @@ class TextReader:
         """The documents of a file, each in pieces. Raises UserError naming the file and the place in it."""
         suffix = text_suffix(path)
         if suffix == ".parquet":
-            yield from self.take_texts(({self.key: value} for value in read_parquet_column(path, self.key)), path)
+            values = enumerate(read_parquet_column(path, self.key), 1)
+            texts = (self.decode_value(value, n, path) if isinstance(value, bytes) else value for n, value in values)
+            yield from self.take_texts(({self.key: text} for text in texts), path)
         elif suffix in (".json", ".jsonl"):
             yield from self.take_texts(self.read_values(path), path)
         else:
@@ -45,15 +47,16 @@ class TextReader:
     def take_texts(self, records: Iterable[Any], path: Path) -> Iterator[Iterator[str]]:
         """The text of each record, as a document of one piece. Raises UserError naming the record."""
         for number, record in enumerate(records, 1):
-            found = record.get(self.key) if isinstance(record, dict) else record
-            if isinstance(found, bytes):
-                try:
-                    record = found.decode(errors=self.encoding_errors)
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        f"Record {number} of {path} is not UTF-8 text (byte {error.start}): fix it{self.remedy}."
-                    ) from error
             yield iter([self.normalize_text(take_text(record, self.key, number, path))])
+
+    def decode_value(self, value: bytes, number: int, path: Path) -> str:
+        """The text of a record that is bytes. Raises UserError naming the record."""
+        try:
+            return value.decode(errors=self.encoding_errors)
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"Record {number} of {path} is not UTF-8 text (byte {error.start}): fix it{self.remedy}."
+            ) from error
 
     def read_pieces(self, path: Path) -> Generator[str]:
         """A plain text, a block at a time. Raises UserError naming file and byte where it is not UTF-8."""
@@ -169,7 +172,7 @@ def read_parquet_column(path: Path, key: str) -> Iterator[Any]:
                 try:
                     yield value.as_py()
                 except UnicodeDecodeError:
-                    yield value.as_buffer().to_pybytes()
+                    yield value.cast(pyarrow.binary()).as_py()
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path} is damaged ({first_line(error)}): restore it.") from error
 

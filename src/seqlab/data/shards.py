@@ -123,7 +123,7 @@ def read_tokens(folder: Path, identity: dict[str, Any], corpus: Corpus) -> Token
             files = [shard_file(folder, split, number) for number in range(len(sizes))]
             if [len(np.load(file, mmap_mode="r")) for file in files] != sizes:
                 raise ValueError("a shard has another length than was written")
-            if [compute_sha256(file) for file in files] != index["sha256"][split]:
+            if not get_rank() and [compute_sha256(file) for file in files] != index["sha256"][split]:
                 raise ValueError("a shard holds other tokens than were written")
             streams[split] = TokenStream(files, sizes)
     except (ValueError, TypeError, AttributeError, LookupError, EOFError, FileNotFoundError) as error:

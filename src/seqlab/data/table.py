@@ -80,8 +80,9 @@ def read_parquet_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def holds_numbers(cells: list[str]) -> bool:
-    """True if at least as many cells of a column are numbers as are text."""
-    return 2 * sum(map(is_number, cells)) >= len(cells)
+    """True if at least half of a column's cells that are not missing are numbers; a column without any is all missing."""
+    said = [cell for cell in cells if cell.strip().lower() not in MISSING]
+    return bool(cells) and 2 * sum(map(is_number, said)) >= len(said)
 
 
 def is_number(text: str) -> bool:
@@ -106,8 +107,8 @@ def read_number(row: list[str], place: int, line: int, path: Path, names: list[s
         number = float(text)
     except ValueError as error:
         raise UserError(
-            f"Line {line} of {path} has {text[:40]!r} under {names[place]}, not a number: fix it, or leave this column out of "
-            "data.columns."
+            f"Line {line} of {path} has {text[:40]!r} under {names[place]}, not a number: fix it, or name the "
+            "other columns with data.columns=[…]."
         ) from error
     if not np.isfinite(number):
         raise UserError(f"Line {line} of {path} has {text} under {names[place]}: write a number, or leave it empty.")

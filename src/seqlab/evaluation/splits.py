@@ -1,6 +1,5 @@
 """Measure a run's weights on a split of its own data or of other data."""
 
-import hashlib
 import json
 import warnings
 from pathlib import Path
@@ -21,7 +20,7 @@ from seqlab.config.targets import check_targets
 from seqlab.config.validate import validate_config
 from seqlab.device import available_accelerators, model_width, num_local_processes, resolve_device
 from seqlab.errors import UserError
-from seqlab.files import write_json
+from seqlab.files import hash_to_name, write_json
 from seqlab.runs.environment import compute_checksums, warn_if_changed
 from seqlab.runs.folder import read_config
 from seqlab.runs.run_info import read_run_info
@@ -30,6 +29,7 @@ from seqlab.weights.sources import weights_path
 
 # Trainer keys of a run that mean nothing, or something else, where one process measures a split.
 EVALUATION_SETTINGS = {"num_nodes": 1, "strategy": "auto", "profiler": None, "limit_test_batches": 1.0}
+OF_NO_EFFECT = ("batch_size", "num_workers", "folders")  # keys of data on what is measured
 SPLITS, CHECKPOINTS = ("train", "val", "test"), ("best", "last")
 
 
@@ -64,6 +64,7 @@ def evaluate_run(
     model = load_model_from_run(run, weights_path(run, checkpoint), init_from)
     fit_context(data, getattr(model, "context_length", None), may_shorten)
     module = read_data(config, info["data_properties"], run)
+    files = compute_checksums(module.files)
     if data_name == info["choices"]["data"]:
         warn_if_changed(module.files, info)
     split = split or ("test" if "test" in module.splits else "val")
@@ -75,13 +76,12 @@ def evaluate_run(
         reference = build_reference(initial, adapter=None, compared=model)
     task = build_task(config, model, reference)
     resolve_one_device(device, config, task.safe_precisions)
-    settings = config["trainer"] | EVALUATION_SETTINGS | device
-    bare = config | {"callbacks": {}, "logger": {}, "trainer": settings}
+    bare = config | {"callbacks": {}, "logger": {}, "trainer": config["trainer"] | EVALUATION_SETTINGS | device}
     trainer = build_trainer(bare, run, callbacks=[Progress()], plugins=[])
     trainer.test(task, datamodule=module, verbose=False)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics}
-    save_result(run, data, result | {"files": compute_checksums(module.files)})
+    result = {"data": data_name, "split": split, "checkpoint": checkpoint, "metrics": metrics, "files": files}
+    save_result(run, data, result)
     return split, metrics
 
 
@@ -110,8 +110,9 @@ def save_result(run: Path, data: dict[str, Any], result: dict[str, Any]) -> None
 
     Warns if it cannot be written: what was measured is shown all the same.
     """
-    is_own = {**read_config(run)["data"], "batch_size": None} == {**data, "batch_size": None}
-    of_others = "" if is_own else f"-{hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:6]}"
+    nodes = read_config(run)["data"], data
+    own, measured = ({key: node[key] for key in node if key not in OF_NO_EFFECT} for node in nodes)
+    of_others = "" if own == measured else f"-{hash_to_name(json.dumps(measured, sort_keys=True))}"
     file = run / "evaluations" / f"{result['data']}{of_others}-{result['split']}-{result['checkpoint']}.json"
     try:
         file.parent.mkdir(exist_ok=True)

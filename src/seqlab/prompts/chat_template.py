@@ -37,7 +37,7 @@ class ChatTemplate:
         except Exception as error:  # a template may raise anything
             reason = str(error).rstrip(".")
             raise UserError(
-                f"This model's chat template cannot render these messages ({reason}): use another."
+                f"This model's chat template cannot render these messages ({reason}): fix the template."
             ) from error
 
     def render(self, messages: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:

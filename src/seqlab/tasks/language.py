@@ -46,9 +46,10 @@ class LanguageModeling(Task):
         super().setup(stage)
         self.vocab_size = self.data.vocab_size
         tokenizer: Any = getattr(self.data, "tokenizer", None)
-        if not hasattr(tokenizer, "byte_lengths"):
+        tell = getattr(tokenizer, "byte_lengths", None)
+        if tell is None:
             return
-        self.byte_lengths = torch.as_tensor(tokenizer.byte_lengths())
+        self.byte_lengths = torch.as_tensor(tell())
         if len(self.byte_lengths) != tokenizer.vocab_size:
             raise UserError(
                 f"byte_lengths of {type(tokenizer).__name__} tells {len(self.byte_lengths)} tokens, and its vocab_size is "

@@ -53,8 +53,14 @@ def check_saved(tokenizer: Any, folder: Path) -> None:
         return
     if missing := [name for name in ("decode", "eos_id", "load") if not hasattr(tokenizer, name)]:
         raise UserError(f"{kind.__name__} has no {missing[0]}, which a tokenizer needs: add it.")
-    loaded = load_tokenizer(kind, folder)
-    if (loaded.vocab_size, loaded.eos_id) != (tokenizer.vocab_size, tokenizer.eos_id):
+    try:
+        loaded = kind.load(folder)
+    except Exception as error:  # of somebody's own code
+        raise UserError(
+            f"{kind.__name__} cannot read what it saves ({type(error).__name__}: {error}): fix its save, or its load."
+        ) from error
+    read, saved = ([getattr(one, name, None) for name in ("vocab_size", "eos_id")] for one in (loaded, tokenizer))
+    if read != saved:
         raise UserError(f"{kind.__name__} reads another vocabulary than it saves: fix its save, or its load.")
 
 

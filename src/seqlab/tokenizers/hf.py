@@ -136,8 +136,8 @@ def splits_at_word_ends(tokenizer: Any) -> bool:
         normalized = tokenizer.normalizer.normalize_str(text) if tokenizer.normalizer else text
         return [part for part, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
 
-    cuts = [found.end() for found in WORD_END.finditer(PROBE)]
-    return all(split(PROBE) == split(PROBE[:cut]) + split(PROBE[cut:]) for cut in cuts)
+    whole, cuts = split(PROBE), [found.end() for found in WORD_END.finditer(PROBE)]
+    return all(split(PROBE[:cut]) + split(PROBE[cut:]) == whole for cut in cuts)
 
 
 def decoder_types(decoder: dict[str, Any] | None) -> set[str]:

@@ -20,12 +20,13 @@ def freeze_parameters(model: nn.Module, freeze: int | list[str] | None) -> None:
         found = [parameter for key, parameter in named.items() if f"{key}.".startswith(f"{name}.")]
         if not found:
             blocks = len(getattr(model, "blocks", ()))
-            parts = [key.split(".") for key in named]
-            known = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
-            hint = f" It has {blocks} blocks." if isinstance(freeze, int) else did_you_mean(name, known)
-            if isinstance(freeze, int) and not blocks:
-                longest = max(known, key=lambda key: key.count("."))
-                hint = f" Its blocks have other names: type the names, such as freeze=[{longest}]."
+            if isinstance(freeze, int):
+                example = next(iter(named)).rpartition(".")[0] or next(iter(named))
+                others = f" Its parts have other names: type them, such as freeze=[{example}]."
+                hint = f" It has {blocks} blocks." if blocks else others
+            else:
+                parts = [key.split(".") for key in named]
+                hint = did_you_mean(name, {".".join(part[: depth + 1]) for part in parts for depth in range(len(part))})
             raise UserError(f"freeze={freeze} names {name}, which {type(model).__name__} does not have.{hint}")
         for parameter in found:
             parameter.requires_grad_(False)

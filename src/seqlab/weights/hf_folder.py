@@ -52,7 +52,7 @@ def find_writing_family(node: dict[str, Any], preferred: str | None = None) -> t
     reasons, node = [], fill_defaults(node)
     first = (preferred, str(node.get("_target_")).rpartition(".")[0].rpartition(".")[2])
     families = list_families()
-    for name in [*(name for name in first if name in families), *families]:
+    for name in dict.fromkeys([*(name for name in first if name in families), *families]):
         family = families[name]
         if node.get("_target_") == family.MODEL:
             try:
@@ -75,7 +75,12 @@ def fill_defaults(node: dict[str, Any]) -> dict[str, Any]:
 def read_model_node(folder: Path) -> dict[str, Any]:
     """The model node that the folder describes."""
     try:
-        node = find_family(folder).config_to_node(read_hf_config(folder), f"{folder}/config.json")
+        config = read_hf_config(folder)
+        if config.get("quantization_config"):
+            raise UserError(
+                f"{folder}/config.json is of quantised weights (quantization_config): use the folder of the whole ones."
+            )
+        node = find_family(folder).config_to_node(config, f"{folder}/config.json")
         check_arguments(node, resolve_target(node["_target_"], "model"), f"{folder}/config.json: model")
         return node
     except (KeyError, TypeError, AttributeError, ArithmeticError) as error:  # a value of a kind that it should not be
@@ -100,37 +105,48 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
         raise UserError(
             f"{folder} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
         )
-    whole = folder / "model.safetensors"  # others beside it are of other formats, or not read by transformers either
-    index = folder / "model.safetensors.index.json"  # of weights in several files
-    listed = (
-        set()
-        if whole in files or not index.is_file()
-        else set(map(str, read_json(index).get("weight_map", {}).values()))
-    )
-    if missing := sorted(listed - {file.name for file in files}):
-        raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: {REMEDY}.")
-    chosen = [file for file in files if file.name in listed] if listed else [whole] if whole in files else files
     if hasattr(family, "read_tensors"):
-        return family.read_tensors(folder)
-    tensors: dict[str, Tensor] = {}
-    for file in chosen:
-        tensors |= read_safetensors(file)
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not tensor.isfinite().all():
-            what = "NaN or infinity" if tensor.is_floating_point() else f"numbers of type {str(tensor.dtype)[6:]}"
-            raise UserError(f"{name} of {folder} has {what}: {REMEDY}.")
-    is_tied = read_model_node(folder).get("tie_embeddings")
-    if is_tied is False and "lm_head.weight" not in tensors:
-        raise UserError(
-            f"{folder} has no lm_head.weight, and its config.json says that it is not tied to the token embedding: {REMEDY}."
-        )
-    ours = family.from_hf(tensors)
-    if is_tied and not torch.equal(ours["head.weight"], ours["token_embedding.weight"]):
+        ours = family.read_tensors(folder)
+    else:
+        ours = family.from_hf(read_named_tensors(folder, files))
+    for name, tensor in ours.items():
+        if not tensor.is_floating_point() or tensor.element_size() < 2:
+            if not hasattr(family, "read_tensors"):  # transformers has buffers that are no weights
+                raise UserError(
+                    f"{name} of {folder} is of type {str(tensor.dtype)[6:]}: use the folder of whole weights."
+                )
+        elif tensor.isnan().any():
+            raise UserError(f"{name} of {folder} has NaN: {REMEDY}.")
+    pair = [ours[name] for name in ("head.weight", "token_embedding.weight") if name in ours]
+    if read_model_node(folder).get("tie_embeddings") and len(pair) == 2 and not torch.equal(*pair):
         raise UserError(
             f"{folder} has an lm_head.weight of its own, and its config.json ties it to the token embedding: write "
             "tie_word_embeddings=false there, if the weights are right."
         )
     return ours
+
+
+def read_named_tensors(folder: Path, files: list[Path]) -> dict[str, Tensor]:
+    """The tensors of one of the files, or of all shards, under the folder's own names. Raises UserError."""
+    whole = folder / "model.safetensors"  # read before shards, as transformers does
+    index = folder / "model.safetensors.index.json"  # of weights in several files
+    listed: set[str] = set()
+    if whole not in files and index.is_file():
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict):
+            raise UserError(f"{index} is damaged (it has no weight_map): {REMEDY}.")
+        listed = set(map(str, weight_map.values()))
+    if missing := sorted(listed - {file.name for file in files}):
+        raise UserError(f"{folder} lacks {', '.join(missing)} of {index.name}: {REMEDY}.")
+    chosen = [file for file in files if file.name in listed] if listed else [whole] if whole in files else files
+    tensors: dict[str, Tensor] = {}
+    for file in chosen:
+        tensors |= read_safetensors(file)
+    if read_hf_config(folder).get("tie_word_embeddings") is False and "lm_head.weight" not in tensors:
+        raise UserError(
+            f"{folder} has no lm_head.weight, and its config.json says that it is not tied to the token embedding: {REMEDY}."
+        )
+    return tensors
 
 
 def list_weights(folder: Path) -> list[Path]:

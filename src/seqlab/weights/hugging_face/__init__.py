@@ -15,8 +15,6 @@ def check_values(config: dict[str, Any], supported: dict[str, list[Any]], path: 
 
     Raises UserError.
     """
-    if config.get("quantization_config"):
-        raise UserError(f"{path} is of quantised weights (quantization_config): use the folder of the whole ones.")
     for key, values in supported.items():
         if config.get(key, values[0]) not in values:
             raise UserError(

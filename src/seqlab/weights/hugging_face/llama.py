@@ -69,7 +69,7 @@ def read_rope(config: dict[str, Any], path: str) -> dict[str, Any]:
     """Speed and scaling of rotary positions, as transformers 5 says them or as its forerunners did. Raises UserError."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
-    share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor", 1.0))
+    share = rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0
     if share != 1.0:
         raise UserError(f"{path} has partial_rotary_factor={share}; init_from reads models that rotate all of a head.")
     if kind not in ("default", "llama3"):

@@ -24,8 +24,6 @@ def config_to_node(config: dict[str, Any], path: str) -> dict[str, Any]:
         raise UserError(
             f"{path} has model_type={config.get('model_type')}, which is not a causal model of transformers: name another folder."
         )
-    if config.get("quantization_config"):
-        raise UserError(f"{path} is of quantised weights (quantization_config): use the folder of the whole ones.")
     length = next((config[key] for key in LENGTHS if config.get(key)), DEFAULT_LENGTH)
     left_out = {*NOT_OF_THE_MODEL, *find_unknown_keys(config)}  # of its makers' own programs
     kept = {key: value for key, value in config.items() if key not in left_out}
