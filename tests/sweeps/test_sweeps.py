@@ -291,7 +291,8 @@ def test_a_signal_while_a_job_is_forked_is_not_lost(seconds: float, seqlab, tmp_
     job.signal(signal.SIGINT)
     wait_for(job.has_ended)
     assert job.process.exitcode == 130
-    assert "Traceback" not in (run / OUTPUT_FILE).read_text()
+    output = run / OUTPUT_FILE  # not there yet, if the signal was faster
+    assert not output.exists() or "Traceback" not in output.read_text()
 
 
 def test_jobs_load_batches_in_processes_of_their_own(seqlab, tmp_path: Path) -> None:
