@@ -220,9 +220,8 @@ def list_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     found = [file for file in found if file.is_file()]  # a pipe would never end
     if not found:
         asked = {f".{suffix}" for suffix in suffixes}  # as one types them without their dot
-        others = sorted({text_suffix(file) for file in files} - {""}, key=lambda suffix: (suffix not in asked, suffix))[
-            :8
-        ]
+        known = {text_suffix(file) for file in files} - {""}
+        others = sorted(known, key=lambda suffix: (suffix not in asked, suffix))[:8]
         there = f"; there are {', '.join(others)}: name them with data.suffixes=[{others[0]}]" if others else ""
         raise UserError(f"{folder} has no files that end in {', '.join(suffixes)}{there}.")
     return found
