@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from variants import RECURRENT, TRANSFORMERS, Variant, tiny, tokens
 
 VARIANTS = [*TRANSFORMERS, *RECURRENT]
@@ -22,7 +23,7 @@ def test_a_token_changes_nothing_before_it(variant: Variant) -> None:
 @pytest.mark.parametrize("pieces", [[1] * 12, [5, 1, 6], [12]])
 def test_cached_logits_equal_uncached_ones(variant: Variant, pieces: list[int]) -> None:
     model, inputs = tiny(variant), tokens(2, 12)
-    cache = model.init_cache(2, 12)
+    cache = model.init_cache(2)
     cached = torch.cat([model.head(model.hidden(piece, cache=cache)) for piece in inputs.split(pieces, 1)], 1)
     torch.testing.assert_close(cached, model(inputs), rtol=0, atol=1e-5)
 

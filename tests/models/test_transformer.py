@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+
 from variants import TRANSFORMERS, Variant, tiny, tokens
 
 
 @pytest.mark.parametrize("variant", TRANSFORMERS)
 def test_rows_of_a_cache_may_have_read_differently_much(variant: Variant) -> None:
     model, inputs = tiny(variant), tokens(2, 12)
-    cache = model.init_cache(2, 12)
+    cache = model.init_cache(2)
     model.hidden(inputs[:, :5], cache=cache)
     cache.lengths = torch.tensor([5, 3])  # the second row's last two were filler
     new = torch.stack([inputs[0, 5:8], inputs[1, 3:6]])
@@ -32,7 +33,7 @@ def test_more_tokens_than_the_context_are_refused(variant: Variant) -> None:
     with pytest.raises(ValueError, match="13 tokens are more than the context of 12"):
         tiny(variant)(tokens(1, 13))
     model = tiny(variant)
-    cache = model.init_cache(1, 12)
+    cache = model.init_cache(1)
     model.hidden(tokens(1, 12), cache=cache)
     with pytest.raises(ValueError, match="13 tokens"):
         model.hidden(tokens(1, 1), cache=cache)

@@ -1,14 +1,13 @@
 """Samples of what a language model writes during training."""
 
 import time
-from functools import partial
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback
 
 from seqlab.callbacks.reporting import log_media, warn_on_error
-from seqlab.generation.generate import generate_tokens, sample_token
+from seqlab.generation.generate import generate_tokens
+from seqlab.generation.sampling import SamplingOptions
 from seqlab.seeding import derive_seed
 from seqlab.streams import replace_control_characters
 from seqlab.types import NonNegativeFloat, PositiveInt
@@ -60,12 +59,11 @@ class SampleText(Callback):
             return
         self.sampled_at, self.sampled_step = time.monotonic(), trainer.global_step
         prompt, ids = trainer.datamodule.sample_prompt(self.prompt)
-        seed = derive_seed(self.seed, "sampling", trainer.global_step)
-        generator = torch.Generator(pl_module.device).manual_seed(seed)
-        next_token = partial(sample_token, temperature=self.temperature, generator=generator)
-        new = generate_tokens(
-            pl_module.model, ids, self.max_new_tokens, self.tokenizer.eos_id, next_token, self.tokenizer.vocab_size
-        )
+        seed = derive_seed(self.seed, "samples", trainer.global_step)
+        options = SamplingOptions(self.max_new_tokens, temperature=self.temperature, seed=seed)
+        context = getattr(pl_module.model, "context_length", None) or len(ids)
+        ends = [self.tokenizer.eos_id]
+        new = generate_tokens(pl_module.model, ids[-context:], options, ends, self.tokenizer.vocab_size)
         text = self.tokenizer.decode(list(new))
         how = f"temperature {self.temperature:g}" if self.temperature else "greedy"
         line = f"sample at {trainer.global_step}, {how}: …{prompt[-40:]}|{text}".replace("\n", " ")

@@ -8,9 +8,8 @@ from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from seqlab.models.transformer import ExtendCache, KeyValueCache, init_gpt2_weights, locate_tokens
+from seqlab.models.transformer import Attend, KeyValueCache, init_gpt2_weights, locate_tokens
 from seqlab.types import Fraction, PositiveInt
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -31,17 +30,13 @@ class Attention(nn.Module):
         self.value = nn.Linear(n_embd, n_embd, bias=qkv_bias)
         self.output = nn.Linear(n_embd, n_embd)
 
-    def forward(self, x: Tensor, mask: Tensor | None, extend_cache: ExtendCache | None) -> Tensor:
-        """x (B, T, C), mask (B, 1, T, S) or None for causal -> (B, T, C)"""
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        """x (B, T, C) -> (B, T, C)"""
         q, k, v = (
             project(x).unflatten(-1, (self.n_head, -1)).transpose(1, 2)  # (B, H, T, C / H)
             for project in (self.query, self.key, self.value)
         )
-        if extend_cache is not None:
-            k, v = extend_cache(k, v)  # (B, H, S, C / H)
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None, dropout_p=self.dropout if self.training else 0.0
-        )
+        y = attend(q, k, v, self.dropout if self.training else 0.0)
         return self.output(y.transpose(1, 2).flatten(2))  # (B, T, C)
 
 
@@ -72,12 +67,12 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(n_embd), nn.LayerNorm(n_embd)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None, extend_cache: ExtendCache | None) -> Tensor:
-        """x (B, T, C), mask (B, 1, T, S) or None for causal -> (B, T, C)"""
+    def forward(self, x: Tensor, attend: Attend) -> Tensor:
+        """x (B, T, C) -> (B, T, C)"""
         if self.pre:
-            x = x + self.dropout(self.attention(self.norm1(x), mask, extend_cache))
+            x = x + self.dropout(self.attention(self.norm1(x), attend))
             return x + self.dropout(self.feed_forward(self.norm2(x)))
-        x = self.norm1(x + self.dropout(self.attention(x, mask, extend_cache)))
+        x = self.norm1(x + self.dropout(self.attention(x, attend)))
         return self.norm2(x + self.dropout(self.feed_forward(x)))
 
 
@@ -121,11 +116,12 @@ class GPT(nn.Module):
         """tokens (B, T) -> logits (B, T, V)"""
         return self.head(self.hidden(tokens))
 
-    def init_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
-        """An empty cache for rows of at most `max_length` tokens, and of at most the context."""
+    def init_cache(self, batch_size: int = 0) -> KeyValueCache:
+        """A cache of rows that have read nothing."""
         weight = self.token_embedding.weight
-        length = min(max_length, self.context_length)
-        return KeyValueCache(weight, len(self.blocks), batch_size, self.n_head, length, weight.size(1) // self.n_head)
+        return KeyValueCache(
+            weight, len(self.blocks), self.n_head, weight.size(1) // self.n_head, self.context_length, batch_size
+        )
 
     def hidden(
         self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: KeyValueCache | None = None
@@ -133,12 +129,11 @@ class GPT(nn.Module):
         """tokens (B, T), document_ids (B, T) -> (B, T, C)
 
         `document_ids` numbers the record of each token: attention stays within it and positions restart with it. `cache`
-        holds what each row has read before these tokens, and is extended in place.
+        holds what each row has read before these tokens, and is extended in place; the row of each token is that of
+        `tokens`, or, in a packed batch (1, T), that which `document_ids` names.
         """
-        positions, mask = locate_tokens(tokens, self.context_length, document_ids, cache)
+        positions, attend = locate_tokens(tokens, self.context_length, document_ids, cache)
         x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))  # (B, T, C)
         for layer, block in enumerate(self.blocks):
-            x = block(x, mask, partial(cache.extend, layer, positions) if cache else None)
-        if cache:
-            cache.lengths += tokens.size(1)
+            x = block(x, partial(attend, layer))
         return self.norm(x)

@@ -10,9 +10,15 @@ from torch import Tensor
 
 
 class Cache(Protocol):
-    """What a model remembers of the tokens it has seen; opaque to callers but for the length of each row."""
+    """What a model remembers of the tokens it has read: rows of their own lengths, which join and leave."""
 
     lengths: Tensor  # (B,) int64, on the CPU
+
+    def add_row(self) -> None:
+        """Another row, the last, that has read nothing."""
+
+    def remove_row(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
 
 
 class HiddenModel(Protocol):
@@ -29,10 +35,13 @@ class HiddenModel(Protocol):
 
 
 class CachedModel(HiddenModel, Protocol):
-    """A language model that need not read again what it has read: `hidden(new_tokens, cache=cache)` extends the cache."""
+    """A language model that need not read again what it has read: `hidden(new_tokens, cache=cache)` extends the cache.
 
-    def init_cache(self, batch_size: int, max_length: int) -> Any:
-        """An empty cache for `batch_size` rows of at most `max_length` tokens, on the weights' device and in their dtype."""
+    Rows that read differently many tokens are packed, (1, T): `document_ids` then names the row that each token continues.
+    """
+
+    def init_cache(self, batch_size: int = 0) -> Any:
+        """A cache of rows that have read nothing, on the weights' device and in their dtype."""
 
 
 def offers_hidden(model: Any) -> TypeGuard[HiddenModel]:

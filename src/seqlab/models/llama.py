@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqlab.models.transformer import ExtendCache, KeyValueCache, init_gpt2_weights, locate_tokens
+from seqlab.models.transformer import Attend, KeyValueCache, init_gpt2_weights, locate_tokens
 from seqlab.types import Fraction, PositiveFloat, PositiveInt
 
 Rotation = tuple[Tensor, Tensor]  # cosines and sines
@@ -86,24 +86,14 @@ class GroupedAttention(nn.Module):
         self.query_norm = nn.RMSNorm(head_size, norm_eps) if qk_norm else nn.Identity()
         self.key_norm = nn.RMSNorm(head_size, norm_eps) if qk_norm else nn.Identity()
 
-    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None, extend_cache: ExtendCache | None) -> Tensor:
-        """x (B, T, C), mask (B, 1, T, S) or None for causal -> (B, T, C)"""
+    def forward(self, x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
+        """x (B, T, C) -> (B, T, C)"""
         q, k, v = (
             project(x).unflatten(-1, (-1, self.head_size)).transpose(1, 2)  # (B, H, T, D), (B, K, T, D) twice
             for project in (self.query, self.key, self.value)
         )
         q, k = rotate_pairs(self.query_norm(q), rotation), rotate_pairs(self.key_norm(k), rotation)
-        if extend_cache is not None:
-            k, v = extend_cache(k, v)  # (B, K, S, D)
-        y = F.scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=mask,
-            is_causal=mask is None,
-            dropout_p=self.dropout if self.training else 0.0,
-            enable_gqa=q.size(1) != k.size(1),
-        )
+        y = attend(q, k, v, self.dropout if self.training else 0.0)
         return self.output(y.transpose(1, 2).flatten(2))  # (B, T, C)
 
 
@@ -130,9 +120,9 @@ class LlamaBlock(nn.Module):
         self.norm1, self.norm2 = nn.RMSNorm(n_embd, norm_eps), nn.RMSNorm(n_embd, norm_eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor | None, extend_cache: ExtendCache | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, attend: Attend) -> Tensor:
         """x (B, T, C) -> (B, T, C)"""
-        x = x + self.dropout(self.attention(self.norm1(x), rotation, mask, extend_cache))
+        x = x + self.dropout(self.attention(self.norm1(x), rotation, attend))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -185,11 +175,10 @@ class Llama(nn.Module):
         """tokens (B, T) -> logits (B, T, V)"""
         return self.head(self.hidden(tokens))
 
-    def init_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
-        """An empty cache for rows of at most `max_length` tokens, and of at most the context."""
-        length = min(max_length, self.context_length)
+    def init_cache(self, batch_size: int = 0) -> KeyValueCache:
+        """A cache of rows that have read nothing."""
         weight = self.token_embedding.weight
-        return KeyValueCache(weight, len(self.blocks), batch_size, self.n_kv_head, length, self.head_size)
+        return KeyValueCache(weight, len(self.blocks), self.n_kv_head, self.head_size, self.context_length, batch_size)
 
     def hidden(
         self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: KeyValueCache | None = None
@@ -197,13 +186,12 @@ class Llama(nn.Module):
         """tokens (B, T), document_ids (B, T) -> (B, T, C)
 
         `document_ids` numbers the record of each token: attention stays within it and positions restart with it. `cache`
-        holds what each row has read before these tokens, and is extended in place.
+        holds what each row has read before these tokens, and is extended in place; the row of each token is that of
+        `tokens`, or, in a packed batch (1, T), that which `document_ids` names.
         """
-        positions, mask = locate_tokens(tokens, self.context_length, document_ids, cache)
+        positions, attend = locate_tokens(tokens, self.context_length, document_ids, cache)
         x = self.dropout(self.token_embedding(tokens))  # (B, T, C)
         rotation = self.rotary(positions)
         for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, mask, partial(cache.extend, layer, positions) if cache else None)
-        if cache:
-            cache.lengths += tokens.size(1)
+            x = block(x, rotation, partial(attend, layer))
         return self.norm(x)

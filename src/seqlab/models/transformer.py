@@ -7,55 +7,119 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-ExtendCache = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys and values -> all of them
+Attend = Callable[
+    [Tensor, Tensor, Tensor, float], Tensor
+]  # queries, keys, values, dropout -> what each token attends to
+AttendInLayer = Callable[[int, Tensor, Tensor, Tensor, float], Tensor]
+
+BLOCK = 256  # tokens by which the memory of a cache grows
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, mask: Tensor | None = None) -> Tensor:
+    """q (B, H, T, D), k and v (B, K, S, D), mask (B, 1, T, S) or None for causal -> (B, H, T, D)
+
+    K heads of keys and values are shared by H of queries (grouped-query attention, Ainslie et al., arXiv 2305.13245).
+    """
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, dropout_p=dropout, enable_gqa=q.size(1) != k.size(1)
+    )
 
 
 class KeyValueCache:
-    """Keys and values of the tokens seen so far, in memory reserved once; each row has a length of its own."""
+    """Keys and values of what each row has read. Rows have lengths of their own, join and leave; memory grows by blocks."""
 
     def __init__(
-        self, like: Tensor, n_layer: int, batch_size: int, n_head: int, max_length: int, head_size: int
+        self, like: Tensor, n_layer: int, n_head: int, head_size: int, context_length: int, batch_size: int
     ) -> None:
-        shape = (batch_size, n_head, max_length, head_size)
-        self.keys = [like.new_zeros(shape) for _ in range(n_layer)]
-        self.values = [like.new_zeros(shape) for _ in range(n_layer)]
+        self.layers = [like.new_zeros(2, batch_size, n_head, 0, head_size) for _ in range(n_layer)]
         self.lengths = torch.zeros(batch_size, dtype=torch.int64)  # (B,)
+        self.context_length = context_length
 
-    def positions(self, T: int) -> Tensor:
-        """The positions of the next T tokens of each row; -> (B, T)"""
-        return self.lengths.unsqueeze(1) + torch.arange(T)
+    def add_row(self) -> None:
+        """Another row, the last, that has read nothing."""
+        self.lengths = torch.cat([self.lengths, self.lengths.new_zeros(1)])
+        rows = self.layers[0].size(1)
+        if len(self.lengths) > rows:
+            self.layers = [F.pad(layer, (0, 0, 0, 0, 0, 0, 0, max(1, rows))) for layer in self.layers]
 
-    def extend(self, layer: int, positions: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k, v (B, H, T, C / H) at positions (B, T); -> all keys and values (B, H, S, C / H)"""
-        rows = torch.arange(k.size(0), device=k.device).unsqueeze(1)  # (B, 1)
-        for memory, new in ((self.keys[layer], k), (self.values[layer], v)):
-            memory[rows, :, positions] = (
-                new.detach().transpose(1, 2).to(memory.dtype)
-            )  # (B, T, H, C / H), for inference
-        S = int(self.lengths.max()) + k.size(2)
-        return self.keys[layer][:, :, :S], self.values[layer][:, :, :S]
+    def remove_row(self, row: int) -> None:
+        """Forget a row; the last one takes its place."""
+        length = int(self.lengths[-1])
+        for layer in self.layers:
+            layer[:, row, :, :length] = layer[:, len(self.lengths) - 1, :, :length]
+        self.lengths[row] = length
+        self.lengths = self.lengths[:-1]
+
+    def locate(self, tokens: Tensor, document_ids: Tensor | None) -> Tensor:
+        """Make room for new tokens (B, T), of the rows that document_ids (1, T) names or one each; -> their positions (B, T)
+
+        Raises ValueError for more tokens than the context.
+        """
+        if document_ids is None:
+            rows, counts = torch.arange(tokens.size(0)), torch.full((tokens.size(0),), tokens.size(1))
+        else:
+            rows, counts = (part.cpu() for part in document_ids[0].unique_consecutive(return_counts=True))
+        pasts = self.lengths[rows]
+        self.seen = int((pasts + counts).max())  # by the row that has read most
+        check_length(self.seen, self.context_length)
+        self.lengths = self.lengths.index_add(0, rows, counts)
+        if (lacking := self.seen - self.layers[0].size(3)) > 0:
+            blocks = -(-lacking // BLOCK)
+            self.layers = [F.pad(layer, (0, 0, 0, blocks * BLOCK)) for layer in self.layers]
+        self.spans = list(zip(rows.tolist(), pasts.tolist(), counts.tolist(), strict=True))
+        positions = torch.arange(tokens.numel()) + (pasts - counts.cumsum(0) + counts).repeat_interleave(counts)
+        positions = positions.to(tokens.device)
+        self.at = (rows.repeat_interleave(counts).to(tokens.device), positions)  # of each token
+        self.is_step = document_ids is None and tokens.size(1) == 1
+        self.mask = None
+        if self.is_step and int(pasts.min()) + 1 < self.seen:
+            self.mask = torch.arange(self.seen, device=tokens.device) <= positions[:, None, None, None]  # (B, 1, 1, S)
+        return positions.view(tokens.shape)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        """Remember k and v of the new tokens, and let each attend to its row up to itself: shapes as in `attend`"""
+        rows, positions = self.at
+        memory = self.layers[layer]
+        for kept, new in zip(memory, (k, v), strict=True):
+            kept[rows, :, positions] = new.detach().transpose(1, 2).flatten(0, 1).to(kept.dtype)  # (N, K, D)
+        if self.is_step:
+            keys, values = memory[:, : len(rows), :, : self.seen]  # (B, K, S, D)
+            grouped = q.view(q.size(0), keys.size(1), -1, q.size(3))  # one token: heads stand where tokens do
+            return F.scaled_dot_product_attention(grouped, keys, values, self.mask, dropout).view(q.shape)
+        found, start = [], 0
+        queries = q.transpose(1, 2).flatten(0, 1)  # (N, H, D)
+        for row, past, count in self.spans:
+            mine = queries[start : start + count].transpose(0, 1).unsqueeze(0)  # (1, H, t, D)
+            keys, values = memory[:, row : row + 1, :, : past + count]  # (1, K, s, D)
+            seen = torch.ones(count, past + count, dtype=torch.bool, device=q.device).tril(past) if past else None
+            found.append(attend(mine, keys, values, dropout, seen)[0].transpose(0, 1))  # (t, H, D)
+            start += count
+        return torch.cat(found).view(q.size(0), q.size(2), *q.shape[1::2]).transpose(1, 2)
 
 
 def locate_tokens(
     tokens: Tensor, context_length: int, document_ids: Tensor | None, cache: KeyValueCache | None
-) -> tuple[Tensor, Tensor | None]:
-    """tokens (B, T) -> their positions (1, T) or (B, T), and which tokens each may see (B, 1, T, S), or None for causal.
+) -> tuple[Tensor, AttendInLayer]:
+    """tokens (B, T) -> their positions (1, T) or (B, T), and how they attend in each layer
 
     Raises ValueError for more tokens than the context.
     """
-    T = tokens.size(1)
-    past = int(cache.lengths.max()) if cache else 0
-    if past + T > context_length:
-        raise ValueError(f"{past + T} tokens are more than the context of {context_length}.")
-    if document_ids is not None:
-        assert cache is None, "a cached row is one document"
-        return restart_positions(document_ids), same_document_mask(document_ids)
-    if not cache:
-        return torch.arange(T, device=tokens.device).unsqueeze(0), None  # (1, T)
-    positions = cache.positions(T).to(tokens.device)  # (B, T)
-    seen = torch.arange(past + T, device=tokens.device) <= positions[:, None, :, None]  # (B, 1, T, S)
-    return positions, seen if past else None
+    if cache is not None:
+        return cache.locate(tokens, document_ids), cache.attend
+    check_length(tokens.size(1), context_length)
+    if document_ids is None:
+        positions, mask = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0), None  # (1, T)
+    else:
+        positions, mask = restart_positions(document_ids), same_document_mask(document_ids)
+    return positions, lambda layer, q, k, v, dropout: attend(q, k, v, dropout, mask)
+
+
+def check_length(length: int, context_length: int) -> None:
+    """Raises ValueError for more tokens than the context."""
+    if length > context_length:
+        raise ValueError(f"{length} tokens are more than the context of {context_length}.")
 
 
 def restart_positions(document_ids: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from seqlab.files import write_output
 from seqlab.runs.environment import warn_if_changed
 from seqlab.runs.run_info import read_run_info
 from seqlab.serving.engine import LoadedRun
+from seqlab.serving.forecaster import check_forecaster
 
 MAX_PANELS = 6  # channels that are drawn
 
@@ -23,7 +24,7 @@ def forecast_run(run: LoadedRun, steps: int, out: Path, data_path: str | None = 
     `data_path` is where the series is now, or a longer one of the same columns. Raises UserError for a run that is not a
     forecaster, and for data that are not there any more.
     """
-    run.check_forecaster()
+    check_forecaster(run)
     moved = {"path": data_path} if data_path else {}
     if moved and "path" not in run.config["data"]:
         raise UserError(f"data.path={data_path} has no effect: the series of this run is generated. Leave it out.")
@@ -31,7 +32,7 @@ def forecast_run(run: LoadedRun, steps: int, out: Path, data_path: str | None = 
     if not data_path:
         warn_if_changed(data.files, read_run_info(run.folder))
     series: Tensor = data.to_units(data.splits["train"].series)  # all of it
-    forecast = run.roll_forward(series, steps).cpu()
+    forecast = run.forecast(series, steps).cpu()
     channels = series.size(1)
     names = list(data.columns or (["value"] if channels == 1 else [f"value_{i}" for i in range(channels)]))
     out = out.with_suffix("") if out.suffix in (".csv", ".png") else out

@@ -38,3 +38,17 @@ def tiny(variant: Variant) -> Any:
 
 def tokens(rows: int, columns: int) -> torch.Tensor:
     return torch.randint(0, 50, (rows, columns), generator=torch.Generator().manual_seed(1))
+
+
+class Uncached(torch.nn.Module):
+    """A model that offers `forward` and nothing else."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        if hasattr(model, "context_length"):
+            self.context_length = model.context_length
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """tokens (B, T) -> logits (B, T, V)"""
+        return self.model(tokens)
