@@ -1,9 +1,8 @@
-"""Recurrent language models: no longest context, a cache that counts what it has read, and a tied head."""
+"""Recurrent language models: a cache that counts what it has read, and a tied head."""
 
 import pytest
 import torch
 
-from seqlab.generation.generate import generate_tokens
 from seqlab.models.language import offers_cache
 from seqlab.models.rnn_lm import LSTMLM
 from variants import RECURRENT, Variant, tiny, tokens
@@ -17,16 +16,6 @@ def test_a_cache_counts_what_it_has_read(variant: Variant) -> None:
     for piece in tokens(2, 12).split([5, 1, 6], 1):
         model.hidden(piece, cache=cache)
     assert cache.lengths.tolist() == [12, 12]
-
-
-@pytest.mark.parametrize("variant", RECURRENT)
-def test_generation_has_no_longest_context_and_is_that_without_a_cache(variant: Variant) -> None:
-    model = tiny(variant)
-    cached = list(generate_tokens(model, [3, 1, 4], 40))
-    ids = [3, 1, 4]
-    for _ in range(40):
-        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
-    assert cached == ids[3:]
 
 
 def test_a_tied_head_is_the_embedding() -> None:

@@ -1,43 +1,165 @@
 """The verb generate."""
 
+import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from seqlab.cli.compose import compose_one
+from seqlab.config.signatures import check_value
 from seqlab.errors import UserError
+from seqlab.files import expand_path, write_output
 from seqlab.report.listing import find_runs
 from seqlab.runs.folder import relative_to_cwd
-from seqlab.serving.engine import load_run
-from seqlab.streams import replace_control_characters
+from seqlab.serving.completions import Completion
+from seqlab.serving.engine import LoadedRun, load_run
+from seqlab.serving.language import continue_completions, encode_prompt, start_completions
+from seqlab.serving.prompt_file import BLANK_LINE, PromptRecord, encode_record, read_prompts, take_examples
+from seqlab.streams import print_wrapped, replace_control_characters
+from seqlab.types import NonNegativeInt
 
 LOAD_OPTIONS = ("checkpoint", "dtype", "init_from")
-STREAM_OPTIONS = ("input", "max_new_tokens", "temperature", "top_k", "top_p", "seed")
+TEXT_OPTIONS = (
+    "max_new_tokens",
+    "min_new_tokens",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+)
+OPTIONS = (*TEXT_OPTIONS, "logit_bias", "logprobs", "seed", "n")
+FILE_OPTIONS = {"out": None, "shots": 0, "logprobs": None}  # of prompts, with what they are otherwise
 
 
 def main(args: list[str]) -> int:
-    """Print a prompt and what follows it; of an instruction, only the answer."""
-    for arg in args:
-        if re.match(r"\+*trainer\.(?!accelerator=)", arg):
-            raise UserError(f"{arg} has no effect: generating uses one device, such as device=cpu; leave it out.")
+    """Print a prompt and what follows it, of an instruction only the answer; or write the answers to a file of prompts."""
     config = compose_one("generate", args)
     if not config:
         return 0
-    load_options, stream_options = ({key: config[key] for key in keys} for keys in (LOAD_OPTIONS, STREAM_OPTIONS))
-    prompt = sys.stdin.read().removesuffix("\n") if config["prompt"] == "-" else str(config["prompt"] or "")
-    run = load_run(
-        str(config["run"]), accelerator=config["trainer"]["accelerator"], runs=config["paths"]["runs"], **load_options
-    )
-    if run.tokenizer is None and "window" in run.data_properties:
-        raise UserError(f"{run.folder} is not a language model: {suggest_language_run(Path(config['paths']['runs']))}.")
-    pieces = run.stream(prompt, **stream_options)
-    if not run.prompt_style:
-        sys.stdout.write(prompt)
-    for piece in pieces:
-        sys.stdout.write(replace_control_characters(piece) if sys.stdout.isatty() else piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    check_keys(config, args)
+    run = load_language_run(config)
+    options = {key: config[key] for key in OPTIONS}
+    if config["prompts"] is None:
+        print_completions(run, read_prompt(config), str(config["input"]), options)
+    else:
+        examples, records = take_examples(read_prompts(str(config["prompts"])), config["shots"])
+        if examples and not run.prompt_style and not options["stop"]:
+            options["stop"] = [BLANK_LINE]
+        write_completions(run, records, examples, options, config["out"])
     return 0
+
+
+def check_keys(config: dict[str, Any], args: list[str]) -> None:
+    """Refuse keys that would have no effect. Raises UserError."""
+    for arg in args:
+        if re.match(r"\+*trainer\.(?!accelerator=)", arg):
+            raise UserError(f"{arg} has no effect: generating uses one device, such as device=cpu; leave it out.")
+    check_value("shots", config["shots"], NonNegativeInt)
+    if (config["prompt"] is None) == (config["prompts"] is None):
+        raise UserError('Give one of the two: prompt="…", or prompts=<file> with several.')
+    if config["prompts"] is not None and config["input"]:
+        raise UserError(f"input={config['input']} has no effect: in a file of prompts each record has its own.")
+    for key, usual in FILE_OPTIONS.items():
+        if config["prompts"] is None and config[key] != usual:
+            raise UserError(f"{key}={config[key]} has no effect on one prompt: it is for prompts=<file>.")
+
+
+def load_language_run(config: dict[str, Any]) -> LoadedRun:
+    """The run of a config. Raises UserError for one that is not a language model, and names one that is."""
+    options = {key: config[key] for key in LOAD_OPTIONS}
+    runs, accelerator = config["paths"]["runs"], config["trainer"]["accelerator"]
+    run = load_run(str(config["run"]), accelerator=accelerator, runs=runs, **options)
+    if run.tokenizer is None and "window" in run.data_properties:
+        raise UserError(f"{run.folder} is not a language model: {suggest_language_run(Path(runs))}.")
+    return run
+
+
+def read_prompt(config: dict[str, Any]) -> str:
+    """The prompt of a config, or what stands on standard input."""
+    return sys.stdin.read().removesuffix("\n") if config["prompt"] == "-" else str(config["prompt"])
+
+
+def print_completions(run: LoadedRun, prompt: str, input: str, options: dict[str, Any]) -> None:
+    """Print a text as it comes, or several one after the other."""
+    completions = start_completions(run, [encode_prompt(run, prompt, input)], **options)
+    begin = "" if run.prompt_style else prompt
+    if len(completions) == 1:
+        sys.stdout.write(begin)
+        for _, piece in continue_completions(run, completions):
+            sys.stdout.write(replace_control_characters(piece) if sys.stdout.isatty() else piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+        return
+    for completion in finish_in_order(run, completions):
+        text = begin + completion.text
+        print(f"--- seed={completion.sequence.options.seed}")
+        print(replace_control_characters(text) if sys.stdout.isatty() else text, flush=True)
+
+
+def write_completions(
+    run: LoadedRun, records: list[PromptRecord], examples: list[PromptRecord], options: dict[str, Any], out: str | None
+) -> None:
+    """Write a line of JSON for each text, in the order of the prompts."""
+    completions = start_completions(run, [encode_record(run, record, examples) for record in records], **options)
+    prompts = [record for record in records for _ in range(options["n"])]
+    with open_output(out) as file:
+        for record, completion in zip(prompts, finish_in_order(run, completions), strict=True):
+            json.dump(describe_completion(run, record, completion), file, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+    if out:
+        print_wrapped(f"written     {relative_to_cwd(expand_path(str(out)))}")
+
+
+def finish_in_order(run: LoadedRun, completions: list[Completion]) -> Iterator[Completion]:
+    """Each completion when it and those before it have ended, with a bar of how many have."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, number = Console(stderr=True), 0
+    columns = (TextColumn("generating "), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(completions), speed="")
+        for tokens, (completion, _) in enumerate(continue_completions(run, completions), 1):
+            seconds = progress.tasks[task].elapsed or 1e-9
+            ended = completion.finish_reason is not None
+            progress.update(task, advance=ended, speed=f"{tokens / seconds:,.0f} tokens/s")
+            while number < len(completions) and completions[number].finish_reason:
+                yield completions[number]
+                number += 1
+
+
+@contextmanager
+def open_output(out: str | None) -> Iterator[Any]:
+    """A file that is there once all is written, or the terminal."""
+    if not out:
+        yield sys.stdout
+        return
+    with write_output(expand_path(str(out))) as partial, open(partial, "w", encoding="utf-8") as file:
+        yield file
+
+
+def describe_completion(run: LoadedRun, record: PromptRecord, completion: Completion) -> dict[str, Any]:
+    """A completion as plain data."""
+    sequence = completion.sequence
+    found: dict[str, Any] = {"prompt": record.prompt, "input": record.input, "text": completion.text}
+    found |= {"finish_reason": completion.finish_reason, "tokens": len(sequence.new_tokens)}
+    found |= {"seed": sequence.options.seed} if sequence.options.temperature else {}
+    if sequence.options.logprobs is not None:
+        found["logprobs"] = [
+            {
+                "token": run.tokenizer.decode([noted.token]),
+                "logprob": noted.logprob,
+                "top": [[run.tokenizer.decode([token]), logprob] for token, logprob in noted.top],
+            }
+            for noted in sequence.logprobs
+        ]
+    return found
 
 
 def suggest_language_run(runs_folder: Path) -> str:

@@ -18,7 +18,8 @@ VERBS = {
     "reproduce": ("run a finished run again, and compare the metrics bit for bit", "seqlab.cli.reproduce"),
     "export": ("write a run as a folder in Hugging Face format", "seqlab.cli.export"),
     "forecast": ("roll a run forward from the end of its series", "seqlab.cli.forecast"),
-    "generate": ("continue a prompt with a run's model", "seqlab.cli.generate"),
+    "generate": ("continue a prompt, or a file of them, with a run's model", "seqlab.cli.generate"),
+    "score": ("how likely texts are to a run's model", "seqlab.cli.score"),
 }
 
 SIGNS = {
@@ -27,6 +28,7 @@ SIGNS = {
     "reproduce": "composing …",
     "evaluate": "loading …",
     "generate": "loading …",
+    "score": "loading …",
     "export": "loading …",
     "forecast": "loading …",
 }

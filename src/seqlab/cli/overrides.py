@@ -12,12 +12,12 @@ from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import YamlLoader, expand_path
 
-QUOTED_KEYS = r"(prompt|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
+QUOTED_KEYS = r"(prompt|prompts|text|file|input|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN_FLAGS = ("-m", "--multirun")
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 PRINT_FLAGS = ("--cfg", "-c")
 # Keys that other tools take as flags.
-DASHED_KEYS = set("resume seed device model data name init_from run out prompt".split())
+DASHED_KEYS = set("resume seed device model data name init_from run out prompt prompts".split())
 FLAGS_WITHOUT_VALUE = ("--resolve", "--run", "-r", *MULTIRUN_FLAGS)
 # Those of Hydra's flags that are passed on. Others read pickles or replace seqlab's configs, and may be abbreviated.
 ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", "--info", "-i", *FLAGS_WITHOUT_VALUE)

@@ -22,6 +22,7 @@ from seqlab.runs.run_info import read_run_info
 from seqlab.serving.completions import Completion
 from seqlab.serving.forecaster import Values, forecast_values
 from seqlab.serving.language import continue_completions, encode_prompt, start_completion, start_completions
+from seqlab.serving.score import Score, score_text
 from seqlab.tokenizers.base import load_tokenizer
 from seqlab.types import PositiveInt
 from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
@@ -84,6 +85,10 @@ class LoadedRun:
         for _ in continue_completions(self, completions):
             pass
         return completions
+
+    def score(self, text: str, stride: PositiveInt | None = None) -> Score:
+        """How likely a text is, token by token; of one longer than the context, in windows `stride` tokens apart."""
+        return score_text(self, text, stride)
 
     def forecast(self, values: Values, steps: int | None = None) -> Tensor:
         """The values that follow: (T,) -> (H,), (T, C) -> (H, C), (B, T, C) -> (B, H, C)

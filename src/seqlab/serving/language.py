@@ -55,19 +55,24 @@ def encode_messages(run: LoadedRun, messages: list[Message]) -> list[int]:
 
 
 def check_ids(run: LoadedRun, ids: list[int], prompt: str) -> list[int]:
-    """The ids of a prompt that the model can read. Raises UserError."""
+    """The ids of a prompt that the model can read at once. Raises UserError."""
     if not ids:
         raise UserError(f"prompt={prompt!r} has no token in this tokenizer: write more.")
+    check_vocabulary(run, ids)
+    context = getattr(run.model, "context_length", None)
+    if context and len(ids) > context:
+        raise UserError(f"The prompt has {len(ids)} tokens, and this model reads at most {context}: shorten it.")
+    return ids
+
+
+def check_vocabulary(run: LoadedRun, ids: list[int]) -> None:
+    """Refuse ids that the model does not know. Raises UserError."""
     size = run.data_properties.get("vocab_size") or run.config["model"].get("vocab_size")
     if size and max(ids) >= size:
         raise UserError(
             f"{run.folder} has a tokenizer of {run.tokenizer.vocab_size} tokens, and its model knows {size}: put the "
             "tokenizer's files that belong to the weights there."
         )
-    context = getattr(run.model, "context_length", None)
-    if context and len(ids) > context:
-        raise UserError(f"The prompt has {len(ids)} tokens, and this model reads at most {context}: shorten it.")
-    return ids
 
 
 def check_tokenizer(run: LoadedRun) -> None:

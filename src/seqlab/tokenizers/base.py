@@ -22,8 +22,9 @@ class Tokenizer(Protocol):
 
     A tokenizer may offer more, and is asked for it by name: `byte_lengths()`, the bytes of text of each token, for bits
     per byte; `cut_pattern`, where a long text may be cut without changing its tokens, so that it is encoded in parallel;
-    `encode_to_array(text)`, ids (N,), faster than `encode`; `learns_from`, `train` or `all`, the texts that it learns from;
-    `special=True` of its encoders, for special tokens written out in a text; `save_to_hf(folder)`, for an export.
+    `encode_to_array(text)`, ids (N,), faster than `encode`; `end_ids`, all tokens that end a text, if there are several;
+    `learns_from`, `train` or `all`, the texts that it learns from; `special=True` of its encoders, for special tokens written
+    out in a text; `save_to_hf(folder)`, for an export.
     """
 
     vocab_size: int

@@ -44,6 +44,7 @@ class HFTokenizer:
         self.tokenizer.no_padding()
         self.vocab_size = 1 + max(self.tokenizer.get_vocab(with_added_tokens=True).values())
         self.eos_id = self.find_eos_id()
+        self.end_ids = {self.eos_id, *self.list_model_ends()}
         self.special_ids = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         if "ByteLevel" in decoder_types(json.loads(self.tokenizer.to_str())["decoder"]):
             self.byte_lengths = self.count_bytes
@@ -56,12 +57,18 @@ class HFTokenizer:
             token = read_token(read_json(self.folder / name), "eos_token") if (self.folder / name).is_file() else None
             if token is not None and (found := self.tokenizer.token_to_id(token)) is not None:
                 return found
+        if ends := self.list_model_ends():
+            return ends[0]
+        raise UserError(f"{self.folder} does not say which token ends a text: write its eos_token into {SETTINGS}.")
+
+    def list_model_ends(self) -> list[int]:
+        """The ids at which the model of the folder ends a text: chat models have several."""
         for name in ("generation_config.json", "config.json"):
             said = read_json(self.folder / name).get("eos_token_id") if (self.folder / name).is_file() else None
-            said = said[0] if isinstance(said, list) and said else said
-            if isinstance(said, int) and self.tokenizer.id_to_token(said) is not None:
-                return said
-        raise UserError(f"{self.folder} does not say which token ends a text: write its eos_token into {SETTINGS}.")
+            ids = said if isinstance(said, list) else [said]
+            if known := [i for i in ids if isinstance(i, int) and self.tokenizer.id_to_token(i) is not None]:
+                return known
+        return []
 
     def encode(self, text: str, special: bool = False) -> list[int]:
         """The ids of the text; with `special`, special tokens written out in it are tokens and not their characters."""
