@@ -88,3 +88,35 @@ def signal_safe_print(text: str) -> None:
     """Write to standard error from a signal handler, which must neither wait for a lock nor fail."""
     with suppress(OSError):
         os.write(2, text.encode())
+
+
+class WordWrapper:
+    """Writes text that comes in pieces, without white space before it, and on a terminal broken between words."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.width = shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
+        self.column, self.word, self.is_empty = 0, "", True
+
+    def write(self, text: str) -> None:
+        """Write the words that are complete, and keep the last one."""
+        text = text.lstrip() if self.is_empty else text
+        self.is_empty = self.is_empty and not text
+        *parts, self.word = re.split(r"(?<=\s)", self.word + text)
+        for part in parts:
+            self.write_word(part)
+        self.stream.flush()
+
+    def write_word(self, word: str) -> None:
+        """Write a word and the white space after it, on a new line if it does not fit."""
+        if self.column and self.column + len(word.rstrip()) > self.width:
+            self.stream.write("\n")
+            self.column = 0
+        self.stream.write(word)
+        self.column = 0 if word.endswith("\n") else self.column + len(word)
+
+    def finish(self) -> None:
+        """Write the last word, and end the line."""
+        self.write_word(self.word)
+        self.stream.write("\n" if self.column else "")
+        self.stream.flush()

@@ -19,6 +19,7 @@ VERBS = {
     "export": ("write a run as a folder in Hugging Face format", "seqlab.cli.export"),
     "forecast": ("roll a run forward from the end of its series", "seqlab.cli.forecast"),
     "generate": ("continue a prompt, or a file of them, with a run's model", "seqlab.cli.generate"),
+    "chat": ("talk with a run in the terminal", "seqlab.cli.chat"),
     "score": ("how likely texts are to a run's model", "seqlab.cli.score"),
 }
 
@@ -28,6 +29,7 @@ SIGNS = {
     "reproduce": "composing …",
     "evaluate": "loading …",
     "generate": "loading …",
+    "chat": "loading …",
     "score": "loading …",
     "export": "loading …",
     "forecast": "loading …",

@@ -1,6 +1,6 @@
 """A run, a checkpoint of it or a Hugging Face folder, loaded once: model, tokenizer and prompt style. Needs no Lightning."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from seqlab.prompts.chat_template import ChatTemplate, load_chat_template
 from seqlab.prompts.styles import PromptStyle, load_prompt_style
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
+from seqlab.serving.chat import read_messages, start_answer
 from seqlab.serving.completions import Completion
 from seqlab.serving.forecaster import Values, forecast_values
 from seqlab.serving.language import continue_completions, encode_prompt, start_completion, start_completions
@@ -85,6 +86,15 @@ class LoadedRun:
         for _ in continue_completions(self, completions):
             pass
         return completions
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> str:
+        """The answer to a conversation, [{"role": "user", "content": …}, …]; the options are those of `stream`.
+
+        Turns that do not fit into the context are left out, the oldest first. A run that was not trained on prompts gets a
+        plain transcript. Raises UserError as `stream` does, and for messages of another form.
+        """
+        completion, _ = start_answer(self, read_messages(messages), **options)
+        return "".join(piece for _, piece in continue_completions(self, [completion])).strip()
 
     def score(self, text: str, stride: PositiveInt | None = None) -> Score:
         """How likely a text is, token by token; of one longer than the context, in windows `stride` tokens apart."""

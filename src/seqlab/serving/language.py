@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from seqlab.config.signatures import check_arguments, check_value
@@ -112,7 +112,7 @@ def start_completions(
     return [start_completion(run, ids, stop, **options | seed) for ids in prompts for seed in seeds]
 
 
-def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> Iterator[tuple[Completion, str]]:
+def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> Generator[tuple[Completion, str]]:
     """Continue completions together until all have ended; yields the pieces of each as they come."""
     batch = CompletionBatch(run.model, run.tokenizer.vocab_size)
     for completion in completions:
