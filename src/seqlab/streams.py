@@ -91,17 +91,15 @@ def signal_safe_print(text: str) -> None:
 
 
 class WordWrapper:
-    """Writes text that comes in pieces, without white space before it, and on a terminal broken between words."""
+    """Writes text that comes in pieces to a terminal, broken between words; a file or a pipe gets it as it is."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.width = shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
-        self.column, self.word, self.is_empty = 0, "", True
+        self.column, self.word = 0, ""
 
     def write(self, text: str) -> None:
         """Write the words that are complete, and keep the last one."""
-        text = text.lstrip() if self.is_empty else text
-        self.is_empty = self.is_empty and not text
         *parts, self.word = re.split(r"(?<=\s)", self.word + text)
         for part in parts:
             self.write_word(part)

@@ -120,8 +120,8 @@ class Conversation:
         wrapper, start = WordWrapper(sys.stdout), time.perf_counter()
         pieces = continue_completions(self.run, [completion])
         try:
-            for _, piece in pieces:
-                wrapper.write(replace_control_characters(piece))
+            for piece in pieces:
+                wrapper.write(replace_control_characters(piece.text))
         except KeyboardInterrupt:
             pieces.close()
         wrapper.finish()

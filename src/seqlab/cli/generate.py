@@ -90,8 +90,8 @@ def print_completions(run: LoadedRun, prompt: str, input: str, options: dict[str
     begin = "" if run.prompt_style else prompt
     if len(completions) == 1:
         sys.stdout.write(begin)
-        for _, piece in continue_completions(run, completions):
-            sys.stdout.write(replace_control_characters(piece) if sys.stdout.isatty() else piece)
+        for piece in continue_completions(run, completions):
+            sys.stdout.write(replace_control_characters(piece.text) if sys.stdout.isatty() else piece.text)
             sys.stdout.flush()
         sys.stdout.write("\n")
         return
@@ -125,9 +125,9 @@ def finish_in_order(run: LoadedRun, completions: list[Completion]) -> Iterator[C
     columns = (TextColumn("generating "), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(completions), speed="")
-        for tokens, (completion, _) in enumerate(continue_completions(run, completions), 1):
+        for tokens, piece in enumerate(continue_completions(run, completions), 1):
             seconds = progress.tasks[task].elapsed or 1e-9
-            ended = completion.finish_reason is not None
+            ended = piece.finish_reason is not None
             progress.update(task, advance=ended, speed=f"{tokens / seconds:,.0f} tokens/s")
             while number < len(completions) and completions[number].finish_reason:
                 yield completions[number]

@@ -20,6 +20,7 @@ VERBS = {
     "forecast": ("roll a run forward from the end of its series", "seqlab.cli.forecast"),
     "generate": ("continue a prompt, or a file of them, with a run's model", "seqlab.cli.generate"),
     "chat": ("talk with a run in the terminal", "seqlab.cli.chat"),
+    "serve": ("answer requests over HTTP, as OpenAI's API, and on a page", "seqlab.cli.serve"),
     "score": ("how likely texts are to a run's model", "seqlab.cli.score"),
 }
 
@@ -31,6 +32,7 @@ SIGNS = {
     "generate": "loading …",
     "chat": "loading …",
     "score": "loading …",
+    "serve": "loading …",
     "export": "loading …",
     "forecast": "loading …",
 }

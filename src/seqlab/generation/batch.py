@@ -53,6 +53,7 @@ class Sequence:
         """Take the next token, unless it ends the text; true if it was taken."""
         if token in self.end_ids:
             self.finish_reason = "stop"
+            self.logprobs = self.logprobs[: len(self.new_tokens)]
             return False
         self.tokens.append(token)
         if len(self.tokens) - self.prompt_length >= self.options.max_new_tokens:

@@ -61,4 +61,5 @@ def start_answer(run: LoadedRun, messages: list[Message], stop: Stop = (), **opt
     context = getattr(run.model, "context_length", None) or 0
     room = min(options.get("max_new_tokens", 100), context // 2)
     ids, left_out = fit_messages(run, messages, room)
-    return start_completion(run, ids, [*stops, *(() if run.prompt_style else STOP)], **options), left_out
+    stops = [*stops, *(() if run.prompt_style else STOP)]
+    return start_completion(run, ids, stops, is_answer=True, **options), left_out

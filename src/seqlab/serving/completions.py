@@ -2,15 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from seqlab.generation.batch import GenerationBatch
+from seqlab.generation.batch import GenerationBatch, TokenLogprob
 from seqlab.generation.batch import Sequence as TokenSequence
 from seqlab.generation.sampling import SamplingOptions
 from seqlab.generation.text import TextStream
 
 MAX_ROWS = 16  # texts that are continued at once
 CONTEXT = 4  # tokens of a prompt with which the first one after it is decoded
+
+FinishReason = Literal["stop", "length"]
 
 
 class Completion:
@@ -23,20 +25,35 @@ class Completion:
         end_ids: Collection[int],
         decode: Callable[[list[int]], str],
         stop: Sequence[str] = (),
+        is_answer: bool = False,
     ) -> None:
+        """`is_answer` leaves out white space before the first word."""
+        self.prompt_ids = prompt_ids
         self.sequence = TokenSequence(prompt_ids, options, end_ids)
         self.stream = TextStream(decode, stop, prompt_ids[-CONTEXT:])
-        self.text = ""
-        self.finish_reason: Literal["stop", "length"] | None = None
+        self.text, self.is_answer = "", is_answer
+        self.finish_reason: FinishReason | None = None
 
-    def take(self, token: int | None) -> str:
-        """The text that a token completes; None ends it."""
-        piece = "" if token is None else self.stream.push(token)
+    def take(self, token: int | None) -> "Piece":
+        """What a token adds; None ends the text."""
+        text = "" if token is None else self.stream.push(token)
         if self.sequence.finish_reason and not self.stream.stopped:
-            piece += self.stream.finish()
+            text += self.stream.finish()
         self.finish_reason = "stop" if self.stream.stopped else self.sequence.finish_reason
-        self.text += piece
-        return piece
+        if self.is_answer and not self.text:
+            text = text.lstrip()
+        self.text += text
+        noted = self.sequence.logprobs[-1] if token is not None and self.sequence.logprobs else None
+        return Piece(self, text, noted, self.finish_reason)
+
+
+class Piece(NamedTuple):
+    """What a step adds to a text: perhaps nothing, since characters and stop strings are held back until they are whole."""
+
+    completion: Completion
+    text: str
+    logprob: TokenLogprob | None
+    finish_reason: FinishReason | None
 
 
 class CompletionBatch:
@@ -62,22 +79,21 @@ class CompletionBatch:
         elif completion in self.waiting:
             self.waiting.remove(completion)
 
-    def step(self) -> list[tuple[Completion, str]]:
-        """Continue each text by a token; -> those that came further, with what they have more."""
+    def step(self) -> list[Piece]:
+        """Continue each text by a token; -> what each that came further has more."""
         while self.waiting and len(self.running) < self.max_rows:
             completion = self.waiting.popleft()
             self.batch.add(completion.sequence)
             self.running[completion.sequence] = completion
-        found = [(self.running[sequence], token) for sequence, token in self.batch.step()]
-        pieces = [(completion, completion.take(token)) for completion, token in found]
-        for completion, _ in pieces:
-            if completion.finish_reason:
+        pieces = [self.running[sequence].take(token) for sequence, token in self.batch.step()]
+        for completion, *_, finish_reason in pieces:
+            if finish_reason:
                 del self.running[completion.sequence]
                 if not completion.sequence.finish_reason:  # by a stop string, and so it still has a row
                     self.batch.remove(completion.sequence)
         return pieces
 
-    def run(self) -> Iterator[tuple[Completion, str]]:
-        """Continue until all have ended; yields as `step` returns."""
+    def run(self) -> Iterator[Piece]:
+        """Continue until all have ended."""
         while len(self):
             yield from self.step()

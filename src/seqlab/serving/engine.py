@@ -78,7 +78,7 @@ class LoadedRun:
         run that is not a language model, and for a prompt that is empty, longer than the context, or cannot be encoded.
         """
         completion = start_completion(self, encode_prompt(self, prompt, input), **options)
-        return (piece for _, piece in continue_completions(self, [completion]))
+        return (piece.text for piece in continue_completions(self, [completion]))
 
     def complete(self, prompts: Iterable[str], n: PositiveInt = 1, **options: Any) -> list[Completion]:
         """Continue several prompts together, each `n` times: with the seeds seed, seed + 1 … Options: those of `stream`."""
@@ -94,7 +94,7 @@ class LoadedRun:
         plain transcript. Raises UserError as `stream` does, and for messages of another form.
         """
         completion, _ = start_answer(self, read_messages(messages), **options)
-        return "".join(piece for _, piece in continue_completions(self, [completion])).strip()
+        return "".join(piece.text for piece in continue_completions(self, [completion]))
 
     def score(self, text: str, stride: PositiveInt | None = None) -> Score:
         """How likely a text is, token by token; of one longer than the context, in windows `stride` tokens apart."""

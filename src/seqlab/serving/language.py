@@ -10,7 +10,7 @@ from seqlab.errors import UserError
 from seqlab.generation.generate import eval_mode
 from seqlab.generation.sampling import SamplingOptions
 from seqlab.prompts.styles import Message
-from seqlab.serving.completions import Completion, CompletionBatch
+from seqlab.serving.completions import Completion, CompletionBatch, Piece
 from seqlab.types import PositiveInt
 from seqlab.weights.hf_folder import is_hf_folder
 
@@ -83,7 +83,9 @@ def check_tokenizer(run: LoadedRun) -> None:
         raise UserError(f"{run.folder} is not a language model: use a run that was trained on text or instructions.")
 
 
-def start_completion(run: LoadedRun, ids: list[int], stop: Stop = (), **options: Any) -> Completion:
+def start_completion(
+    run: LoadedRun, ids: list[int], stop: Stop = (), is_answer: bool = False, **options: Any
+) -> Completion:
     """A completion of a prompt that has not begun. Raises UserError for an option that is unknown or does not fit."""
     check_arguments(options, SamplingOptions, "")
     check_value("stop", [stop] if isinstance(stop, str) else list(stop), list[str])
@@ -98,7 +100,7 @@ def start_completion(run: LoadedRun, ids: list[int], stop: Stop = (), **options:
     known = run.tokenizer.vocab_size
     if unknown := [token for token in options.get("logit_bias", {}) if not 0 <= token < known]:
         raise UserError(f"logit_bias names token {unknown[0]}, and the tokenizer has {known}: give ids below that.")
-    return Completion(ids, SamplingOptions(**options), end_ids(run), run.tokenizer.decode, stops)
+    return Completion(ids, SamplingOptions(**options), end_ids(run), run.tokenizer.decode, stops, is_answer)
 
 
 def start_completions(
@@ -112,7 +114,7 @@ def start_completions(
     return [start_completion(run, ids, stop, **options | seed) for ids in prompts for seed in seeds]
 
 
-def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> Generator[tuple[Completion, str]]:
+def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> Generator[Piece]:
     """Continue completions together until all have ended; yields the pieces of each as they come."""
     batch = CompletionBatch(run.model, run.tokenizer.vocab_size)
     for completion in completions:

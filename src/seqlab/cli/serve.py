@@ -1,0 +1,94 @@
+"""The verb serve."""
+
+import ipaddress
+import os
+import socket
+from typing import Any
+
+from seqlab.cli.compose import compose_one
+from seqlab.cli.generate import load_language_run
+from seqlab.config.signatures import check_value
+from seqlab.errors import UserError
+from seqlab.serving.engine import LoadedRun
+from seqlab.serving.language import check_tokenizer
+from seqlab.streams import print_wrapped
+from seqlab.types import NonNegativeInt, PositiveFloat, PositiveInt
+
+KEY = "SEQLAB_API_KEY"
+RANGES = {
+    "port": NonNegativeInt,
+    "max_rows": PositiveInt,
+    "max_waiting": NonNegativeInt,
+    "max_new_tokens": PositiveInt,
+    "max_body_bytes": PositiveInt,
+    "timeout": PositiveFloat,
+}
+SHUTDOWN_SECONDS = 30  # in which answers are finished
+
+
+def main(args: list[str]) -> int:
+    """Answer requests until a signal ends it."""
+    config = compose_one("serve", args)
+    if not config:
+        return 0
+    for name, hint in RANGES.items():
+        check_value(name, config[name], hint)
+    try:
+        import uvicorn
+
+        from seqlab.serving.server.app import Limits, build_app
+    except ModuleNotFoundError as error:
+        raise UserError(f"serve needs {error.name}: pip install 'seqlab[serve]'.") from error
+    key = os.environ.get(KEY) or None
+    check_address(str(config["host"]), key)
+    place = open_port(str(config["host"]), config["port"])
+    runs = load_runs(config)
+    limits = Limits(
+        *(config[name] for name in ("max_rows", "max_waiting", "max_new_tokens", "max_body_bytes", "timeout"))
+    )
+    app = build_app(runs, limits, key)
+    for name in runs:
+        print_wrapped(f"model       {name}")
+    host, port = place.getsockname()[:2]
+    print_wrapped(f"page        http://{f'[{host}]' if ':' in host else host}:{port}")
+    settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    uvicorn.Server(settings).run(sockets=[place])
+    return 0
+
+
+def check_address(host: str, key: str | None) -> None:
+    """Refuse an address that others reach without a key. Raises UserError."""
+    try:
+        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = False
+    if not is_local and not key:
+        raise UserError(f"host={host} can be reached by others: put a key that they need into ${KEY} first.")
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A socket at an address, before anything is loaded. Raises UserError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    place = socket.socket(family, socket.SOCK_STREAM)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        place.bind((host, port))
+    except (OSError, OverflowError) as error:
+        place.close()
+        raise UserError(f"port={port} of {host} cannot be used ({error}): give another port, or host.") from error
+    return place
+
+
+def load_runs(config: dict[str, Any]) -> dict[str, LoadedRun]:
+    """The runs by the names under which they are served. Raises UserError."""
+    wanted = config["run"] if isinstance(config["run"], list) else [config["run"]]
+    runs: dict[str, LoadedRun] = {}
+    for one in wanted:
+        run = load_language_run(config | {"run": one})
+        check_tokenizer(run)
+        _ = run.model  # read now, so that the first request need not wait
+        name = run.config.get("name") or run.folder.name
+        if name in runs:
+            raise UserError(f"run={one} is served as {name} already: name it once.")
+        runs[name] = run
+    return runs

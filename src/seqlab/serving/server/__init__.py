@@ -1,0 +1,1 @@
+"""A run over HTTP, as OpenAI's API, and a page to talk with it."""

@@ -1,0 +1,119 @@
+"""A thread that continues the texts of all requests together: they join and leave between two tokens."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from typing import Any
+
+from seqlab.serving.completions import Completion, CompletionBatch, Piece
+from seqlab.serving.engine import LoadedRun
+
+
+class QueueFullError(Exception):
+    """More texts wait than the server takes."""
+
+
+class GenerationError(Exception):
+    """The model failed."""
+
+
+class Worker:
+    """The texts of one run that are asked for over HTTP. Everything but `work` runs in the server's event loop."""
+
+    def __init__(self, run: LoadedRun, max_rows: int, max_waiting: int) -> None:
+        self.run, self.max_rows, self.max_waiting = run, max_rows, max_waiting
+        self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.listeners: dict[Completion, asyncio.Queue[Piece | Exception]] = {}
+        self.running = 0  # rows in use
+
+    def start(self) -> None:
+        """Begin to work, in the event loop that runs now."""
+        self.loop = asyncio.get_running_loop()
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self.inbox.put(("stop", None))
+
+    def is_full(self, more: int) -> bool:
+        """True if the queue has no room for so many texts."""
+        return len(self.listeners) + more > self.max_rows + self.max_waiting
+
+    def count_waiting(self) -> int:
+        """The texts that wait for a row."""
+        return max(0, len(self.listeners) - self.running)
+
+    async def follow(self, completions: Sequence[Completion]) -> AsyncGenerator[Piece]:
+        """Yield the pieces of completions until all have ended; those that nobody follows any more are given up.
+
+        Raises QueueFullError if too many wait, and GenerationError.
+        """
+        if self.is_full(len(completions)):
+            raise QueueFullError
+        found: asyncio.Queue[Piece | Exception] = asyncio.Queue()
+        for completion in completions:
+            self.listeners[completion] = found
+            self.inbox.put(("add", completion))
+        left = len(completions)
+        try:
+            while left:
+                piece = await found.get()
+                if isinstance(piece, Exception):
+                    raise GenerationError(str(piece)) from piece
+                left -= piece.finish_reason is not None
+                yield piece
+        finally:
+            for completion in completions:
+                if self.listeners.pop(completion, None):
+                    self.inbox.put(("remove", completion))
+
+    def deliver(self, pieces: list[Piece], running: int) -> None:
+        """Give pieces to those who follow them."""
+        self.running = running
+        for piece in pieces:
+            if listener := self.listeners.get(piece.completion):
+                listener.put_nowait(piece)
+                if piece.finish_reason:
+                    del self.listeners[piece.completion]
+
+    def deliver_error(self, error: Exception) -> None:
+        """Tell all who wait that the model failed."""
+        for listener in self.listeners.values():
+            listener.put_nowait(error)
+        self.running = 0
+
+    def work(self) -> None:
+        """The thread: take what has come, give each text its next token, and so on."""
+        batch = self.new_batch()
+        while True:
+            try:
+                if not self.take_requests(batch):
+                    return
+                pieces = batch.step()
+                self.call_in_loop(self.deliver, pieces, len(batch.running))
+            except Exception as error:  # of a model; the texts are lost, the server is not
+                batch = self.new_batch()
+                self.call_in_loop(self.deliver_error, error)
+
+    def new_batch(self) -> CompletionBatch:
+        """A batch in which nothing is continued."""
+        return CompletionBatch(self.run.model, self.run.tokenizer.vocab_size, self.max_rows)
+
+    def take_requests(self, batch: CompletionBatch) -> bool:
+        """Add and remove what was asked for, waiting if there is nothing else to do; false to end."""
+        while not len(batch) or not self.inbox.empty():
+            what, completion = self.inbox.get()
+            if what == "stop":
+                return False
+            (batch.add if what == "add" else batch.remove)(completion)
+            if not len(batch):
+                self.call_in_loop(self.deliver, [], 0)
+        return True
+
+    def call_in_loop(self, function: Any, *args: Any) -> None:
+        """Call a function in the event loop, unless it has ended."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(function, *args)
