@@ -57,6 +57,7 @@ def test_a_token_costs_as_much_after_many_as_after_few() -> None:
         ("one two three", ["four"], "one two three"),
         ("aab", ["ab"], "a"),
         ("ababac", ["abac"], "ab"),
+        ("baa", ["a", "baa"], "b"),  # the one that is complete first
         ("aaab", ["aab", "aaac"], "a"),  # the end of one may begin another
         ("ends with tw", ["two"], "ends with tw"),
         ("日本語です", ["語"], "日本"),
@@ -69,10 +70,12 @@ def test_a_text_ends_before_its_first_stop_string(text: str, stop: list[str], ex
     assert "".join(show(ids, decode, stop)) == expected
 
 
-@given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
-def test_stop_strings_of_any_kind(text: str, stop: list[str]) -> None:
-    places = [place for string in stop if (place := text.find(string)) >= 0]
-    assert "".join(show([*text.encode()], ByteTokenizer().decode, stop)) == text[: min(places, default=len(text))]
+@given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.integers(1, 5))
+def test_stop_strings_of_any_kind(text: str, stop: list[str], size: int) -> None:
+    found = [(place + len(string), place) for string in stop if (place := text.find(string)) >= 0]
+    expected = text[: min(found)[1]] if found else text  # the one that is complete first
+    pieces = [text[i : i + size] for i in range(0, len(text), size)]  # tokens of any length
+    assert "".join(show(range(len(pieces)), lambda ids: "".join(pieces[i] for i in ids), stop)) == expected
 
 
 def test_what_may_become_a_stop_string_is_held_back() -> None:

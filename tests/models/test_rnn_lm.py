@@ -1,7 +1,6 @@
 """Recurrent language models: a cache that counts what it has read, and a tied head."""
 
 import pytest
-import torch
 
 from seqlab.models.language import offers_cache
 from seqlab.models.rnn_lm import LSTMLM

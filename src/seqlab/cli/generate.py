@@ -73,7 +73,7 @@ def load_language_run(config: dict[str, Any]) -> LoadedRun:
     """The run of a config. Raises UserError for one that is not a language model, and names one that is."""
     options = {key: config[key] for key in LOAD_OPTIONS}
     runs, accelerator = config["paths"]["runs"], config["trainer"]["accelerator"]
-    run = load_run(str(config["run"]), accelerator=accelerator, runs=runs, **options)
+    run = load_run(str(config["run"]), accelerator=accelerator, runs=runs, packed=True, **options)
     if run.tokenizer is None and "window" in run.data_properties:
         raise UserError(f"{run.folder} is not a language model: {suggest_language_run(Path(runs))}.")
     return run

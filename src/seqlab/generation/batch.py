@@ -75,6 +75,7 @@ class GenerationBatch:
         self.cache = self.model.init_cache()
         self.sequences: list[Sequence] = []  # in the order of the cache's rows
 
+    @torch.inference_mode()
     def add(self, sequence: Sequence) -> None:
         """Let a sequence join. Raises ValueError for a prompt that is empty, or longer than the context."""
         if not sequence.tokens:
@@ -85,6 +86,7 @@ class GenerationBatch:
         self.sequences.append(sequence)
         self.cache.add_row()
 
+    @torch.inference_mode()  # as the memory was filled
     def remove(self, sequence: Sequence) -> None:
         """Let a sequence leave; the last one takes its row."""
         row = self.sequences.index(sequence)

@@ -8,7 +8,8 @@ INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a decoder makes of a part of a 
 class TextStream:
     """The text of tokens that come one by one, each decoded with the few before it, whatever the length of the whole.
 
-    A text ends before the first of its stop strings, wherever tokens begin and end: what may become one is held back.
+    A text ends before the stop string that is complete first, wherever tokens begin and end: what may become one is held
+    back.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class TextStream:
         self.held += text
         if self.stopped:
             return ""
-        if found := [place for stop in self.stop if (place := self.held.find(stop)) >= 0]:
-            self.stopped, shown = True, self.held[: min(found)]
+        found = [(place + len(stop), place) for stop in self.stop if (place := self.held.find(stop)) >= 0]
+        if found:  # the one that is complete first
+            self.stopped, shown = True, self.held[: min(found)[1]]
         elif is_last:
             shown = self.held
         else:

@@ -65,7 +65,7 @@ class RecurrentLM(nn.Module):
         rnn: Any = self.rnn
         count = 2 if isinstance(rnn, nn.LSTM) else 1  # an LSTM has a cell besides
         shape = (rnn.num_layers, batch_size, rnn.hidden_size)
-        return StateCache([self.head.weight.new_zeros(shape) for _ in range(count)])
+        return StateCache([self.token_embedding.weight.new_zeros(shape) for _ in range(count)])
 
     def hidden(self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: StateCache | None = None) -> Tensor:
         """tokens (B, T), document_ids (B, T) -> (B, T, C)

@@ -9,7 +9,7 @@ from seqlab.errors import UserError
 from seqlab.prompts.styles import Message
 from seqlab.prompts.transcript import STOP, Transcript
 from seqlab.serving.completions import Completion
-from seqlab.serving.language import Stop, check_tokenizer, check_vocabulary, start_completion
+from seqlab.serving.language import Stop, check_tokenizer, check_vocabulary, read_stops, start_completion
 
 if TYPE_CHECKING:
     from seqlab.serving.engine import LoadedRun
@@ -57,9 +57,8 @@ def fit_messages(run: LoadedRun, messages: list[Message], room: int) -> tuple[li
 
 def start_answer(run: LoadedRun, messages: list[Message], stop: Stop = (), **options: Any) -> tuple[Completion, int]:
     """An answer that has not begun, and how many messages were left out. Raises UserError."""
-    stops = [stop] if isinstance(stop, str) else list(stop)
     context = getattr(run.model, "context_length", None) or 0
     room = min(options.get("max_new_tokens", 100), context // 2)
     ids, left_out = fit_messages(run, messages, room)
-    stops = [*stops, *(() if run.prompt_style else STOP)]
+    stops = [*read_stops(stop), *(() if run.prompt_style else STOP)]
     return start_completion(run, ids, stops, is_answer=True, **options), left_out

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from seqlab.build import build_model
 from seqlab.config.signatures import checked_keywords
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import allow_packages, check_targets, get_class
@@ -23,13 +22,14 @@ from seqlab.serving.chat import read_messages, start_answer
 from seqlab.serving.completions import Completion
 from seqlab.serving.forecaster import Values, forecast_values
 from seqlab.serving.language import continue_completions, encode_prompt, start_completion, start_completions
+from seqlab.serving.precision import Dtype, place_model
 from seqlab.serving.score import Score, score_text
 from seqlab.tokenizers.base import load_tokenizer
 from seqlab.types import PositiveInt
-from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_tokenizer_node
+from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_state_dict, read_tokenizer_node
 from seqlab.weights.hub import find_folder
-from seqlab.weights.restore import check_base_place, load_model_from_run, load_source
-from seqlab.weights.sources import resolve_init_from, weights_path
+from seqlab.weights.restore import build_with_weights, check_base_place, load_model_from_run
+from seqlab.weights.sources import weights_path
 
 
 class LoadedRun:
@@ -115,15 +115,17 @@ def load_run(
     run: str | Path,
     checkpoint: Literal["best", "last"] = "best",
     accelerator: str = "auto",
-    dtype: Literal["auto", "float32"] = "auto",
+    dtype: Dtype = "auto",
     runs: str | Path = "runs",
     allow: Sequence[str] = (),
     init_from: str | None = None,
+    packed: bool = False,
 ) -> LoadedRun:
     """Load a run (its folder or name, a sweep, or `last`) or a folder in Hugging Face format.
 
-    `dtype=auto` is bfloat16 for a language model on a GPU, else float32; `allow` names packages of one's own that the run
-    uses, and `init_from` where the base of its adapter is now. Raises UserError if there is no such run.
+    `dtype=auto` is bfloat16 for a language model where that writes faster, else float32; int8 are weights of a byte. `allow`
+    names packages of one's own that the run uses, and `init_from` where the base of its adapter is now. With `packed`, weights
+    lie as a processor reads them fastest, and cannot be trained. Raises UserError if there is no such run.
     """
     allow_packages(allow)
     device = torch_device(accelerator)
@@ -141,10 +143,11 @@ def load_run(
 
     def load_model() -> nn.Module:
         model = (
-            load_hf_model(folder) if is_hf else load_model_from_run(folder, weights_path(folder, checkpoint), init_from)
+            build_with_weights(config["model"], {}, read_state_dict(folder), folder)
+            if is_hf
+            else load_model_from_run(folder, weights_path(folder, checkpoint), init_from)
         )
-        is_half = dtype == "auto" and device.type == "cuda" and tokenizer is not None
-        return model.to(device, torch.bfloat16 if is_half else None)
+        return place_model(model, device, dtype if tokenizer is not None else "float32", packed)
 
     style = load_chat_template(folder) if is_hf else load_prompt_style(folder)
     if style is None and (config.get("data") or {}).get("prompt_style"):
@@ -165,11 +168,3 @@ def find_tokenizer(config: dict[str, Any], folder: Path) -> Any:
 def read_hf_nodes(folder: Path) -> dict[str, Any]:
     """The model and tokenizer nodes that a Hugging Face folder describes."""
     return {"model": read_model_node(folder), "tokenizer": read_tokenizer_node(folder)}
-
-
-def load_hf_model(folder: Path) -> nn.Module:
-    """The model of a Hugging Face folder with its weights."""
-    source = resolve_init_from(str(folder), folder)
-    model = build_model(read_model_node(folder), {})
-    load_source(model, source)
-    return model

@@ -88,10 +88,6 @@ def start_completion(
 ) -> Completion:
     """A completion of a prompt that has not begun. Raises UserError for an option that is unknown or does not fit."""
     check_arguments(options, SamplingOptions, "")
-    check_value("stop", [stop] if isinstance(stop, str) else list(stop), list[str])
-    stops = [stop] if isinstance(stop, str) else list(stop)
-    if "" in stops:
-        raise UserError('stop="" would end every text before it begins: leave it out.')
     for name in DRAWING:
         if options.get(name) and not options.get("temperature"):
             raise UserError(
@@ -100,7 +96,17 @@ def start_completion(
     known = run.tokenizer.vocab_size
     if unknown := [token for token in options.get("logit_bias", {}) if not 0 <= token < known]:
         raise UserError(f"logit_bias names token {unknown[0]}, and the tokenizer has {known}: give ids below that.")
-    return Completion(ids, SamplingOptions(**options), end_ids(run), run.tokenizer.decode, stops, is_answer)
+    return Completion(ids, SamplingOptions(**options), end_ids(run), run.tokenizer.decode, read_stops(stop), is_answer)
+
+
+def read_stops(stop: Any) -> list[str]:
+    """Stop strings, given as one or several. Raises UserError for what is none."""
+    stops = list(stop) if isinstance(stop, list | tuple) else [stop]
+    if not all(isinstance(one, str) for one in stops):
+        raise UserError(f"stop={stop!r} does not fit: it must be a text, or a list of texts.")
+    if "" in stops:
+        raise UserError('stop="" would end every text before it begins: leave it out.')
+    return stops
 
 
 def start_completions(

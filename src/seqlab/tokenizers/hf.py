@@ -1,7 +1,9 @@
 """A `tokenizer.json` as Hugging Face models come with it, by the library tokenizers."""
 
 import json
+import re
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +48,14 @@ class HFTokenizer:
         self.eos_id = self.find_eos_id()
         self.end_ids = {self.eos_id, *self.list_model_ends()}
         self.special_ids = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
-        if "ByteLevel" in decoder_types(json.loads(self.tokenizer.to_str())["decoder"]):
+        decoder = self.tokenizer.decoder
+        if decoder and "ByteLevel" in decoder_types(json.loads(decoder.__getstate__())):
             self.byte_lengths = self.count_bytes
-        if splits_at_word_ends(self.tokenizer):
-            self.cut_pattern = WORD_END
+
+    @cached_property
+    def cut_pattern(self) -> re.Pattern | None:
+        """Where a long text may be cut, if it may be."""
+        return WORD_END if splits_at_word_ends(self.tokenizer) else None
 
     def find_eos_id(self) -> int:
         """The id of the token that ends a text, as one of the folder's files says it. Raises UserError if none does."""

@@ -115,7 +115,7 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
                 raise UserError(
                     f"{name} of {folder} is of type {str(tensor.dtype)[6:]}: use the folder of whole weights."
                 )
-        elif tensor.isnan().any():
+        elif tensor.sum().isnan() and tensor.isnan().any():  # a sum is found in a quarter of the time
             raise UserError(f"{name} of {folder} has NaN: {REMEDY}.")
     pair = [ours[name] for name in ("head.weight", "token_embedding.weight") if name in ours]
     if read_model_node(folder).get("tie_embeddings") and len(pair) == 2 and not torch.equal(*pair):

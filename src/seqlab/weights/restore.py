@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from seqlab.adapters.base import Adapter
 from seqlab.build import build_adapter, build_model, needs_reference
@@ -74,17 +75,53 @@ def build_initial_model(config: Config, data_properties: dict[str, Any], run: Pa
 
 def load_model_from_run(run: Path, weights: Path, init_from: str | None = None) -> nn.Module:
     """A run's model with these weights of it, its adapter merged; `init_from` is where the adapter's base is now."""
-    config, info = read_config(run), read_run_info(run)
+    config, properties = read_config(run), read_run_info(run)["data_properties"] or {}
     check_targets(config)
-    # a frozen part may be the seed's
-    model = build_model(config["model"], info["data_properties"] or {}, config["seed"])
     adapter = build_adapter(config)
-    if adapter:
-        if init_from or config["init_from"]:
-            load_base(model, init_from or config["init_from"], run)
-        adapter.apply(model)
+    if not adapter:
+        return build_with_weights(config["model"], properties, read_model_tensors(weights, mmap=True), weights)
+    model = build_model(config["model"], properties, config["seed"])  # a frozen part may be the seed's
+    if init_from or config["init_from"]:
+        load_base(model, init_from or config["init_from"], run)
+    adapter.apply(model)
     load_trained_weights(model, weights, adapter)
-    return adapter.merge(model) if adapter else model
+    return adapter.merge(model)
+
+
+class SkipInit(TorchFunctionMode):
+    """While it is entered, no weights are drawn: those of a model that is built stay as the memory is."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init" or func.__name__ in ("normal_", "uniform_"):
+            return args[0] if args else None
+        return func(*args, **(kwargs or {}))
+
+
+def build_with_weights(
+    node: Config, data_properties: dict[str, Any], tensors: dict[str, Tensor], path: Path
+) -> nn.Module:
+    """A model whose weights are these tensors themselves, which may lie in a file that is mapped into memory.
+
+    Those of a model of seqlab are not drawn before; another one may keep something that it draws.
+    """
+    with SkipInit() if str(node["_target_"]).startswith("seqlab.models.") else nullcontext():
+        model = build_model(node, data_properties)
+    check_shapes(model.state_dict(), tensors, path)
+    tied = group_names(model)
+    model.load_state_dict(tensors, assign=True)
+    for names in tied:
+        first = model.get_parameter(names[0])
+        for module, _, name in (other.rpartition(".") for other in names[1:]):
+            setattr(model.get_submodule(module), name, first)
+    return model
+
+
+def group_names(model: nn.Module) -> list[list[str]]:
+    """The names of parameters that are one, as those of a tied head."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
 
 
 def load_trained_weights(model: nn.Module, weights: Path, adapter: Adapter | None) -> None:

@@ -1,0 +1,65 @@
+"""Linear layers for writing on a processor: weights as oneDNN reads them fastest, or of a byte each. They cannot be trained.
+
+A text is written token by token, and each reads all weights once: their bytes, and the order in which they are read, decide
+how fast (benchmarks/decoding.py).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EXPECTED_ROWS = 16  # of the products for which oneDNN orders the weights
+MAX_INT8_ROWS = 16  # a product of more is faster in bfloat16
+
+
+class PackedLinear(nn.Module):
+    """A linear layer whose weights lie in the order in which oneDNN reads them, half to a quarter of the time."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), EXPECTED_ROWS)
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, I) -> (…, O)"""
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
+class Int8Linear(nn.Module):
+    """A linear layer whose weights are whole numbers from -127 to 127, with a scale for each output (Dettmers et al., 2022)."""
+
+    weight: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        weight = linear.weight.detach().float()  # (O, I)
+        scale = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)  # (O,)
+        self.register_buffer("weight", (weight / scale.unsqueeze(1)).round().to(torch.int8))
+        self.register_buffer("scale", scale.to(linear.weight.dtype))
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, I) -> (…, O)"""
+        rows = x.flatten(0, -2)
+        if len(rows) > MAX_INT8_ROWS:
+            return F.linear(x, self.weight.to(x.dtype) * self.scale.unsqueeze(1), self.bias)
+        y = torch._weight_int8pack_mm(rows, self.weight, self.scale).view(*x.shape[:-1], -1)
+        return y if self.bias is None else y + self.bias
+
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """True if this torch and this processor have products with packed weights of a dtype."""
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")):
+        return False
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def replace_linear_layers(model: nn.Module, build: Callable[[nn.Linear], nn.Module]) -> None:
+    """Replace each linear layer by what is built from it, in place."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(module, name, build(child))
