@@ -1,19 +1,13 @@
 """What a person sees while a run trains: lines of losses, signs of life without a terminal, nothing broken on one."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 from seqlab.callbacks import progress
+from terminal import on_terminal
 
 LINE = r"step (\d+)/(\d+)  train ([\d.]+)(?:  val ([\d.]+))?  ([\d,.]+) tokens/s  \d+:\d\d left"
 
@@ -55,27 +49,6 @@ def test_without_a_terminal_there_is_a_sign_now_and_then(seqlab, tiny: list[str]
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_SIGNS", 0)
     assert len(find_lines(seqlab(*tiny).out, r"step \d/2  loss [\d.]+ .* left")) == 2
     assert find_lines(seqlab("evaluate", "run=last", "split=val").out, r"batch \d+/\d+  \d+:\d\d left")
-
-
-def on_terminal(*words: str, folder: Path) -> str:
-    """What a command shows on a terminal of 80 columns, without colours."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
-    environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")} | {
-        "TERM": "xterm"
-    }
-    command = [sys.executable, "-m", "seqlab", *words]
-    process = subprocess.Popen(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    shown = b""
-    try:
-        while block := os.read(ours, 65536):
-            shown += block
-    except OSError:  # how Linux says that the other side was closed
-        pass
-    process.wait()
-    os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
 
 
 def fits(line: str) -> bool:

@@ -12,7 +12,7 @@ from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import YamlLoader, expand_path
 
-QUOTED_KEYS = r"(prompt|prompts|text|file|input|system|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
+QUOTED_KEYS = r"(prompt|prompts|text|file|input|system|stop|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
 MULTIRUN_FLAGS = ("-m", "--multirun")
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 PRINT_FLAGS = ("--cfg", "-c")
@@ -34,7 +34,8 @@ def quote_overrides(args: list[str]) -> list[str]:
 def quote_value(key: str, value: str) -> str:
     """One override with its value quoted for Hydra."""
     is_list = value.startswith("[") and (
-        key.startswith("paths.") or (key == "data.path" and value.endswith("]") and not expand_path(value).exists())
+        key.startswith("paths.")
+        or (key in ("data.path", "run", "stop") and value.endswith("]") and not expand_path(value).exists())
     )
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if value == "null" or is_list or is_quoted:

@@ -67,6 +67,8 @@ def check_ids(run: LoadedRun, ids: list[int], prompt: str) -> list[int]:
 
 def check_vocabulary(run: LoadedRun, ids: list[int]) -> None:
     """Refuse ids that the model does not know. Raises UserError."""
+    if min(ids) < 0:
+        raise UserError(f"There is no token {min(ids)}: ids begin with 0.")
     size = run.data_properties.get("vocab_size") or run.config["model"].get("vocab_size")
     if size and max(ids) >= size:
         raise UserError(

@@ -111,7 +111,7 @@ class Server:
             "repetition_penalty": body.repetition_penalty,
             "logit_bias": bias,
             "seed": secrets.randbelow(2**32) if body.seed is None else body.seed,
-            "stop": body.stop or [],
+            "stop": [] if body.stop is None else body.stop,
         }
         return options if body.temperature else {key: value for key, value in options.items() if key not in DRAWING}
 
@@ -140,7 +140,7 @@ class Server:
         start, is_first = time.perf_counter(), True
         tokens = self.metrics.new_tokens.labels(response.model)
         try:
-            async with asyncio.timeout(self.limits.seconds), aclosing(worker.follow(response.completions)) as pieces:
+            async with aclosing(worker.follow(response.completions, self.limits.seconds)) as pieces:
                 async for piece in pieces:
                     if is_first:
                         self.metrics.first.observe(time.perf_counter() - start)
@@ -228,6 +228,7 @@ def build_app(runs: Mapping[str, LoadedRun], limits: Limits, key: str | None = N
             worker.stop()
 
     app = FastAPI(title="seqlab", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.server = server
     app.add_middleware(Guard, key=key, max_bytes=limits.body_bytes, metrics=server.metrics)
     app.add_api_route("/v1/completions", server.complete, methods=["POST"], response_model=None)
     app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"], response_model=None)
@@ -251,7 +252,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def refuse_address(request: Request, error: Any) -> Any:
         code = "model_not_found" if error.status_code == 404 and "model=" in error.detail else None
         known = error.detail if code else f"{request.method} {request.url.path} is not answered here ({error.detail})."
-        return error_response(error.status_code, known, code=code)
+        return error_response(error.status_code, known, code=code, headers=error.headers)
 
     async def fail(_: Request, error: Any) -> Any:
         status, message = describe_failure(error)

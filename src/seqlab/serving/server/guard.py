@@ -14,10 +14,10 @@ COUNTED_PATHS = (*OPEN_PATHS, "/metrics", "/v1/models", "/v1/completions", "/v1/
 
 
 def error_response(
-    status: int, message: str, kind: str = "invalid_request_error", code: str | None = None
+    status: int, message: str, kind: str = "invalid_request_error", code: str | None = None, headers: Any = None
 ) -> JSONResponse:
     """An error as OpenAI's clients read it."""
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status)
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
 
 
 class Guard:

@@ -93,7 +93,7 @@ class Response:
         return {
             "tokens": texts,
             "token_logprobs": [one.logprob for one in noted],
-            "top_logprobs": [{decode([token]): logprob for token, logprob in one.top} for one in noted],
+            "top_logprobs": [{decode([token]): logprob for token, logprob in reversed(one.top)} for one in noted],
             "text_offset": offsets,
         }
 

@@ -46,10 +46,10 @@ class Worker:
         """The texts that wait for a row."""
         return max(0, len(self.listeners) - self.running)
 
-    async def follow(self, completions: Sequence[Completion]) -> AsyncGenerator[Piece]:
+    async def follow(self, completions: Sequence[Completion], seconds: float) -> AsyncGenerator[Piece]:
         """Yield the pieces of completions until all have ended; those that nobody follows any more are given up.
 
-        Raises QueueFullError if too many wait, and GenerationError.
+        Raises QueueFullError if too many wait, TimeoutError if they take longer, and GenerationError.
         """
         if self.is_full(len(completions)):
             raise QueueFullError
@@ -57,10 +57,10 @@ class Worker:
         for completion in completions:
             self.listeners[completion] = found
             self.inbox.put(("add", completion))
-        left = len(completions)
+        left, end = len(completions), self.loop.time() + seconds
         try:
             while left:
-                piece = await found.get()
+                piece = await asyncio.wait_for(found.get(), end - self.loop.time())
                 if isinstance(piece, Exception):
                     raise GenerationError(str(piece)) from piece
                 left -= piece.finish_reason is not None
