@@ -21,7 +21,7 @@ from benchmarks.alternate import alternate, machine
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from seqlab.generation.batch import GenerationBatch, Sequence
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from seqlab.serving.engine import load_run
 
 LENGTHS = [8 + 11 * number for number in range(16)]  # of the prompts of a batch: 8 to 173
@@ -173,12 +173,9 @@ def measure_bandwidth(size: int = 1 << 28) -> float:
 
 def count_bytes(model: torch.nn.Module) -> int:
     """Bytes of the weights that each token reads: not those of embeddings, of which it reads a row."""
-    total = 0
-    for module in model.modules():
-        weight = getattr(module, "packed", getattr(module, "weight", None))
-        if isinstance(weight, torch.Tensor) and not isinstance(module, torch.nn.Embedding):
-            total += weight.numel() * weight.element_size()
-    return total
+    layers = [module for module in model.modules() if not isinstance(module, torch.nn.Embedding)]
+    weights = [getattr(layer, name, None) for layer in layers for name in ("packed", "quantized", "weight")]
+    return sum(weight.numel() * weight.element_size() for weight in weights if isinstance(weight, torch.Tensor))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """Commands as documentation gives them, made short enough for a test."""
 
 import hashlib
+import io
 import math
 import random
 import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 from seqlab.config.groups import group_options, read_option
 from seqlab.config.signatures import parameters
@@ -106,6 +109,12 @@ def write_r50k_base(folder: Path, shared: Path) -> None:
     cache.mkdir(parents=True)
     EncodingTokenizer.save(GPT2Tokenizer(folders=[str(shared)]), cache)
     (cache / RANKS).rename(cache / hashlib.sha1(f"{URL}r50k_base.tiktoken".encode()).hexdigest())
+
+
+def end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what goes on until it is ended end: a conversation after a message, a server before a request."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: [place.close() for place in sockets])
 
 
 def needed_before(args: list[str]) -> list[list[str]]:

@@ -9,6 +9,7 @@ import yaml
 
 from commands import (
     LANGUAGE_MODELS,
+    end_at_once,
     needed_before,
     shorten,
     to_args,
@@ -85,6 +86,7 @@ COMMANDS = {command: file for file in FILES if (command := header_comment(CONF /
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_in_a_yamls_comment_works(command: str, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
+    end_at_once(monkeypatch)
     write_texts(tmp_path)
     args = shorten(to_args(command))
     write_series(tmp_path / "my.csv")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import seqlab as package
-from commands import needed_before, shorten, to_args, write_mistral, write_series, write_texts
+from commands import end_at_once, needed_before, shorten, to_args, write_mistral, write_series, write_texts
 from seqlab.runs.run_info import KEYS
 from seqlab.weights import hugging_face
 
@@ -75,6 +75,7 @@ def test_sections_are_found() -> None:
 @pytest.mark.parametrize("section", map(marked, SECTIONS))
 def test_the_commands_work(section: Section, seqlab, shared: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SEQLAB_DATA", str(shared))
+    end_at_once(monkeypatch)
     write_texts(tmp_path)
     write_series(tmp_path / "my.csv")
     for name, text in section.steps:

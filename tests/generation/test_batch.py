@@ -8,7 +8,7 @@ import torch
 from seqlab.generation import batch as batch_module
 from seqlab.generation.batch import GenerationBatch, Sequence
 from seqlab.generation.generate import generate_tokens
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from variants import RECURRENT, TRANSFORMERS, Uncached, Variant, tiny
 
 VARIANTS = [*TRANSFORMERS, *RECURRENT]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqlab.generation.generate import generate_tokens
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from variants import RECURRENT, TRANSFORMERS, Uncached, Variant, tiny
 
 GPT_VARIANT = TRANSFORMERS[0]

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback
 
 from seqlab.callbacks.reporting import log_media, warn_on_error
 from seqlab.generation.generate import generate_tokens
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from seqlab.seeding import derive_seed
 from seqlab.streams import replace_control_characters
 from seqlab.types import NonNegativeFloat, PositiveInt

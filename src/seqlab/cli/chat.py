@@ -10,10 +10,11 @@ from typing import Any
 
 from seqlab.cli.compose import compose_one
 from seqlab.cli.generate import load_language_run
+from seqlab.cli.help import format_row
 from seqlab.config.signatures import check_arguments
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import expand_path, write_output
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from seqlab.prompts.styles import Message
 from seqlab.runs.folder import relative_to_cwd
 from seqlab.serving.chat import start_answer
@@ -175,4 +176,4 @@ class Conversation:
     def print_help(self, rest: str) -> None:
         """What can be typed."""
         for what, does in HELP.items():
-            print(f"  {what:<21} {does}" if len(does) < 56 else f"  {what}\n    {does}")
+            print(format_row(what, does, 21))

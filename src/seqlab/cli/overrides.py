@@ -12,7 +12,9 @@ from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
 from seqlab.files import YamlLoader, expand_path
 
-QUOTED_KEYS = r"(prompt|prompts|text|file|input|system|stop|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
+QUOTED_KEYS = (
+    r"(prompt|prompts|text|file|input|system|stop|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
+)
 MULTIRUN_FLAGS = ("-m", "--multirun")
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 PRINT_FLAGS = ("--cfg", "-c")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqlab.generation.sampling import SamplingOptions, adjust_logits, choose_tokens
+from seqlab.generation.next_token import SamplingOptions, adjust_logits, choose_tokens
 from seqlab.generation.uncached import UncachedModel
 from seqlab.models.language import offers_cache
 from seqlab.seeding import derive_seed

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from seqlab.generation.batch import GenerationBatch, Sequence
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 
 
 def generate_tokens(

@@ -28,23 +28,23 @@ class TextStream:
         text = self.decode_pending()
         if text and not text.endswith(INCOMPLETE):
             self.context, self.pending = self.pending, []
-            return self.show(text)
+            return self.release(text)
         alone = self.decode([token])
         if before and alone and before + alone == text:  # what came before it is not continued
             self.context, self.pending = self.pending[:-1], [token]
-            return self.show(before)
+            return self.release(before)
         return ""
 
     def finish(self) -> str:
         """The rest of the text, when no token follows."""
         text, self.pending = self.decode_pending(), []
-        return self.show(text, is_last=True)
+        return self.release(text, is_last=True)
 
     def decode_pending(self) -> str:
         """The text of the unfinished tokens."""
         return self.decode(self.context + self.pending)[len(self.decode(self.context)) :] if self.pending else ""
 
-    def show(self, text: str, is_last: bool = False) -> str:
+    def release(self, text: str, is_last: bool = False) -> str:
         """The text that can be shown when `text` has come: up to a stop string, and to what may become one."""
         self.held += text
         if self.stopped:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from seqlab.generation.batch import GenerationBatch, TokenLogprob
 from seqlab.generation.batch import Sequence as TokenSequence
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from seqlab.generation.text import TextStream
 
 MAX_ROWS = 16  # texts that are continued at once

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seqlab.config.signatures import check_arguments, check_value
 from seqlab.errors import UserError
 from seqlab.generation.generate import eval_mode
-from seqlab.generation.sampling import SamplingOptions
+from seqlab.generation.next_token import SamplingOptions
 from seqlab.prompts.styles import Message
 from seqlab.serving.completions import Completion, CompletionBatch, Piece
 from seqlab.types import PositiveInt
@@ -96,7 +96,7 @@ def start_completion(
                 f"{name}={options[name]} has no effect at temperature=0: set a temperature above 0 as well."
             )
     known = run.tokenizer.vocab_size
-    if unknown := [token for token in options.get("logit_bias", {}) if not 0 <= token < known]:
+    if unknown := [token for token in options.get("logit_bias") or {} if not 0 <= token < known]:
         raise UserError(f"logit_bias names token {unknown[0]}, and the tokenizer has {known}: give ids below that.")
     return Completion(ids, SamplingOptions(**options), end_ids(run), run.tokenizer.decode, read_stops(stop), is_answer)
 

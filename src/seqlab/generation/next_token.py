@@ -1,6 +1,6 @@
 """The choice of the next token, row by row: what a row draws depends on its own seed alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class SamplingOptions:
     top_p: Probability | None = None
     min_p: Probability | None = None
     repetition_penalty: PositiveFloat = 1.0
-    logit_bias: dict[int, float] = field(default_factory=dict)
+    logit_bias: dict[int, float] | None = None
     seed: Seed = 0
     logprobs: NonNegativeInt | None = None
 
@@ -37,7 +37,7 @@ def adjust_logits(logits: Tensor, tokens: list[int], options: SamplingOptions, f
         seen = torch.tensor(sorted(set(tokens)), device=logits.device)
         found, penalty = logits[seen], options.repetition_penalty
         logits[seen] = torch.where(found < 0, found * penalty, found / penalty)
-    for token, bias in options.logit_bias.items():
+    for token, bias in (options.logit_bias or {}).items():
         logits[token] += bias
     if forbidden:
         logits[forbidden] = -torch.inf

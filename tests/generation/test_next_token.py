@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqlab.generation.sampling import SamplingOptions, adjust_logits, choose_tokens
+from seqlab.generation.next_token import SamplingOptions, adjust_logits, choose_tokens
 
 LOGITS = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
 
