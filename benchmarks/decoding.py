@@ -20,7 +20,7 @@ import torch
 from benchmarks.alternate import alternate, machine
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from seqlab.generation.batch import GenerationBatch, Sequence
+from seqlab.generation.batch import GenerationBatch, TokenSequence
 from seqlab.generation.next_token import SamplingOptions
 from seqlab.serving.engine import load_run
 
@@ -106,7 +106,7 @@ def compare_batches(folder: str, rounds: int) -> None:
 def write(model: Any, prompts: list[list[int]], tokens: int) -> list[list[int]]:
     """What follows the prompts."""
     batch = GenerationBatch(model)
-    sequences = [Sequence(prompt, SamplingOptions(max_new_tokens=tokens)) for prompt in prompts]
+    sequences = [TokenSequence(prompt, SamplingOptions(max_new_tokens=tokens)) for prompt in prompts]
     for sequence in sequences:
         batch.add(sequence)
     while batch.sequences:

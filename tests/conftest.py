@@ -16,6 +16,7 @@ from tensorboard.summary.writer import event_file_writer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose by a second thread
+pytest_plugins = ["loaded_runs", "servers"]
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 
 

@@ -17,6 +17,7 @@ import yaml
 
 from seqlab.batch import Batch
 from seqlab.generation.generate import generate_tokens
+from seqlab.generation.next_token import SamplingOptions
 from seqlab.serving.engine import load_run
 from seqlab.tasks.losses import token_nll
 
@@ -48,7 +49,7 @@ class Averaging(nn.Module):
         """tokens (B, T) -> logits (B, T, V)"""
         return self.head(self.hidden(tokens))
 
-    def init_cache(self, batch_size: int, max_length: int) -> Memory:
+    def init_cache(self, batch_size: int) -> Memory:
         return Memory(batch_size, self.head.weight)
 
     def hidden(self, tokens: Tensor, *, document_ids: Tensor | None = None, cache: Memory | None = None) -> Tensor:
@@ -117,9 +118,9 @@ def assert_cached_equals_uncached(model: Any, vocabulary: int) -> None:
     prompt, tokens = [1, 2, 3], [1, 2, 3]
     for _ in range(10):
         tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
-    assert list(generate_tokens(model, prompt, 10)) == tokens[3:]
+    assert list(generate_tokens(model, prompt, SamplingOptions(max_new_tokens=10))) == tokens[3:]
     inputs = torch.randint(vocabulary, (2, 9), generator=torch.Generator().manual_seed(0))
-    cache = model.init_cache(2, 9)
+    cache = model.init_cache(2)
     pieces = [model.head(model.hidden(piece, cache=cache)) for piece in inputs.split([4, 1, 4], dim=1)]
     torch.testing.assert_close(torch.cat(pieces, 1), model(inputs), rtol=0, atol=1e-5)
     assert cache.lengths.tolist() == [9, 9]

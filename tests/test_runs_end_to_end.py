@@ -341,8 +341,8 @@ def test_a_base_without_a_character_of_the_records_advises_what_a_frozen_base_ca
     assert "use tokenizer=" not in answer.err
 
 
-def test_a_prompt_that_is_null_is_empty(seqlab, tiny: list[str]) -> None:
+def test_a_prompt_that_is_null_is_none(seqlab, tiny: list[str]) -> None:
     assert seqlab(*tiny).status == 0
     answer = seqlab("generate", "run=last", "prompt=null")
     assert answer.status == 1
-    assert "The prompt is empty" in answer.err
+    assert "Give one of the two" in answer.err

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from seqlab.errors import UserError
 from seqlab.generation.next_token import SamplingOptions, adjust_logits, choose_tokens
 
 LOGITS = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
@@ -115,3 +116,26 @@ def test_a_bias_is_added_and_what_is_forbidden_cannot_come() -> None:
     logits = LOGITS.clone()
     adjust_logits(logits, [], SamplingOptions(logit_bias={0: 5.0, 2: -1.0}), [3])
     torch.testing.assert_close(logits, LOGITS + torch.tensor([5.0, 0.0, -1.0, -torch.inf]))
+
+
+def test_ties_break_alike_in_company() -> None:
+    logits = torch.zeros(2, 2000)
+    rows = [SamplingOptions(), SamplingOptions(temperature=1.0, top_p=0.9)]
+    generators = [torch.Generator().manual_seed(number) for number in range(2)]
+    assert choose_tokens(logits, rows, generators)[0] == choose_tokens(logits[:1], rows[:1], generators[:1])[0]
+
+
+def test_top_p_of_a_flat_distribution_is_right() -> None:
+    logits = (
+        torch.randn(5000, generator=torch.Generator().manual_seed(0)) * 0.1
+    )  # the likeliest 1024 have a quarter of it
+    ordered, order = logits.softmax(-1).sort(descending=True)
+    kept = set(order[: int((ordered.cumsum(-1) < 0.5).sum()) + 1].tolist())
+    found = set(draw(logits, 2000, temperature=1.0, top_p=0.5).tolist())
+    assert found <= kept
+    assert len(found) > 1000
+
+
+def test_logits_that_are_not_numbers_are_said() -> None:
+    with pytest.raises(UserError, match="are not numbers"):
+        draw(torch.full((5,), torch.nan), 1, temperature=1.0)

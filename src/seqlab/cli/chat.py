@@ -17,7 +17,7 @@ from seqlab.files import expand_path, write_output
 from seqlab.generation.next_token import SamplingOptions
 from seqlab.prompts.styles import Message
 from seqlab.runs.folder import relative_to_cwd
-from seqlab.serving.chat import start_answer
+from seqlab.serving.chat import check_conversation, start_answers
 from seqlab.serving.engine import LoadedRun
 from seqlab.serving.language import continue_completions
 from seqlab.streams import WordWrapper, print_wrapped, replace_control_characters
@@ -43,6 +43,7 @@ def main(args: list[str]) -> int:
     if not config:
         return 0
     run = load_language_run(config)
+    check_conversation(run)
     conversation = Conversation(run, str(config["system"] or ""), {key: config[key] for key in OPTIONS})
     print_wrapped(f"run         {relative_to_cwd(run.folder)}")
     if not run.prompt_style:
@@ -52,7 +53,7 @@ def main(args: list[str]) -> int:
         try:
             if not conversation.handle(message):
                 break
-        except UserError as error:  # the conversation goes on
+        except UserError as error:  # the conversation continues
             print_wrapped(str(error))
     return 0
 
@@ -91,7 +92,7 @@ class Conversation:
             "/reset": self.reset,
             "/retry": self.retry,
             "/save": self.save,
-            "/system": self.begin,
+            "/system": self.set_system_message,
             "/set": self.set_option,
             "/help": self.print_help,
         }
@@ -104,7 +105,9 @@ class Conversation:
         if command in self.commands:
             self.commands[command](rest.strip())
         elif re.fullmatch(r"/[a-z]+", command):
-            raise UserError(f"{command} is not a command.{did_you_mean(command, self.commands)} /help lists them.")
+            raise UserError(
+                f"{command} is not a command.{did_you_mean(command, [*self.commands, '/quit'])} /help lists them."
+            )
         elif text.strip():
             self.retries = 0
             self.answer(text.strip())
@@ -115,9 +118,10 @@ class Conversation:
         opening = [Message("system", self.system)] if self.system else []
         asked = [*self.messages, Message("user", text)]
         seed = {"seed": self.options["seed"] + self.retries} if self.options["temperature"] else {"seed": 0}
-        completion, left_out = start_answer(self.run, [*opening, *asked], **self.options | seed)
+        (completion,), left_out = start_answers(self.run, [*opening, *asked], **self.options | seed)
         if left_out:
             print_wrapped(f"({left_out} older messages do not fit into the context any more)")
+        stopped = ""
         wrapper, start = WordWrapper(sys.stdout), time.perf_counter()
         pieces = continue_completions(self.run, [completion])
         try:
@@ -125,9 +129,10 @@ class Conversation:
                 wrapper.write(replace_control_characters(piece.text))
         except KeyboardInterrupt:
             pieces.close()
+            stopped = ", stopped"
         wrapper.finish()
         seconds, count = time.perf_counter() - start, len(completion.sequence.new_tokens)
-        print(f"({count} tokens, {count / seconds:.1f} tokens/s)")
+        print(f"({count} tokens, {count / seconds:.1f} tokens/s{stopped})")
         self.messages = [*asked, Message("assistant", completion.text.strip())]
 
     def reset(self, rest: str) -> None:
@@ -135,7 +140,7 @@ class Conversation:
         self.messages = []
         print_wrapped("A new conversation.")
 
-    def begin(self, rest: str) -> None:
+    def set_system_message(self, rest: str) -> None:
         """Begin anew with another system message."""
         self.system = rest
         self.reset("")
@@ -144,10 +149,13 @@ class Conversation:
         """Answer the last message again, with the next seed. Raises UserError if there is none."""
         if not self.messages:
             raise UserError("There is no message to answer again: type one.")
-        last = self.messages[-2].content
-        self.messages = self.messages[:-2]
-        self.retries += 1
-        self.answer(last)
+        before, last = self.messages, self.messages[-2].content
+        self.messages, self.retries = before[:-2], self.retries + 1
+        try:
+            self.answer(last)
+        except UserError:
+            self.messages = before
+            raise
 
     def save(self, rest: str) -> None:
         """Write the messages as JSON. Raises UserError without a name."""
@@ -161,16 +169,17 @@ class Conversation:
         print_wrapped(f"written     {relative_to_cwd(path)}")
 
     def set_option(self, rest: str) -> None:
-        """Change how answers are drawn. Raises UserError for an unknown key or a value that does not fit."""
-        key, _, value = rest.replace(" ", "").partition("=")
-        if key not in OPTIONS:
-            raise UserError(f"/set {rest}: {key or 'it'} is not one of {', '.join(OPTIONS)}.")
-        try:
-            read = json.loads(value)
-        except ValueError:
-            read = value
-        check_arguments({key: read}, SamplingOptions, "")
-        self.options = self.options | {key: read}
+        """Change how answers are drawn, and print how they are. Raises UserError for an unknown key or value."""
+        for pair in re.sub(r"\s*=\s*", "=", rest).split():
+            key, _, value = pair.partition("=")
+            if key not in OPTIONS:
+                raise UserError(f"/set {pair}: {key} is not one of {', '.join(OPTIONS)}.")
+            try:
+                read = json.loads("null" if value.lower() == "none" else value)
+            except ValueError:
+                read = value
+            check_arguments({key: read}, SamplingOptions, "")
+            self.options = self.options | {key: read}
         print_wrapped(", ".join(f"{name}={value}" for name, value in self.options.items() if value is not None))
 
     def print_help(self, rest: str) -> None:

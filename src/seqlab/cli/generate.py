@@ -105,15 +105,25 @@ def write_completions(
     run: LoadedRun, records: list[PromptRecord], examples: list[PromptRecord], options: dict[str, Any], out: str | None
 ) -> None:
     """Write a line of JSON for each text, in the order of the prompts."""
-    completions = start_completions(run, [encode_record(run, record, examples) for record in records], **options)
-    prompts = [record for record in records for _ in range(options["n"])]
+    prompts = [encode_numbered(run, record, examples, number) for number, record in enumerate(records, 1)]
+    completions = start_completions(run, prompts, **options)
+    asked = [record for record in records for _ in range(options["n"])]
     with open_output(out) as file:
-        for record, completion in zip(prompts, finish_in_order(run, completions), strict=True):
+        for record, completion in zip(asked, finish_in_order(run, completions), strict=True):
             json.dump(describe_completion(run, record, completion), file, ensure_ascii=False)
             file.write("\n")
             file.flush()
     if out:
         print_wrapped(f"written     {relative_to_cwd(expand_path(str(out)))}")
+
+
+def encode_numbered(run: LoadedRun, record: PromptRecord, examples: list[PromptRecord], number: int) -> list[int]:
+    """The ids of a prompt of a file. Raises UserError that says which one."""
+    try:
+        return encode_record(run, record, examples)
+    except UserError as error:
+        fewer = f", or give fewer than shots={len(examples)}" if examples else ""
+        raise UserError(f"Prompt {number}: {str(error).rstrip('.')}{fewer}.") from error
 
 
 def finish_in_order(run: LoadedRun, completions: list[Completion]) -> Iterator[Completion]:

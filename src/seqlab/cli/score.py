@@ -12,7 +12,7 @@ from seqlab.serving.engine import LoadedRun
 from seqlab.serving.score import Score
 from seqlab.streams import replace_control_characters
 
-SHOWN = 40  # characters of a text in a table
+SHOWN = 26  # characters of a text in a table
 
 
 def main(args: list[str]) -> int:
@@ -26,8 +26,9 @@ def main(args: list[str]) -> int:
     if config["detail"]:
         for score in scores:
             print_tokens(run, score)
-    titles = ["text", "tokens", "log-probability", "perplexity", "bits per byte"]
-    rows = [[shorten(text), *describe_score(score)] for text, score in zip(texts, scores, strict=True)]
+    titles = ["text", "scored", "log-probability", "perplexity", "bits per byte"]
+    names = [shorten_text(f"{number}. {text}" if len(texts) > 1 else text) for number, text in enumerate(texts, 1)]
+    rows = [[name, *describe_score(score)] for name, score in zip(names, scores, strict=True)]
     print_table(titles, rows, text_columns=1)
     return 0
 
@@ -47,7 +48,7 @@ def read_texts(config: dict[str, Any]) -> list[str]:
 def describe_score(score: Score) -> list[str]:
     """The numbers of a text."""
     values = (score.logprob, score.perplexity, score.bits_per_byte)
-    return [f"{len(score.tokens):,}", *map(format_cell, values)]
+    return [f"{len(score.logprobs):,}", *map(format_cell, values)]
 
 
 def print_tokens(run: LoadedRun, score: Score) -> None:
@@ -59,7 +60,7 @@ def print_tokens(run: LoadedRun, score: Score) -> None:
     print()
 
 
-def shorten(text: str) -> str:
+def shorten_text(text: str) -> str:
     """The beginning of a text, on one line."""
     line = replace_control_characters(" ".join(text.split()))
     return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

@@ -1,8 +1,6 @@
 """The verb serve."""
 
-import ipaddress
 import os
-import socket
 from typing import Any
 
 from seqlab.cli.compose import compose_one
@@ -11,10 +9,10 @@ from seqlab.config.signatures import check_value
 from seqlab.errors import UserError
 from seqlab.serving.engine import LoadedRun
 from seqlab.serving.language import check_tokenizer
+from seqlab.serving.server.address import KEY, check_address, open_port
 from seqlab.streams import print_wrapped
 from seqlab.types import NonNegativeInt, PositiveFloat, PositiveInt
 
-KEY = "SEQLAB_API_KEY"
 RANGES = {
     "port": NonNegativeInt,
     "max_rows": PositiveInt,
@@ -50,33 +48,12 @@ def main(args: list[str]) -> int:
     for name in runs:
         print_wrapped(f"model       {name}")
     host, port = place.getsockname()[:2]
-    print_wrapped(f"page        http://{f'[{host}]' if ':' in host else host}:{port}")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    print_wrapped(f"page        {address}")
+    print_wrapped(f"api         {address}/v1, as OpenAI's; Ctrl-C ends it")
     settings = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     uvicorn.Server(settings).run(sockets=[place])
     return 0
-
-
-def check_address(host: str, key: str | None) -> None:
-    """Refuse an address that others reach without a key. Raises UserError."""
-    try:
-        is_local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_local = False
-    if not is_local and not key:
-        raise UserError(f"host={host} can be reached by others: put a key that they need into ${KEY} first.")
-
-
-def open_port(host: str, port: int) -> socket.socket:
-    """A socket at an address, before anything is loaded. Raises UserError if it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    place = socket.socket(family, socket.SOCK_STREAM)
-    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        place.bind((host, port))
-    except (OSError, OverflowError) as error:
-        place.close()
-        raise UserError(f"port={port} of {host} cannot be used ({error}): give another port, or host.") from error
-    return place
 
 
 def load_runs(config: dict[str, Any]) -> dict[str, LoadedRun]:

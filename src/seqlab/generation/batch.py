@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from seqlab.generation.next_token import SamplingOptions, adjust_logits, choose_tokens
-from seqlab.generation.uncached import UncachedModel
-from seqlab.models.language import offers_cache
+from seqlab.generation.row_by_row import prepare_rows
 from seqlab.seeding import derive_seed
 
+FinishReason = Literal["stop", "length"]
 MAX_READ = 2048  # tokens that one pass reads at most; a longer prompt is read in pieces
 
 
@@ -29,13 +29,13 @@ class TokenLogprob:
 
 
 @dataclass(eq=False)
-class Sequence:
+class TokenSequence:
     """A prompt and what follows it. `end_ids` are the tokens that end a text; they are not part of it."""
 
     tokens: list[int]  # at first the prompt
     options: SamplingOptions
     end_ids: Collection[int] = ()
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: FinishReason | None = None
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Sequence:
         """The tokens after the prompt."""
         return self.tokens[self.prompt_length :]
 
-    def append(self, token: int) -> bool:
+    def add_token(self, token: int) -> bool:
         """Take the next token, unless it ends the text; true if it was taken."""
         if token in self.end_ids:
             self.finish_reason = "stop"
@@ -68,15 +68,15 @@ class GenerationBatch:
     """
 
     def __init__(self, model: Any, vocab_size: int | None = None) -> None:
-        self.model = model if offers_cache(model) else UncachedModel(model)
+        self.model = prepare_rows(model)
         self.context_length: int | None = getattr(model, "context_length", None)
         self.device = next(model.parameters()).device
         self.vocab_size = vocab_size
         self.cache = self.model.init_cache()
-        self.sequences: list[Sequence] = []  # in the order of the cache's rows
+        self.sequences: list[TokenSequence] = []  # in the order of the cache's rows
 
     @torch.inference_mode()
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: TokenSequence) -> None:
         """Let a sequence join. Raises ValueError for a prompt that is empty, or longer than the context."""
         if not sequence.tokens:
             raise ValueError("A prompt has no token.")
@@ -87,7 +87,7 @@ class GenerationBatch:
         self.cache.add_row()
 
     @torch.inference_mode()  # as the memory was filled
-    def remove(self, sequence: Sequence) -> None:
+    def remove(self, sequence: TokenSequence) -> None:
         """Let a sequence leave; the last one takes its row."""
         row = self.sequences.index(sequence)
         self.cache.remove_row(row)
@@ -95,7 +95,7 @@ class GenerationBatch:
         self.sequences.pop()
 
     @torch.inference_mode()
-    def step(self) -> list[tuple[Sequence, int | None]]:
+    def step(self) -> list[tuple[TokenSequence, int | None]]:
         """Give each sequence that is read to its end its next token; None if that ends it. What has ended leaves."""
         self.make_room()
         counts = self.plan_reading()
@@ -107,7 +107,7 @@ class GenerationBatch:
         logits = self.model.head(hidden[ends[ready].to(self.device)])[:, : self.vocab_size].float()  # (R, V)
         sequences = [self.sequences[row] for row in ready]
         tokens = choose_next(logits, sequences)
-        found = [(s, token if s.append(token) else None) for s, token in zip(sequences, tokens, strict=True)]
+        found = [(s, token if s.add_token(token) else None) for s, token in zip(sequences, tokens, strict=True)]
         for sequence in sequences:
             if sequence.finish_reason:
                 self.remove(sequence)
@@ -144,7 +144,7 @@ class GenerationBatch:
         return self.model.hidden(tokens.to(self.device), document_ids=rows, cache=self.cache).flatten(0, 1)
 
 
-def choose_next(logits: Tensor, sequences: list[Sequence]) -> list[int]:
+def choose_next(logits: Tensor, sequences: list[TokenSequence]) -> list[int]:
     """logits (B, V) -> the next token of each sequence, noted with its probability where that is asked for"""
     noted = [(row, s) for row, s in enumerate(sequences) if s.options.logprobs is not None]
     logprobs = {row: logits[row].log_softmax(-1) for row, _ in noted}

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from seqlab.generation.batch import GenerationBatch, Sequence
+from seqlab.generation.batch import GenerationBatch, TokenSequence
 from seqlab.generation.next_token import SamplingOptions
 
 
@@ -22,7 +22,7 @@ def generate_tokens(
     `vocab_size` is that of the tokenizer, if the model's is padded. Raises ValueError for a prompt longer than the context.
     """
     batch = GenerationBatch(model, vocab_size)
-    batch.add(Sequence(prompt, options, end_ids))
+    batch.add(TokenSequence(prompt, options, end_ids))
     with eval_mode(model):
         while batch.sequences:
             for _, token in batch.step():

@@ -1,11 +1,16 @@
 """The choice of the next token, row by row: what a row draws depends on its own seed alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from seqlab.errors import UserError
 from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability, Seed
+
+FIRST_SORTED = 1024  # tokens among which `top_p` is sought, before all are sorted
+LARGEST_DRAW = 1 - 2**-20  # which times a total in fp32 is less than it
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class SamplingOptions:
 def adjust_logits(logits: Tensor, tokens: list[int], options: SamplingOptions, forbidden: list[int]) -> None:
     """Penalise the tokens of a text, add the bias, and rule out what is forbidden: logits (V,), in place"""
     if options.repetition_penalty != 1.0:
-        seen = torch.tensor(sorted(set(tokens)), device=logits.device)
+        seen = torch.tensor([token for token in sorted(set(tokens)) if token < len(logits)], device=logits.device)
         found, penalty = logits[seen], options.repetition_penalty
         logits[seen] = torch.where(found < 0, found * penalty, found / penalty)
     for token, bias in (options.logit_bias or {}).items():
@@ -44,27 +49,68 @@ def adjust_logits(logits: Tensor, tokens: list[int], options: SamplingOptions, f
 
 
 def choose_tokens(logits: Tensor, options: list[SamplingOptions], generators: list[torch.Generator]) -> Tensor:
-    """logits (B, V) -> the next token of each row (B,)"""
-    if not any(row.temperature for row in options):
-        return logits.argmax(-1)
-    size = logits.size(-1)
+    """logits (B, V) -> the next token of each row (B,)
 
-    def column(values: list[float]) -> Tensor:
-        return torch.tensor(values, device=logits.device).unsqueeze(1)  # (B, 1)
+    How a row draws depends on its own options, so that it draws the same beside others. Raises UserError for logits that are
+    not numbers.
+    """
+    tokens = logits.argmax(-1)
+    filtered = [row for row, one in enumerate(options) if one.temperature and (one.top_k or one.top_p)]
+    free = [row for row, one in enumerate(options) if one.temperature and not (one.top_k or one.top_p)]
+    for rows, find in ((filtered, find_filtered), (free, find_all)):
+        if rows:
+            chosen = [options[row] for row in rows]
+            scaled = scale_logits(logits[rows], chosen)
+            draws = [float(torch.rand((), generator=generators[row])) for row in rows]
+            tokens[rows] = draw_tokens(*find(scaled, chosen), draws)
+    return tokens
 
-    top_k = column([min(row.top_k or size, size) if row.temperature else 1 for row in options])
+
+def scale_logits(logits: Tensor, options: list[SamplingOptions]) -> Tensor:
+    """Logits (B, V) at the temperature of each row; at most 0, so that a tiny temperature cannot overflow"""
     smallest = torch.finfo(torch.float32).tiny  # a smaller temperature becomes 0
-    temperature = column([max(row.temperature, smallest) if row.temperature else 1.0 for row in options])
-    likeliest, order = logits.float().topk(int(top_k.max()))  # (B, K)
-    scaled = (likeliest - likeliest[:, :1]) / temperature  # at most 0, so that a tiny temperature cannot overflow
-    ranks = torch.arange(scaled.size(1), device=logits.device)
-    probabilities = scaled.masked_fill(ranks >= top_k, -torch.inf).softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities
-    enough = before >= column([row.top_p or 1.0 for row in options])
-    unlikely = probabilities < probabilities[:, :1] * column([row.min_p or 0.0 for row in options])
-    kept = probabilities.masked_fill((enough | unlikely) & (ranks > 0), 0.0)
-    drawn = [float(torch.rand((), generator=generator)) for generator in generators]
-    reached = kept.cumsum(-1)
-    chosen = (reached <= column(drawn) * reached[:, -1:]).sum(-1, keepdim=True)  # the first that reaches beyond it
-    last = (kept > 0).sum(-1, keepdim=True) - 1
-    return order.gather(1, chosen.minimum(last)).squeeze(1)
+    temperature = to_column([max(row.temperature, smallest) for row in options], logits)
+    return (logits.float() - logits.amax(-1, keepdim=True)) / temperature
+
+
+def find_all(scaled: Tensor, options: list[SamplingOptions]) -> tuple[Tensor, Tensor | None]:
+    """The probabilities (B, V) of all tokens, or of those that `min_p` leaves, in the order of their ids"""
+    probabilities = scaled.softmax(-1)
+    fewest = probabilities.amax(-1, keepdim=True) * to_column([row.min_p or 0.0 for row in options], scaled)
+    return probabilities.masked_fill(probabilities < fewest, 0.0), None
+
+
+def find_filtered(scaled: Tensor, options: list[SamplingOptions]) -> tuple[Tensor, Tensor]:
+    """The probabilities (B, K) of the tokens that `top_k`, `top_p` and `min_p` leave, the likeliest first, and their ids"""
+    size = scaled.size(1)
+    top_k = to_column([min(row.top_k or size, size) for row in options], scaled)
+    top_p = to_column([row.top_p or 1.0 for row in options], scaled)
+    count = min(size, max(row.top_k or FIRST_SORTED for row in options))
+    while True:
+        likeliest, order = scaled.topk(count)  # (B, K)
+        ranks = torch.arange(count, device=scaled.device)
+        likeliest = likeliest.masked_fill(ranks >= top_k, -torch.inf)
+        total = torch.where(top_k < size, likeliest.logsumexp(-1, keepdim=True), scaled.logsumexp(-1, keepdim=True))
+        probabilities = (likeliest - total).exp()
+        reached = probabilities.cumsum(-1)
+        if count == size or bool(((top_k < size) | (reached[:, -1:] >= top_p)).all()):
+            break
+        count = size  # a flat distribution: sort all of it
+    enough = reached - probabilities >= top_p
+    unlikely = probabilities < probabilities[:, :1] * to_column([row.min_p or 0.0 for row in options], scaled)
+    return probabilities.masked_fill((enough | unlikely) & (ranks > 0), 0.0), order
+
+
+def draw_tokens(probabilities: Tensor, order: Tensor | None, draws: list[float]) -> Tensor:
+    """probabilities (B, K), ids (B, K) or None for those of the places, numbers from 0 to 1 -> tokens (B,)"""
+    reached = probabilities.cumsum(-1)
+    if not bool(reached[:, -1].isfinite().all()):
+        raise UserError("This model's logits are not numbers (NaN): train it again with a lower optimizer.lr.")
+    bound = reached[:, -1:] * to_column([min(draw, LARGEST_DRAW) for draw in draws], probabilities)
+    places = (reached <= bound).sum(-1, keepdim=True)  # the first one that reaches beyond it
+    return (places if order is None else order.gather(1, places)).squeeze(1)
+
+
+def to_column(values: Sequence[float], like: Tensor) -> Tensor:
+    """Numbers of the rows, as (B, 1)"""
+    return torch.tensor(values, device=like.device).unsqueeze(1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from seqlab.models.gpt import Block
-from seqlab.models.transformer import attend
+from seqlab.models.transformer import apply_attention
 from seqlab.types import Fraction, PositiveInt
 
 
@@ -42,5 +42,5 @@ class GPTForecaster(nn.Module):
         positions = torch.arange(windows.size(1), device=windows.device)
         x = self.value_embedding(windows) + self.position_embedding(positions)  # (B, T, n_embd)
         for block in self.blocks:
-            x = block(x, attend)
+            x = block(x, apply_attention)
         return self.head(self.norm(x[:, -1])).unflatten(-1, (self.horizon, -1))  # (B, H, C)

@@ -37,7 +37,8 @@ class HiddenModel(Protocol):
 class CachedModel(HiddenModel, Protocol):
     """A language model that need not read again what it has read: `hidden(new_tokens, cache=cache)` extends the cache.
 
-    Rows that read differently many tokens are packed, (1, T): `document_ids` then names the row that each token continues.
+    Rows that read differently many tokens are packed, (1, T): `document_ids` then names the row that each token continues. A
+    model whose cache has no `add_row` is given one row at a time.
     """
 
     def init_cache(self, batch_size: int = 0) -> Any:

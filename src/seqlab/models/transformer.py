@@ -4,6 +4,7 @@ Shapes: B sequences of T tokens, S tokens seen so far (T without a cache), width
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ AttendInLayer = Callable[[int, Tensor, Tensor, Tensor, float], Tensor]
 BLOCK = 256  # tokens by which the memory of a cache grows
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, mask: Tensor | None = None) -> Tensor:
+def apply_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, mask: Tensor | None = None) -> Tensor:
     """q (B, H, T, D), k and v (B, K, S, D), mask (B, 1, T, S) or None for causal -> (B, H, T, D)
 
     K heads of keys and values are shared by H of queries (grouped-query attention, Ainslie et al., arXiv 2305.13245).
@@ -42,18 +43,22 @@ class KeyValueCache:
         self.lengths = torch.cat([self.lengths, self.lengths.new_zeros(1)])
         rows = self.layers[0].size(1)
         if len(self.lengths) > rows:
-            self.layers = [F.pad(layer, (0, 0, 0, 0, 0, 0, 0, max(1, rows))) for layer in self.layers]
+            for number, layer in enumerate(self.layers):
+                self.layers[number] = F.pad(layer, (0, 0, 0, 0, 0, 0, 0, max(1, rows)))
 
     def remove_row(self, row: int) -> None:
-        """Forget a row; the last one takes its place."""
-        length = int(self.lengths[-1])
-        for layer in self.layers:
-            layer[:, row, :, :length] = layer[:, len(self.lengths) - 1, :, :length]
+        """Forget a row; the last one takes its place. Without rows there is no memory."""
+        length, last = int(self.lengths[-1]), len(self.lengths) - 1
+        for number, layer in enumerate(self.layers):
+            if last:
+                layer[:, row, :, :length] = layer[:, last, :, :length]
+            else:
+                self.layers[number] = layer[:, :0, :, :0].clone()
         self.lengths[row] = length
         self.lengths = self.lengths[:-1]
 
-    def locate(self, tokens: Tensor, document_ids: Tensor | None) -> Tensor:
-        """Make room for new tokens (B, T), of the rows that document_ids (1, T) names or one each; -> their positions (B, T)
+    def locate(self, tokens: Tensor, document_ids: Tensor | None) -> "CacheStep":
+        """Make room for new tokens (B, T), of the rows that document_ids (1, T) names or one each, and say where they stand.
 
         Raises ValueError for more tokens than the context.
         """
@@ -62,30 +67,41 @@ class KeyValueCache:
         else:
             rows, counts = (part.cpu() for part in document_ids[0].unique_consecutive(return_counts=True))
         pasts = self.lengths[rows]
-        self.seen = int((pasts + counts).max())  # by the row that has read most
-        check_length(self.seen, self.context_length)
+        seen = int((pasts + counts).max())  # by the row that has read most
+        check_length(seen, self.context_length)
         self.lengths = self.lengths.index_add(0, rows, counts)
-        if (lacking := self.seen - self.layers[0].size(3)) > 0:
+        if (lacking := seen - self.layers[0].size(3)) > 0:
             blocks = -(-lacking // BLOCK)
-            self.layers = [F.pad(layer, (0, 0, 0, blocks * BLOCK)) for layer in self.layers]
-        self.spans = list(zip(rows.tolist(), pasts.tolist(), counts.tolist(), strict=True))
+            for number, layer in enumerate(self.layers):  # one by one: never all of them twice
+                self.layers[number] = F.pad(layer, (0, 0, 0, blocks * BLOCK))
         positions = torch.arange(tokens.numel()) + (pasts - counts.cumsum(0) + counts).repeat_interleave(counts)
-        positions = positions.to(tokens.device)
-        self.at = (rows.repeat_interleave(counts).to(tokens.device), positions)  # of each token
-        self.is_step = document_ids is None and tokens.size(1) == 1
-        self.mask = None
-        if self.is_step and int(pasts.min()) + 1 < self.seen:
-            self.mask = torch.arange(self.seen, device=tokens.device) <= positions[:, None, None, None]  # (B, 1, 1, S)
-        return positions.view(tokens.shape)
+        positions, mask = positions.to(tokens.device), None
+        is_single = document_ids is None and tokens.size(1) == 1
+        if is_single and int(pasts.min()) + 1 < seen:
+            mask = torch.arange(seen, device=tokens.device) <= positions[:, None, None, None]  # (B, 1, 1, S)
+        of_tokens = rows.repeat_interleave(counts).to(tokens.device)
+        spans = list(zip(rows.tolist(), pasts.tolist(), counts.tolist(), strict=True))
+        return CacheStep(self, of_tokens, positions, spans, seen, mask, is_single)
+
+
+class CacheStep(NamedTuple):
+    """Where new tokens stand in a cache: the row and position of each (N,), and (row, tokens before, tokens) of each row."""
+
+    cache: KeyValueCache
+    rows: Tensor
+    positions: Tensor
+    spans: list[tuple[int, int, int]]
+    seen: int  # by the row that has read most
+    mask: Tensor | None  # which keys each row sees (B, 1, 1, S); None for all
+    is_single: bool  # one token of every row
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
-        """Remember k and v of the new tokens, and let each attend to its row up to itself: shapes as in `attend`"""
-        rows, positions = self.at
-        memory = self.layers[layer]
+        """Remember k and v of the new tokens, and let each attend to its row up to itself: shapes as in `apply_attention`"""
+        memory = self.cache.layers[layer]
         for kept, new in zip(memory, (k, v), strict=True):
-            kept[rows, :, positions] = new.detach().transpose(1, 2).flatten(0, 1).to(kept.dtype)  # (N, K, D)
-        if self.is_step:
-            keys, values = memory[:, : len(rows), :, : self.seen]  # (B, K, S, D)
+            kept[self.rows, :, self.positions] = new.detach().transpose(1, 2).flatten(0, 1).to(kept.dtype)  # (N, K, D)
+        if self.is_single:
+            keys, values = memory[:, : len(self.rows), :, : self.seen]  # (B, K, S, D)
             grouped = q.view(q.size(0), keys.size(1), -1, q.size(3))  # one token: heads stand where tokens do
             return F.scaled_dot_product_attention(grouped, keys, values, self.mask, dropout).view(q.shape)
         found, start = [], 0
@@ -93,8 +109,8 @@ class KeyValueCache:
         for row, past, count in self.spans:
             mine = queries[start : start + count].transpose(0, 1).unsqueeze(0)  # (1, H, t, D)
             keys, values = memory[:, row : row + 1, :, : past + count]  # (1, K, s, D)
-            seen = torch.ones(count, past + count, dtype=torch.bool, device=q.device).tril(past) if past else None
-            found.append(attend(mine, keys, values, dropout, seen)[0].transpose(0, 1))  # (t, H, D)
+            visible = torch.ones(count, past + count, dtype=torch.bool, device=q.device).tril(past) if past else None
+            found.append(apply_attention(mine, keys, values, dropout, visible)[0].transpose(0, 1))  # (t, H, D)
             start += count
         return torch.cat(found).view(q.size(0), q.size(2), *q.shape[1::2]).transpose(1, 2)
 
@@ -107,13 +123,14 @@ def locate_tokens(
     Raises ValueError for more tokens than the context.
     """
     if cache is not None:
-        return cache.locate(tokens, document_ids), cache.attend
+        step = cache.locate(tokens, document_ids)
+        return step.positions.view(tokens.shape), step.attend
     check_length(tokens.size(1), context_length)
     if document_ids is None:
         positions, mask = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0), None  # (1, T)
     else:
         positions, mask = restart_positions(document_ids), same_document_mask(document_ids)
-    return positions, lambda layer, q, k, v, dropout: attend(q, k, v, dropout, mask)
+    return positions, lambda layer, q, k, v, dropout: apply_attention(q, k, v, dropout, mask)
 
 
 def check_length(length: int, context_length: int) -> None:

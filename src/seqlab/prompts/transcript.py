@@ -5,7 +5,7 @@ from typing import Any
 from seqlab.prompts.styles import Message
 
 SPEAKERS = {"user": "User", "assistant": "Assistant"}
-STOP = ("\nUser:",)  # a model that goes on with the text speaks for the user as well
+STOP = ("\nUser:",)  # a model that continues the text speaks for the user as well
 
 
 class Transcript:
@@ -19,5 +19,5 @@ class Transcript:
 
     def format_message(self, message: Message) -> str:
         """A paragraph."""
-        content = f"{message.content}\n{message.input}" if message.input else message.content
-        return f"{SPEAKERS[message.role]}: {content}\n" if message.role in SPEAKERS else f"{content}\n\n"
+        speaker = SPEAKERS.get(message.role)
+        return f"{speaker}: {message.content}\n" if speaker else f"{message.content}\n\n"

@@ -2,17 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from seqlab.generation.batch import GenerationBatch, TokenLogprob
-from seqlab.generation.batch import Sequence as TokenSequence
+from seqlab.generation.batch import FinishReason, GenerationBatch, TokenLogprob, TokenSequence
 from seqlab.generation.next_token import SamplingOptions
-from seqlab.generation.text import TextStream
+from seqlab.generation.text_stream import TextStream
 
 MAX_ROWS = 16  # texts that are continued at once
 CONTEXT = 4  # tokens of a prompt with which the first one after it is decoded
-
-FinishReason = Literal["stop", "length"]
 
 
 class Completion:
@@ -34,7 +31,15 @@ class Completion:
         self.text, self.is_answer = "", is_answer
         self.finish_reason: FinishReason | None = None
 
-    def take(self, token: int | None) -> "Piece":
+    def __repr__(self) -> str:
+        return f"<text {self.text!r}, {self.finish_reason or 'not ended'}>"
+
+    @property
+    def logprobs(self) -> list[TokenLogprob]:
+        """How likely each token was, if that was asked for."""
+        return self.sequence.logprobs
+
+    def add_token(self, token: int | None) -> "Piece":
         """What a token adds; None ends the text."""
         text = "" if token is None else self.stream.push(token)
         if self.sequence.finish_reason and not self.stream.stopped:
@@ -66,6 +71,7 @@ class CompletionBatch:
         self.running: dict[TokenSequence, Completion] = {}
 
     def __len__(self) -> int:
+        """The texts that have not ended, so that an empty batch is false."""
         return len(self.waiting) + len(self.running)
 
     def add(self, completion: Completion) -> None:
@@ -85,7 +91,7 @@ class CompletionBatch:
             completion = self.waiting.popleft()
             self.batch.add(completion.sequence)
             self.running[completion.sequence] = completion
-        pieces = [self.running[sequence].take(token) for sequence, token in self.batch.step()]
+        pieces = [self.running[sequence].add_token(token) for sequence, token in self.batch.step()]
         for completion, *_, finish_reason in pieces:
             if finish_reason:
                 del self.running[completion.sequence]

@@ -18,10 +18,10 @@ from seqlab.prompts.chat_template import ChatTemplate, load_chat_template
 from seqlab.prompts.styles import PromptStyle, load_prompt_style
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
-from seqlab.serving.chat import read_messages, start_answer
+from seqlab.serving.chat import read_messages, start_answers
 from seqlab.serving.completions import Completion
 from seqlab.serving.forecaster import Values, forecast_values
-from seqlab.serving.language import continue_completions, encode_prompt, start_completion, start_completions
+from seqlab.serving.language import continue_completions, encode_prompt, start_completions
 from seqlab.serving.precision import Dtype, place_model
 from seqlab.serving.score import Score, score_text
 from seqlab.tokenizers.base import load_tokenizer
@@ -63,6 +63,11 @@ class LoadedRun:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def context_length(self) -> int | None:
+        """The most tokens that the model reads at once; None for one that reads any number."""
+        return getattr(self.model, "context_length", None)
+
     def __repr__(self) -> str:
         return f"<run {self.folder}>"
 
@@ -77,11 +82,15 @@ class LoadedRun:
         `stop` (a text or several, before the first of which the text ends) and those of SamplingOptions. Raises UserError for a
         run that is not a language model, and for a prompt that is empty, longer than the context, or cannot be encoded.
         """
-        completion = start_completion(self, encode_prompt(self, prompt, input), **options)
+        if options.get("logprobs") is not None or "n" in options:
+            raise UserError("n and logprobs have no effect on a text alone: use complete.")
+        (completion,) = start_completions(self, [encode_prompt(self, prompt, input)], **options)
         return (piece.text for piece in continue_completions(self, [completion]))
 
     def complete(self, prompts: Iterable[str], n: PositiveInt = 1, **options: Any) -> list[Completion]:
         """Continue several prompts together, each `n` times: with the seeds seed, seed + 1 … Options: those of `stream`."""
+        if isinstance(prompts, str):
+            raise UserError("complete takes several prompts: give a list of texts, or use generate for one.")
         completions = start_completions(self, [encode_prompt(self, prompt) for prompt in prompts], n, **options)
         for _ in continue_completions(self, completions):
             pass
@@ -93,7 +102,7 @@ class LoadedRun:
         Turns that do not fit into the context are left out, the oldest first. A run that was not trained on prompts gets a
         plain transcript. Raises UserError as `stream` does, and for messages of another form.
         """
-        completion, _ = start_answer(self, read_messages(messages), **options)
+        (completion,), _ = start_answers(self, read_messages(messages), **options)
         return "".join(piece.text for piece in continue_completions(self, [completion]))
 
     def score(self, text: str, stride: PositiveInt | None = None) -> Score:
@@ -139,6 +148,8 @@ def load_run(
     tokenizer = find_tokenizer(config, folder)
     info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
     warn_if_edited(folder, info)
+    if tokenizer is None and dtype not in ("auto", "float32"):
+        raise UserError(f"dtype={dtype} is for language models, and {folder} is none: leave it out.")
     check_base_place(config, init_from)
 
     def load_model() -> nn.Module:

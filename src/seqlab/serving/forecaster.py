@@ -25,7 +25,7 @@ def forecast_values(run: LoadedRun, values: Values, steps: int | None = None) ->
     windows, dims = read_windows(run, values)
     found: list[Tensor] = []
     while not found or (steps and sum(piece.size(1) for piece in found) < steps):
-        found.append(predict(run, windows))
+        found.append(predict_windows(run, windows))
         windows = torch.cat([windows, found[-1]], dim=1)[:, -windows.size(1) :]
     predictions = torch.cat(found, dim=1)[:, :steps]
     scale = read_scale(run)
@@ -34,7 +34,7 @@ def forecast_values(run: LoadedRun, values: Values, steps: int | None = None) ->
 
 
 @torch.no_grad()
-def predict(run: LoadedRun, windows: Tensor) -> Tensor:
+def predict_windows(run: LoadedRun, windows: Tensor) -> Tensor:
     """windows (B, T, C) -> predictions (B, H, C), both standardised; a value that is missing is the mean"""
     return run.model(windows.nan_to_num(0.0))
 

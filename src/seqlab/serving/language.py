@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from seqlab.config.signatures import check_arguments, check_value
-from seqlab.errors import UserError
+from seqlab.errors import UserError, did_you_mean
 from seqlab.generation.generate import eval_mode
 from seqlab.generation.next_token import SamplingOptions
 from seqlab.prompts.styles import Message
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from seqlab.serving.engine import LoadedRun
 
 Stop = str | Sequence[str]
-DRAWING = ("top_k", "top_p", "min_p", "seed")  # options of drawing
+DRAWING_OPTIONS = ("top_k", "top_p", "min_p", "seed")  # without effect at temperature 0
 
 
 def encode_prompt(run: LoadedRun, prompt: str, input: str = "") -> list[int]:
     """The ids of a prompt as it is, or as an instruction in the run's prompt style. Raises UserError."""
     check_tokenizer(run)
+    if not isinstance(prompt, str):
+        raise UserError(f"{str(prompt)[:80]} is not a prompt: give one text; complete takes several.")
     if input and not run.prompt_style:
         raise UserError(
             f"input={input} belongs to an instruction, and this run was not trained on instructions: leave it out."
@@ -47,11 +50,15 @@ def encode_messages(run: LoadedRun, messages: list[Message]) -> list[int]:
     """The ids of a conversation up to where the next answer begins, in the run's prompt style. Raises UserError."""
     check_tokenizer(run)
     assert run.prompt_style is not None, "a run without a style has plain prompts"
+    return check_ids(run, render_messages(run, run.prompt_style, messages), messages[-1].content)
+
+
+def render_messages(run: LoadedRun, style: Any, messages: list[Message]) -> list[int]:
+    """The ids of a conversation in a style, however many. Raises UserError."""
     try:
-        ids = run.prompt_style.render(messages, run.tokenizer)[0]
+        return style.render(messages, run.tokenizer)[0]
     except ValueError as error:
         raise UserError(str(error)) from error
-    return check_ids(run, ids, messages[-1].content)
 
 
 def check_ids(run: LoadedRun, ids: list[int], prompt: str) -> list[int]:
@@ -59,9 +66,10 @@ def check_ids(run: LoadedRun, ids: list[int], prompt: str) -> list[int]:
     if not ids:
         raise UserError(f"prompt={prompt!r} has no token in this tokenizer: write more.")
     check_vocabulary(run, ids)
-    context = getattr(run.model, "context_length", None)
-    if context and len(ids) > context:
-        raise UserError(f"The prompt has {len(ids)} tokens, and this model reads at most {context}: shorten it.")
+    if run.context_length and len(ids) > run.context_length:
+        raise UserError(
+            f"The prompt has {len(ids)} tokens, and this model reads at most {run.context_length}: shorten it."
+        )
     return ids
 
 
@@ -85,20 +93,41 @@ def check_tokenizer(run: LoadedRun) -> None:
         raise UserError(f"{run.folder} is not a language model: use a run that was trained on text or instructions.")
 
 
-def start_completion(
-    run: LoadedRun, ids: list[int], stop: Stop = (), is_answer: bool = False, **options: Any
-) -> Completion:
-    """A completion of a prompt that has not begun. Raises UserError for an option that is unknown or does not fit."""
+def read_options(run: LoadedRun, options: dict[str, Any]) -> SamplingOptions:
+    """The options of a text. Raises UserError for one that is unknown, does not fit, or has no effect."""
+    known = [field.name for field in fields(SamplingOptions)]
+    if unknown := [name for name in options if name not in known]:
+        raise UserError(f"{unknown[0]} is not an option of a text.{did_you_mean(unknown[0], [*known, 'stop'])}")
     check_arguments(options, SamplingOptions, "")
-    for name in DRAWING:
+    for name in DRAWING_OPTIONS:
         if options.get(name) and not options.get("temperature"):
             raise UserError(
                 f"{name}={options[name]} has no effect at temperature=0: set a temperature above 0 as well."
             )
-    known = run.tokenizer.vocab_size
-    if unknown := [token for token in options.get("logit_bias") or {} if not 0 <= token < known]:
-        raise UserError(f"logit_bias names token {unknown[0]}, and the tokenizer has {known}: give ids below that.")
-    return Completion(ids, SamplingOptions(**options), end_ids(run), run.tokenizer.decode, read_stops(stop), is_answer)
+    found = SamplingOptions(**options)
+    if found.min_new_tokens > found.max_new_tokens:
+        raise UserError(f"min_new_tokens={found.min_new_tokens} is more than max_new_tokens={found.max_new_tokens}.")
+    size = min(run.tokenizer.vocab_size, run.config["model"].get("vocab_size") or run.tokenizer.vocab_size)
+    if outside := [token for token in found.logit_bias or {} if not 0 <= token < size]:
+        raise UserError(f"logit_bias names token {outside[0]}, and the tokenizer has {size}: give ids below that.")
+    return found
+
+
+def start_completions(
+    run: LoadedRun,
+    prompts: Sequence[list[int]],
+    n: PositiveInt = 1,
+    stop: Stop = (),
+    is_answer: bool = False,
+    **options: Any,
+) -> list[Completion]:
+    """Each prompt `n` times, with the seeds seed, seed + 1 …: any of them can be had alone by its own. Raises UserError."""
+    check_value("n", n, PositiveInt)
+    if n > 1 and not options.get("temperature"):
+        raise UserError(f"n={n} texts are all the same at temperature=0: set a temperature above 0 as well.")
+    first, stops, ends = read_options(run, options), read_stops(stop), list_end_ids(run)
+    seeded = [replace(first, seed=first.seed + number) for number in range(n)]
+    return [Completion(ids, one, ends, run.tokenizer.decode, stops, is_answer) for ids in prompts for one in seeded]
 
 
 def read_stops(stop: Any) -> list[str]:
@@ -111,17 +140,6 @@ def read_stops(stop: Any) -> list[str]:
     return stops
 
 
-def start_completions(
-    run: LoadedRun, prompts: Sequence[list[int]], n: PositiveInt = 1, stop: Stop = (), **options: Any
-) -> list[Completion]:
-    """Each prompt `n` times, with the seeds seed, seed + 1 …: any of them can be had alone by its own. Raises UserError."""
-    check_value("n", n, PositiveInt)
-    if n > 1 and not options.get("temperature"):
-        raise UserError(f"n={n} texts are all the same at temperature=0: set a temperature above 0 as well.")
-    seeds = [{"seed": options.get("seed", 0) + number} for number in range(n)] if n > 1 else [{}]
-    return [start_completion(run, ids, stop, **options | seed) for ids in prompts for seed in seeds]
-
-
 def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> Generator[Piece]:
     """Continue completions together until all have ended; yields the pieces of each as they come."""
     batch = CompletionBatch(run.model, run.tokenizer.vocab_size)
@@ -131,6 +149,6 @@ def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> G
         yield from batch.run()
 
 
-def end_ids(run: LoadedRun) -> frozenset[int]:
+def list_end_ids(run: LoadedRun) -> frozenset[int]:
     """The tokens that end a text: chat models have several."""
     return frozenset(getattr(run.tokenizer, "end_ids", None) or [run.tokenizer.eos_id])

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 EXPECTED_ROWS = 16  # of the products for which oneDNN orders the weights
 MAX_INT8_ROWS = 16  # a product of more is faster in bfloat16
+INT8_BLOCK = 16  # of inputs: torch's product reads beyond the end of a weight whose width is not a multiple
 
 
 class PackedLinear(nn.Module):
@@ -44,8 +45,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) -> (…, O)"""
-        rows = x.flatten(0, -2).bfloat16()
-        if len(rows) > MAX_INT8_ROWS:
+        rows = x.flatten(0, -2).bfloat16().contiguous()
+        if len(rows) > MAX_INT8_ROWS or rows.size(1) % INT8_BLOCK:
             y = F.linear(rows, self.quantized.bfloat16() * self.scale.unsqueeze(1))
         else:
             y = torch._weight_int8pack_mm(rows, self.quantized, self.scale)

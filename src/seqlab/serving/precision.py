@@ -8,6 +8,7 @@ from torch import nn
 
 from seqlab.device import MIN_BF16_SPEEDUP, bf16_speedup
 from seqlab.errors import UserError
+from seqlab.models.language import offers_cache
 from seqlab.serving.linear import Int8Linear, PackedLinear, can_pack, replace_linear_layers
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8"]
@@ -21,7 +22,9 @@ def place_model(model: nn.Module, device: torch.device, dtype: Dtype, packed: bo
     With `packed`, the weights of a model of seqlab lie on a processor as they are read fastest, and it cannot be trained any
     more. Only the products inside it are then in bfloat16; the logits are not, which would make the likeliest tokens equal.
     """
-    is_own = type(model).__module__.startswith("seqlab.")  # others may do more with a layer than to apply it
+    is_own = type(model).__module__.startswith("seqlab.") and offers_cache(
+        model
+    )  # others may do more with a layer than apply it
     packed = packed and is_own and device.type == "cpu"
     chosen = choose_dtype(model, device, packed) if dtype == "auto" else dtype
     if chosen == "int8":

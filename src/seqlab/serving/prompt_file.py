@@ -80,6 +80,6 @@ def encode_record(run: LoadedRun, record: PromptRecord, examples: list[PromptRec
 
 
 def format_paragraph(record: PromptRecord) -> str:
-    """A record as a plain text, which a model that was not tuned on instructions goes on with."""
+    """A record as a plain text, for a model that was not tuned on instructions to continue."""
     lines = [record.prompt, *([record.input] if record.input else []), f"Answer: {record.output}"]
     return "\n".join(lines).rstrip()

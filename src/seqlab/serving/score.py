@@ -53,10 +53,12 @@ def score_text(run: LoadedRun, text: str, stride: int | None = None) -> Score:
     Raises UserError for a run that is not a language model, and a text of fewer than two tokens.
     """
     check_tokenizer(run)
-    context: int | None = getattr(run.model, "context_length", None)
+    context = run.context_length
     check_value("stride", stride, PositiveInt | None)
     if stride and context and stride > context:
         raise UserError(f"stride={stride} would leave tokens out: this model reads {context} at once; give fewer.")
+    if not isinstance(text, str):
+        raise UserError(f"{str(text)[:80]} is not a text: score takes one at a time.")
     ids = encode_text(run, text)
     if len(ids) < 2:
         raise UserError(f"{text!r} has {len(ids)} token(s), and the first of a text is not scored: give a longer one.")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from seqlab.adapters.base import Adapter
 from seqlab.build import build_adapter, build_model, needs_reference
-from seqlab.config.targets import check_targets
+from seqlab.config.targets import check_targets, resolve_target
 from seqlab.errors import UserError
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import read_config
@@ -102,9 +102,11 @@ def build_with_weights(
 ) -> nn.Module:
     """A model whose weights are these tensors themselves, which may lie in a file that is mapped into memory.
 
-    Those of a model of seqlab are not drawn before; another one may keep something that it draws.
+    Those of a language model of seqlab are not drawn before; another one may keep something that it draws.
     """
-    with SkipInit() if str(node["_target_"]).startswith("seqlab.models.") else nullcontext():
+    target = str(node["_target_"])
+    is_own = target.startswith("seqlab.models.") and hasattr(resolve_target(target, "model"), "init_cache")
+    with SkipInit() if is_own else nullcontext():
         model = build_model(node, data_properties)
     check_shapes(model.state_dict(), tensors, path)
     tied = group_names(model)

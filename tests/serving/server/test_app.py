@@ -119,6 +119,12 @@ def test_probabilities_are_told(serve: Callable, make_run: Callable) -> None:
         ({"prompt": 5}, 400, "prompt does not fit"),
         ({"stop": ""}, 400, "would end every text"),
         ({"stop": 5}, 400, "stop does not fit"),
+        ({"stream": "yes"}, 400, "stream does not fit"),
+        ({"strange": 5}, 400, "strange is not supported here: leave it out"),
+        ({"prompt": []}, 400, "0 texts in one request"),
+        ({"prompt": ["a"] * 81}, 400, "81 texts in one request"),
+        ({"min_tokens": 20}, 400, "min_new_tokens=20 is more than max_new_tokens=16"),
+        ({"extra_body": {"stream_options": {}}}, 400, "stream_options has no effect without stream=true"),
         ({"logit_bias": {"a": 1}}, 400, "as whole numbers in quotes"),
         ({"logit_bias": {"999": 1}}, 400, "token 999"),
         ({"suffix": "x"}, 400, "suffix is not supported here: leave it out"),
@@ -137,6 +143,12 @@ def test_what_does_not_fit_is_refused(request_: Any, status: int, message: str, 
     [
         ([], "messages does not fit"),
         ([{"role": "robot", "content": "Hi"}], "messages.0.role does not fit"),
+        ([{"role": "assistant", "content": "a"}, *TALK], "Message 1 answers nothing"),
+        (
+            [*TALK, {"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}, *TALK],
+            "Message 3 answers",
+        ),
+        ([{"role": "user", "content": "Hi", "name": "me"}], "messages.0.name is not supported here"),
         ([{"role": "user", "content": ""}], "The last message must be a user's"),
         ([{"role": "user", "content": [{"type": "image_url"}]}], "messages.0.content"),
         ([{"role": "user", "content": "a" * 500}], "this model reads at most 128: shorten it"),
@@ -171,8 +183,16 @@ def test_several_runs_are_chosen_by_the_model(serve: Callable, make_run: Callabl
 
 def test_what_has_no_place_in_the_queue_is_refused(serve: Callable) -> None:
     server = serve(rows=2, waiting=2)
-    with pytest.raises(openai.RateLimitError, match="try again later"):
+    with pytest.raises(openai.BadRequestError, match=r"5 texts in one request .* ask for 1 to 4"):
         connect(server.url).completions.create(model="tiny", prompt="One", n=5)
+    stream = connect(server.url).completions.create(
+        model="tiny", prompt="One", n=3, stream=True, max_tokens=1000, logit_bias={"256": -100}
+    )
+    next(stream)
+    with pytest.raises(openai.RateLimitError, match="try again later"):
+        connect(server.url).completions.create(model="tiny", prompt="One", n=2)
+    stream.response.close()
+    assert_empty(server)
     assert len(connect(server.url).completions.create(model="tiny", prompt="One", n=4).choices) == 4
 
 
@@ -209,7 +229,7 @@ def test_a_model_that_fails_is_said_and_the_server_lives(serve: Callable, make_r
         raise RuntimeError("out of memory")
 
     run.model.forward = fail
-    with pytest.raises(openai.InternalServerError, match=r"The model failed \(out of memory\)"):
+    with pytest.raises(openai.InternalServerError, match=r"The server failed \(GenerationError: out of memory\)"):
         connect(server.url).completions.create(model="tiny", prompt="One")
     run.model.forward = forward
     assert connect(server.url).completions.create(model="tiny", prompt="One").choices
@@ -269,3 +289,28 @@ def assert_empty(server: Any) -> None:
             break
     assert server.worker.listeners == {}
     assert server.worker.running == 0
+
+
+def test_a_name_of_another_site_is_not_answered(serve: Callable) -> None:
+    for key, statuses in ((None, [200, 200, 403, 403]), ("secret", [200, 200, 200, 200])):
+        url = serve(key=key).url
+        hosts = ["localhost:8000", "[::1]:8000", "evil.example", "127.0.0.1.evil.example:8000"]
+        assert [httpx.get(f"{url}/health", headers={"Host": host}).status_code for host in hosts] == statuses
+
+
+def test_a_conversation_of_many_turns_is_cut_in_moments(serve: Callable, make_run: Callable) -> None:
+    client = connect(serve({"tiny": make_run(style="phi", context_length=128)}).url)
+    turns: Any = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 2000
+    found = client.chat.completions.create(model="tiny", messages=[*turns, *TALK], n=3, max_tokens=4)
+    once = client.chat.completions.create(model="tiny", messages=[*turns, *TALK], max_tokens=4)
+    assert found.usage.prompt_tokens == once.usage.prompt_tokens <= 124
+
+
+def test_a_padded_vocabulary_harms_nobody(serve: Callable, make_run: Callable) -> None:
+    run = make_run()
+    run.config["model"]["vocab_size"] = 257
+    run.tokenizer.vocab_size = 200  # the model's is larger
+    client = connect(serve({"tiny": run}).url)
+    assert client.completions.create(model="tiny", prompt=[250], extra_body={"repetition_penalty": 1.2}).choices
+    with pytest.raises(openai.BadRequestError, match="token 230"):
+        client.completions.create(model="tiny", prompt="One", logit_bias={"230": 1})

@@ -109,3 +109,22 @@ def test_a_key_is_asked_for(page: Any, serve: Callable) -> None:
     page.fill("#tokens", "3")
     say(page, "Hi")
     wait_for_end(page, 1)
+
+
+def test_a_new_conversation_forgets_an_answer_that_was_on_its_way(
+    page: Any, serve: Callable, make_run: Callable
+) -> None:
+    run = make_run(context_length=256)
+    page.goto(serve({"tiny": run}).url)
+    page.wait_for_selector("#model option", state="attached")
+    page.fill("#temperature", "0")
+    page.fill("#tokens", "1000")
+    say(page, "Hi")
+    page.wait_for_function("document.querySelector('.assistant').textContent.length > 5")
+    page.click("#reset")
+    page.wait_for_function("document.getElementById('send').textContent == 'Send'")
+    page.fill("#tokens", "9")
+    say(page, "More")
+    wait_for_end(page, 1)
+    expected = run.chat([{"role": "user", "content": "More"}], max_new_tokens=9)
+    assert page.locator(".assistant").text_content() == expected

@@ -12,14 +12,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from seqlab.errors import UserError
-from seqlab.serving.chat import read_messages, start_answer
+from seqlab.serving.chat import read_messages, start_answers
 from seqlab.serving.completions import Piece
 from seqlab.serving.engine import LoadedRun
-from seqlab.serving.language import check_ids, encode_text, start_completion
+from seqlab.serving.language import DRAWING_OPTIONS, check_ids, encode_text, start_completions
 from seqlab.serving.server.guard import Guard, error_response
 from seqlab.serving.server.metrics import ServerMetrics
 from seqlab.serving.server.responses import Response
@@ -27,7 +27,6 @@ from seqlab.serving.server.schemas import ChatRequest, CompletionRequest, Genera
 from seqlab.serving.server.worker import GenerationError, QueueFullError, Worker
 
 PAGE = Path(__file__).with_name("page.html")
-DRAWING = ("top_p", "top_k", "min_p", "seed")  # without effect at temperature 0
 
 
 @dataclass(frozen=True)
@@ -69,30 +68,41 @@ class Server:
     async def complete(self, body: CompletionRequest, request: Request) -> Any:
         """Continue one or several prompts."""
         name, worker = self.find_worker(body.model)
-        options = self.read_options(body, body.max_tokens) | {"logprobs": body.logprobs}
         prompts: Any = body.prompt  # one text or its ids, or several
         if isinstance(prompts, str) or (prompts and isinstance(prompts[0], int)):
             prompts = [prompts]
-        completions = []
-        for prompt in prompts:
-            ids = encode_text(worker.run, prompt) if isinstance(prompt, str) else list(prompt)
-            check_ids(worker.run, ids, str(prompt))
-            completions += [start_completion(worker.run, ids, **one) for one in with_seeds(options, body.n)]
+        self.check_count(worker, len(prompts) * body.n)
+        options = self.read_options(body, body.max_tokens) | {"logprobs": body.logprobs}
+        ids = await asyncio.to_thread(encode_prompts, worker.run, prompts)
+        completions = start_completions(worker.run, ids, **options)
         return await self.respond(Response(worker.run, name, completions, is_chat=False), worker, body, request)
 
     async def chat(self, body: ChatRequest, request: Request) -> Any:
         """Answer a conversation."""
         name, worker = self.find_worker(body.model)
+        self.check_count(worker, body.n)
         if body.top_logprobs is not None and not body.logprobs:
             raise UserError("top_logprobs has no effect without logprobs=true: set both.")
+        if body.max_tokens and body.max_completion_tokens:
+            raise UserError("max_tokens and max_completion_tokens are two names of one thing: leave one out.")
         wanted = body.max_completion_tokens or body.max_tokens
         options = self.read_options(body, wanted) | {"logprobs": (body.top_logprobs or 0) if body.logprobs else None}
         messages = read_messages([message.to_plain() for message in body.messages])
-        completions = [start_answer(worker.run, messages, **one)[0] for one in with_seeds(options, body.n)]
+        completions, _ = await asyncio.to_thread(start_answers, worker.run, messages, **options)
         return await self.respond(Response(worker.run, name, completions, is_chat=True), worker, body, request)
+
+    def check_count(self, worker: Worker, count: int) -> None:
+        """Refuse more texts than there is room for, before anything is read. Raises UserError, QueueFullError."""
+        most = self.limits.rows + self.limits.waiting
+        if not 0 < count <= most:
+            raise UserError(f"{count} texts in one request are not what this server takes: ask for 1 to {most}.")
+        if worker.is_full(count):
+            raise QueueFullError
 
     def read_options(self, body: GenerationRequest, max_tokens: int | None) -> dict[str, Any]:
         """The options of a request in seqlab's names. Raises UserError."""
+        if body.stream_options and not body.stream:
+            raise UserError("stream_options has no effect without stream=true: leave it out.")
         if max_tokens and max_tokens > self.limits.new_tokens:
             raise UserError(
                 f"max_tokens={max_tokens} is more than this server gives: ask for {self.limits.new_tokens}."
@@ -112,13 +122,13 @@ class Server:
             "logit_bias": bias,
             "seed": secrets.randbelow(2**32) if body.seed is None else body.seed,
             "stop": [] if body.stop is None else body.stop,
+            "n": body.n,
         }
-        return options if body.temperature else {key: value for key, value in options.items() if key not in DRAWING}
+        drawn = () if body.temperature else DRAWING_OPTIONS  # which clients send in any case
+        return {key: value for key, value in options.items() if key not in drawn}
 
     async def respond(self, response: Response, worker: Worker, body: GenerationRequest, request: Request) -> Any:
         """The response as a whole, or as events; a client that hangs up frees its rows."""
-        if worker.is_full(len(response.completions)):
-            raise QueueFullError
         self.metrics.prompt_tokens.labels(response.model).inc(response.usage()["prompt_tokens"])
         pieces = self.follow(worker, response)
         if body.stream:
@@ -133,29 +143,32 @@ class Server:
         finally:
             work.cancel()
             hang_up.cancel()
-        return response.whole()
+        return response.build()
 
     async def follow(self, worker: Worker, response: Response) -> AsyncGenerator[Piece]:
         """The pieces of a response, counted and timed. Raises TimeoutError after the longest time."""
         start, is_first = time.perf_counter(), True
-        tokens = self.metrics.new_tokens.labels(response.model)
         try:
             async with aclosing(worker.follow(response.completions, self.limits.seconds)) as pieces:
                 async for piece in pieces:
                     if is_first:
-                        self.metrics.first.observe(time.perf_counter() - start)
+                        self.metrics.first_token_seconds.observe(time.perf_counter() - start)
                         is_first = False
-                    tokens.inc()
                     yield piece
         finally:
-            self.metrics.seconds.observe(time.perf_counter() - start)
+            self.metrics.request_seconds.observe(time.perf_counter() - start)
+            self.metrics.new_tokens.labels(response.model).inc(response.usage()["completion_tokens"])
+
+    def report_health(self) -> JSONResponse:
+        """Whether each model is at work."""
+        is_well = all(worker.thread.is_alive() for worker in self.workers.values())
+        return JSONResponse({"status": "ok" if is_well else "failed"}, 200 if is_well else 503)
 
 
-def with_seeds(options: dict[str, Any], n: int) -> list[dict[str, Any]]:
-    """The options of `n` texts: the seeds seed, seed + 1 …"""
-    if n > 1 and not options["temperature"]:
-        raise UserError(f"n={n} texts are all the same at temperature=0: set a temperature above 0 as well.")
-    return [options | {"seed": options["seed"] + number} for number in range(n)] if n > 1 else [options]
+def encode_prompts(run: LoadedRun, prompts: list[Any]) -> list[list[int]]:
+    """The ids of prompts, which are texts or ids already. Raises UserError."""
+    found = [(encode_text(run, one) if isinstance(one, str) else list(one), one) for one in prompts]
+    return [check_ids(run, ids, str(one)) for ids, one in found]
 
 
 async def wait_for_end(pieces: AsyncGenerator[Piece]) -> None:
@@ -174,17 +187,17 @@ async def wait_for_hang_up(request: Request) -> None:
 async def send_events(response: Response, pieces: AsyncGenerator[Piece], wants_usage: bool) -> AsyncIterator[str]:
     """Server-sent events: a chunk for each piece, and [DONE]; an error is the last event."""
     try:
-        for chunk in response.openings():
+        for chunk in response.build_openings():
             yield format_event(chunk)
         async with aclosing(pieces):
             async for piece in pieces:
                 if piece.text or piece.logprob or piece.finish_reason:
-                    yield format_event(response.chunk(piece))
+                    yield format_event(response.build_chunk(piece))
         if wants_usage:
-            yield format_event(response.usage_chunk())
+            yield format_event(response.build_usage())
         yield "data: [DONE]\n\n"
     except (TimeoutError, GenerationError, QueueFullError) as error:
-        status, message = describe_failure(error)
+        status, message = explain_failure(error)
         yield format_event({"error": {"message": message, "type": "server_error", "param": None, "code": status}})
 
 
@@ -193,13 +206,13 @@ def format_event(value: dict[str, Any]) -> str:
     return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
 
 
-def describe_failure(error: Exception) -> tuple[int, str]:
+def explain_failure(error: Exception) -> tuple[int, str]:
     """The status and the sentence of what went wrong on the server's side."""
     if isinstance(error, QueueFullError):
         return 429, "Too many texts wait for this model: try again later."
     if isinstance(error, TimeoutError):
         return 504, "The answer took too long: ask for fewer tokens."
-    return 500, f"The model failed ({str(error)[:200]}): see what the server printed."
+    return 500, f"The server failed ({type(error).__name__}: {str(error)[:200]}): see what it printed."
 
 
 def describe_validation(error: RequestValidationError) -> str:
@@ -225,7 +238,7 @@ def build_app(runs: Mapping[str, LoadedRun], limits: Limits, key: str | None = N
             worker.start()
         yield
         for worker in server.workers.values():
-            worker.stop()
+            await asyncio.to_thread(worker.stop)
 
     app = FastAPI(title="seqlab", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.server = server
@@ -233,7 +246,7 @@ def build_app(runs: Mapping[str, LoadedRun], limits: Limits, key: str | None = N
     app.add_api_route("/v1/completions", server.complete, methods=["POST"], response_model=None)
     app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"], response_model=None)
     app.add_api_route("/v1/models", server.list_models)
-    app.add_api_route("/health", lambda: {"status": "ok"})
+    app.add_api_route("/health", server.report_health)
     app.add_api_route("/metrics", lambda: PlainTextResponse(server.metrics.render()))
     app.add_api_route("/", lambda: HTMLResponse(PAGE.read_text(encoding="utf-8")))
     add_error_handlers(app)
@@ -255,9 +268,10 @@ def add_error_handlers(app: FastAPI) -> None:
         return error_response(error.status_code, known, code=code, headers=error.headers)
 
     async def fail(_: Request, error: Any) -> Any:
-        status, message = describe_failure(error)
+        status, message = explain_failure(error)
         return error_response(status, message, "rate_limit_error" if status == 429 else "server_error")
 
+    app.add_exception_handler(Exception, fail)
     app.add_exception_handler(UserError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_request)
     app.add_exception_handler(HTTPException, refuse_address)

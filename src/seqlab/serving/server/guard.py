@@ -1,4 +1,8 @@
-"""What stands before every request: the key, the size of the body, and the count of answers."""
+"""What stands before every request: the key, the size of the body, and the count of answers.
+
+Without a key, a page of another site could have its own name point to this machine, and so read what the server answers to the
+browser (DNS rebinding); it is answered only under names of this machine.
+"""
 
 import asyncio
 import hmac
@@ -6,6 +10,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from seqlab.serving.server.address import is_local
 from seqlab.serving.server.metrics import ServerMetrics
 
 BODY_SECONDS = 30  # in which a request must have come
@@ -39,6 +44,10 @@ class Guard:
             await send(message)
 
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
+        if not self.key and not is_local(headers.get("host", b"").decode("latin-1")):
+            text = "This server answers those who call it by an address of this machine, such as 127.0.0.1."
+            await error_response(403, text)(scope, receive, send_counted)
+            return
         if self.key and scope["path"] not in OPEN_PATHS and not self.is_key(headers.get("authorization", b"")):
             text = "The key is missing or wrong: send it as Authorization: Bearer <key>."
             await error_response(401, text, code="invalid_api_key")(scope, receive, send_counted)

@@ -18,8 +18,10 @@ class ServerMetrics:
         self.requests = Counter("seqlab_requests", "Requests answered.", ["path", "status"], registry=registry)
         self.prompt_tokens = Counter("seqlab_prompt_tokens", "Tokens of prompts.", ["model"], registry=registry)
         self.new_tokens = Counter("seqlab_generated_tokens", "Tokens generated.", ["model"], registry=registry)
-        self.seconds = Histogram("seqlab_request_seconds", "Seconds of a request.", buckets=SECONDS, registry=registry)
-        self.first = Histogram(
+        self.request_seconds = Histogram(
+            "seqlab_request_seconds", "Seconds of a request.", buckets=SECONDS, registry=registry
+        )
+        self.first_token_seconds = Histogram(
             "seqlab_first_token_seconds", "Seconds to the first token.", buckets=SECONDS, registry=registry
         )
         running = Gauge("seqlab_running_texts", "Texts that are continued.", ["model"], registry=registry)

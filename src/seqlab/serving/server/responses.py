@@ -26,11 +26,11 @@ class Response:
         self.numbers = {completion: number for number, completion in enumerate(self.completions)}
         self.offsets = [0] * len(self.completions)  # of the tokens of a chunk in the text, in characters
 
-    def head(self, kind: str) -> dict[str, Any]:
+    def common_fields(self, kind: str) -> dict[str, Any]:
         """The fields that each chunk has too."""
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
-    def whole(self) -> dict[str, Any]:
+    def build(self) -> dict[str, Any]:
         """All texts, when they have ended."""
         choices = []
         for number, completion in enumerate(self.completions):
@@ -40,17 +40,19 @@ class Response:
                 text = {"message": {"role": "assistant", "content": completion.text, "refusal": None}}
             choices.append({"index": number, **text, "logprobs": noted, "finish_reason": completion.finish_reason})
         kind = "chat.completion" if self.is_chat else "text_completion"
-        return self.head(kind) | {"choices": choices, "usage": self.usage()}
+        return self.common_fields(kind) | {"choices": choices, "usage": self.usage()}
 
-    def chunk(self, piece: Piece) -> dict[str, Any]:
+    def build_chunk(self, piece: Piece) -> dict[str, Any]:
         """What a step has added to a text."""
         number = self.numbers[piece.completion]
         text: dict[str, Any] = {"delta": {"content": piece.text}} if self.is_chat else {"text": piece.text}
         noted = self.describe_logprobs(number, [piece.logprob] if piece.logprob else [])
         choice = {"index": number, **text, "logprobs": noted, "finish_reason": piece.finish_reason}
-        return self.head("chat.completion.chunk" if self.is_chat else "text_completion") | {"choices": [choice]}
+        return self.common_fields("chat.completion.chunk" if self.is_chat else "text_completion") | {
+            "choices": [choice]
+        }
 
-    def openings(self) -> list[dict[str, Any]]:
+    def build_openings(self) -> list[dict[str, Any]]:
         """The chunks before the first text of a conversation: whose answers they are."""
         if not self.is_chat:
             return []
@@ -58,12 +60,12 @@ class Response:
             {"index": number, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
             for number in range(len(self.completions))
         ]
-        return [self.head("chat.completion.chunk") | {"choices": [delta]} for delta in deltas]
+        return [self.common_fields("chat.completion.chunk") | {"choices": [delta]} for delta in deltas]
 
-    def usage_chunk(self) -> dict[str, Any]:
+    def build_usage(self) -> dict[str, Any]:
         """The last chunk, if it is asked for."""
         kind = "chat.completion.chunk" if self.is_chat else "text_completion"
-        return self.head(kind) | {"choices": [], "usage": self.usage()}
+        return self.common_fields(kind) | {"choices": [], "usage": self.usage()}
 
     def usage(self) -> dict[str, int]:
         """The tokens of the prompts, each once, and those that followed."""

@@ -68,7 +68,6 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: str | None = None  # no prompt style has a place for it
 
     def to_plain(self) -> dict[str, Any]:
         """As the rest of seqlab takes messages; OpenAI calls a system message a developer's as well."""

@@ -3,12 +3,15 @@
 import asyncio
 import queue
 import threading
+import traceback
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from seqlab.serving.completions import Completion, CompletionBatch, Piece
 from seqlab.serving.engine import LoadedRun
+
+STOP_SECONDS = 5  # in which a token is finished
 
 
 class QueueFullError(Exception):
@@ -37,6 +40,7 @@ class Worker:
     def stop(self) -> None:
         """End the thread."""
         self.inbox.put(("stop", None))
+        self.thread.join(STOP_SECONDS)
 
     def is_full(self, more: int) -> bool:
         """True if the queue has no room for so many texts."""
@@ -87,31 +91,28 @@ class Worker:
 
     def work(self) -> None:
         """The thread: take what has come, give each text its next token, and so on."""
-        batch = self.new_batch()
+        batch = None
         while True:
+            requests = self.take_requests(can_wait=not batch)
+            if ("stop", None) in requests:
+                return
             try:
-                if not self.take_requests(batch):
-                    return
-                pieces = batch.step()
+                batch = batch or CompletionBatch(self.run.model, self.run.tokenizer.vocab_size, self.max_rows)
+                for what, completion in requests:
+                    (batch.add if what == "add" else batch.remove)(completion)
+                pieces = batch.step() if len(batch) else []
                 self.call_in_loop(self.deliver, pieces, len(batch.running))
             except Exception as error:  # of a model; the texts are lost, the server is not
-                batch = self.new_batch()
+                traceback.print_exc()
+                batch = None
                 self.call_in_loop(self.deliver_error, error)
 
-    def new_batch(self) -> CompletionBatch:
-        """A batch in which nothing is continued."""
-        return CompletionBatch(self.run.model, self.run.tokenizer.vocab_size, self.max_rows)
-
-    def take_requests(self, batch: CompletionBatch) -> bool:
-        """Add and remove what was asked for, waiting if there is nothing else to do; false to end."""
-        while not len(batch) or not self.inbox.empty():
-            what, completion = self.inbox.get()
-            if what == "stop":
-                return False
-            (batch.add if what == "add" else batch.remove)(completion)
-            if not len(batch):
-                self.call_in_loop(self.deliver, [], 0)
-        return True
+    def take_requests(self, can_wait: bool) -> list[tuple[str, Any]]:
+        """What was asked for since the last token; if there is nothing else to do, wait for it."""
+        requests = [self.inbox.get()] if can_wait else []
+        while not self.inbox.empty():
+            requests.append(self.inbox.get())
+        return requests
 
     def call_in_loop(self, function: Any, *args: Any) -> None:
         """Call a function in the event loop, unless it has ended."""

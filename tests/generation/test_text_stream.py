@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqlab.generation.text import TextStream
+from seqlab.generation.text_stream import TextStream
 from seqlab.tokenizers.byte import ByteTokenizer
 from seqlab.tokenizers.gpt2 import GPT2Tokenizer
 

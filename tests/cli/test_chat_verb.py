@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(run: str, tmp_path: Path) ->
     terminal = Terminal("chat", run, "device=cpu", "max_new_tokens=1000000", folder=tmp_path)
     terminal.wait_for("> $")
     terminal.type_in("Hello\r")
-    time.sleep(1)
+    terminal.wait_for(r"Hello\n.")  # it answers
     terminal.process.send_signal(signal.SIGINT)
     terminal.wait_for(r"tokens/s\)\n> $")
     terminal.process.send_signal(signal.SIGINT)

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import uvicorn
-
-from seqlab.serving.server.app import Limits, build_app
 
 
 class RunningServer:
@@ -27,6 +24,10 @@ class RunningServer:
 @pytest.fixture
 def serve(make_run: Callable) -> Iterator[Callable[..., RunningServer]]:
     """Start a server: `serve({"tiny": run}, rows=4)`; by default over a base model called tiny."""
+    import uvicorn
+
+    from seqlab.serving.server.app import Limits, build_app
+
     servers = []
 
     def start(runs: Any = None, key: str | None = None, **limits: Any) -> RunningServer:
