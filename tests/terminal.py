@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -47,6 +48,7 @@ class Terminal:
     def read_block(self) -> bool:
         """Read what has come; false at the end."""
         try:
+            assert select.select([self.ours], [], [], 60)[0], f"nothing more is shown: {self.shown}"
             block = os.read(self.ours, 65536)
         except OSError:  # how Linux says that the other side was closed
             return False

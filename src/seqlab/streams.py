@@ -42,6 +42,8 @@ class BrokenPipeSafeStream:
 
 def prepare_streams() -> None:
     """Print `?` for what the terminal's encoding lacks, and to nowhere if standard output or error is closed (`>&-`)."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # for the life of the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

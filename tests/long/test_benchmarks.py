@@ -9,11 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAST = {
     "corpus_memory --small 1 --large 2 --steps 2 --rounds 1": "more, round by round",
+    "decoding --rounds 1 --tokens 8": "ratio, round by round",
     "devices --steps 2 --rounds 1": "ratio, round by round",
     "exactness --steps 25 --rounds 1": "added, round by round",
     "gpt2_small --steps 1 --rounds 1": "ratio, round by round",
     "kills": "20 of 20 ended with bitwise the same weights",
     "memory --steps 1 --rounds 1": "ratio, round by round",
+    "serving --rounds 1": "16 of 16 texts are the same",
     "sine --rounds 1": "ratio, round by round",
     "sweep_kills": "10 of 10 tables equal that of the sweep left alone, with no process left",
     "sweeps --jobs 2 --rounds 1": "own cost of a job",

@@ -7,6 +7,7 @@ import pytest
 
 from commands import write_tokenizer
 from seqlab.errors import UserError
+from seqlab.prompts import chat_template
 from seqlab.prompts.chat_template import ChatTemplate, load_chat_template
 from seqlab.prompts.styles import Message
 from seqlab.tokenizers.byte import ByteTokenizer
@@ -114,3 +115,19 @@ def test_what_templates_of_transformers_may_use(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": {"x": 1}}))
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": END}))
     assert load_chat_template(folder) == ChatTemplate(CHATML, {"eos_token": END})
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "longer than"),
+        ("{{ 'a' * 3000000000 }}", r"\* of values that large"),
+        ("{{ 9 ** 99999999 }}", r"\*\* of values that large"),
+        ("{% include '/etc/passwd' %}", "cannot render"),
+        ("{{ messages.__class__.__mro__ }}", "unsafe"),
+    ],
+)
+def test_a_template_that_never_ends_or_reads_files_is_refused(template: str, message: str, monkeypatch) -> None:
+    monkeypatch.setattr(chat_template, "MAX_SECONDS", 0.3)
+    with pytest.raises(UserError, match=message):
+        ChatTemplate(template, {"eos_token": "</s>"}).format_prompt([Message("user", "Hi")])

@@ -7,7 +7,7 @@ import pytest
 
 from seqlab.errors import UserError
 from seqlab.serving.completions import CompletionBatch
-from seqlab.serving.language import encode_prompt, start_completion, start_completions
+from seqlab.serving.language import encode_prompt, start_completions
 
 PROMPTS = ["One", "Two and a longer one", "3", "four four four", "日本"]
 DRAWN: dict[str, Any] = {"temperature": 1.0, "top_p": 0.95, "max_new_tokens": 30}
@@ -77,12 +77,12 @@ def test_a_text_ends_before_a_stop_string(make_run: Callable) -> None:
         ({"temperature": 1, "min_p": 2.0}, "min_p=2.0 does not fit"),
         ({"logit_bias": {999: 1.0}}, "token 999"),
         ({"repetition_penalty": 0}, "repetition_penalty=0 does not fit"),
-        ({"max_tokens": 5}, "max_tokens is not a keyword.* Did you mean"),
+        ({"max_tokens": 5}, "max_tokens is not an option of a text. Did you mean"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict, message: str, make_run: Callable) -> None:
     with pytest.raises(UserError, match=message):
-        start_completion(make_run(), [1], **options)
+        start_completions(make_run(), [[1]], **options)
 
 
 def test_several_texts_need_a_temperature(make_run: Callable) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seqlab.cli.compose import compose_one
-from seqlab.cli.generate import load_language_run
+from seqlab.cli.generate import load_language_run, refuse_trainer_keys
 from seqlab.cli.help import format_row
 from seqlab.config.signatures import check_arguments
 from seqlab.errors import UserError, did_you_mean
@@ -19,7 +19,7 @@ from seqlab.prompts.styles import Message
 from seqlab.runs.folder import relative_to_cwd
 from seqlab.serving.chat import check_conversation, start_answers
 from seqlab.serving.engine import LoadedRun
-from seqlab.serving.language import continue_completions
+from seqlab.serving.language import continue_completions, read_options
 from seqlab.streams import WordWrapper, print_wrapped, replace_control_characters
 
 OPTIONS = ("max_new_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
@@ -39,11 +39,13 @@ HELP = {
 
 def main(args: list[str]) -> int:
     """Talk with a run until the input ends."""
+    refuse_trainer_keys(args)
     config = compose_one("chat", args)
     if not config:
         return 0
     run = load_language_run(config)
     check_conversation(run)
+    read_options(run, {key: config[key] for key in OPTIONS if config["temperature"] or key != "seed"})
     conversation = Conversation(run, str(config["system"] or ""), {key: config[key] for key in OPTIONS})
     print_wrapped(f"run         {relative_to_cwd(run.folder)}")
     if not run.prompt_style:
@@ -78,7 +80,7 @@ def read_message() -> str | None:
         if not is_open:
             return text
         if text.count(QUOTES) >= 2:
-            return text.strip().removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")
+            return " " + text.strip().removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")  # not a command
 
 
 class Conversation:
@@ -99,7 +101,7 @@ class Conversation:
 
     def handle(self, text: str) -> bool:
         """Answer a message, or obey a command; false to leave. Raises UserError."""
-        command, _, rest = text.strip().partition(" ")
+        command, _, rest = text.rstrip().partition(" ")
         if command in ("/quit", "/exit"):
             return False
         if command in self.commands:

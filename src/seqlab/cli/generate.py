@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,9 +42,10 @@ def main(args: list[str]) -> int:
     config = compose_one("generate", args)
     if not config:
         return 0
-    check_keys(config, args)
+    refuse_trainer_keys(args)
+    check_keys(config)
     run = load_language_run(config)
-    options = {key: config[key] for key in OPTIONS}
+    options = {key: config[key] for key in OPTIONS} | {"stop": config["stop"] or []}
     if config["prompts"] is None:
         print_completions(run, read_prompt(config), str(config["input"]), options)
     else:
@@ -54,19 +56,30 @@ def main(args: list[str]) -> int:
     return 0
 
 
-def check_keys(config: dict[str, Any], args: list[str]) -> None:
-    """Refuse keys that would have no effect. Raises UserError."""
+def refuse_trainer_keys(args: list[str]) -> None:
+    """Refuse keys of the trainer, which writes nothing. Raises UserError."""
     for arg in args:
         if re.match(r"\+*trainer\.(?!accelerator=)", arg):
             raise UserError(f"{arg} has no effect: generating uses one device, such as device=cpu; leave it out.")
+
+
+def check_keys(config: dict[str, Any]) -> None:
+    """Refuse keys that would have no effect. Raises UserError."""
     check_value("shots", config["shots"], NonNegativeInt)
     if (config["prompt"] is None) == (config["prompts"] is None):
         raise UserError('Give one of the two: prompt="…", or prompts=<file> with several.')
+    if config["out"] and config["prompts"] and same_file(str(config["out"]), str(config["prompts"])):
+        raise UserError(f"out={config['out']} is the file of the prompts: name another place.")
     if config["prompts"] is not None and config["input"]:
         raise UserError(f"input={config['input']} has no effect: in a file of prompts each record has its own.")
     for key, usual in FILE_OPTIONS.items():
         if config["prompts"] is None and config[key] != usual:
             raise UserError(f"{key}={config[key]} has no effect on one prompt: it is for prompts=<file>.")
+
+
+def same_file(first: str, second: str) -> bool:
+    """True for two names of one file."""
+    return expand_path(first).resolve() == expand_path(second).resolve()
 
 
 def load_language_run(config: dict[str, Any]) -> LoadedRun:
@@ -150,6 +163,7 @@ def open_output(out: str | None) -> Iterator[Any]:
     if not out:
         yield sys.stdout
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing half-written stays
     with write_output(expand_path(str(out))) as partial, open(partial, "w", encoding="utf-8") as file:
         yield file
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from seqlab.cli.compose import compose_one
-from seqlab.cli.generate import load_language_run
+from seqlab.cli.generate import load_language_run, refuse_trainer_keys
 from seqlab.cli.tables import format_cell, print_table
+from seqlab.config.signatures import check_value
 from seqlab.data.readers import TextReader
 from seqlab.errors import UserError
 from seqlab.files import expand_path
@@ -17,9 +18,11 @@ SHOWN = 26  # characters of a text in a table
 
 def main(args: list[str]) -> int:
     """Print how likely texts are: a line for each, or with `detail` for each token."""
+    refuse_trainer_keys(args)
     config = compose_one("score", args)
     if not config:
         return 0
+    check_value("detail", config["detail"], bool)
     texts = read_texts(config)
     run = load_language_run(config)
     scores = [run.score(text, config["stride"]) for text in texts]

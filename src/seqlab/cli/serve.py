@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from seqlab.cli.compose import compose_one
-from seqlab.cli.generate import load_language_run
+from seqlab.cli.generate import load_language_run, refuse_trainer_keys
 from seqlab.config.signatures import check_value
 from seqlab.errors import UserError
 from seqlab.serving.engine import LoadedRun
@@ -26,6 +26,7 @@ SHUTDOWN_SECONDS = 30  # in which answers are finished
 
 def main(args: list[str]) -> int:
     """Answer requests until a signal ends it."""
+    refuse_trainer_keys(args)
     config = compose_one("serve", args)
     if not config:
         return 0
@@ -37,7 +38,7 @@ def main(args: list[str]) -> int:
         from seqlab.serving.server.app import Limits, build_app
     except ModuleNotFoundError as error:
         raise UserError(f"serve needs {error.name}: pip install 'seqlab[serve]'.") from error
-    key = os.environ.get(KEY) or None
+    key = os.environ.get(KEY, "").strip() or None
     check_address(str(config["host"]), key)
     place = open_port(str(config["host"]), config["port"])
     runs = load_runs(config)
@@ -59,6 +60,8 @@ def main(args: list[str]) -> int:
 def load_runs(config: dict[str, Any]) -> dict[str, LoadedRun]:
     """The runs by the names under which they are served. Raises UserError."""
     wanted = config["run"] if isinstance(config["run"], list) else [config["run"]]
+    if not wanted:
+        raise UserError("run=[] names no run: name one or several.")
     runs: dict[str, LoadedRun] = {}
     for one in wanted:
         run = load_language_run(config | {"run": one})

@@ -1,7 +1,12 @@
 """Chat templates as Hugging Face folders come with them: Jinja, in a sandbox that reaches nothing but the messages."""
 
 import datetime
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,8 @@ from seqlab.files import read_json
 from seqlab.prompts.styles import Message
 from seqlab.tokenizers.hf import SETTINGS, TEMPLATE, TOKEN_NAMES, read_token
 
+MAX_SECONDS = 5.0
+MAX_CHARACTERS = 10_000_000
 EXTENSIONS = ("jinja2.ext.loopcontrols",)  # as in transformers
 SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
@@ -23,15 +30,13 @@ class ChatTemplate:
 
     def format_prompt(self, messages: list[Message], opens_answer: bool = True) -> str:
         """The text of messages, up to where the next answer begins if it `opens_answer`. Raises UserError."""
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=EXTENSIONS)
-        environment.globals |= {"raise_exception": refuse_messages, "strftime_now": format_now}
+        environment = build_environment()
         said = [{"role": message.role, "content": join_content(message)} for message in messages]
         try:
             template = environment.from_string(self.template)
             others = {"tools": None, "documents": None} | self.special_tokens  # what transformers gives besides
-            return template.render(messages=said, add_generation_prompt=opens_answer, **others)
+            with limit_time(MAX_SECONDS):
+                return template.render(messages=said, add_generation_prompt=opens_answer, **others)
         except UserError:
             raise
         except Exception as error:  # a template may raise anything
@@ -70,6 +75,42 @@ class ChatTemplate:
             prompt = tokenizer.encode(self.format_prompt(messages)[len(done) :], special=True)
             ids, mask = ids + prompt, mask + [False] * len(prompt)
         return ids, mask
+
+
+@cache
+def build_environment() -> Any:
+    """Jinja's sandbox, in which a product makes no text that fills the memory."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Environment(ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(["*", "**"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            sizes = [len(one) if hasattr(one, "__len__") else abs(one) for one in (left, right)]
+            if operator == "**" or sizes[0] * sizes[1] > MAX_CHARACTERS:
+                raise ValueError(f"{operator} of values that large")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=EXTENSIONS)
+    environment.globals |= {"raise_exception": refuse_messages, "strftime_now": format_now}
+    return environment
+
+
+@contextmanager
+def limit_time(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in what runs in this thread for longer, as a loop without an end does."""
+    before, end = sys.gettrace(), time.monotonic() + seconds
+
+    def check_time(frame: Any, event: str, argument: Any) -> Any:
+        if time.monotonic() > end:
+            raise TimeoutError(f"it takes longer than {seconds:g} s")
+        return check_time
+
+    sys.settrace(check_time)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def join_content(message: Message) -> str:

@@ -14,10 +14,12 @@ from seqlab.serving.language import (
     Stop,
     check_tokenizer,
     check_vocabulary,
+    read_options,
     read_stops,
     render_messages,
     start_completions,
 )
+from seqlab.types import PositiveInt
 
 if TYPE_CHECKING:
     from seqlab.serving.engine import LoadedRun
@@ -27,6 +29,8 @@ ROLES = ("system", "user", "assistant")
 
 def read_messages(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """Messages as everyone writes them, {"role": …, "content": …}. Raises UserError for others."""
+    if isinstance(messages, str) or not isinstance(messages, Sequence):
+        raise UserError('A conversation is a list of messages: write [{"role": "user", "content": "…"}].')
     found = []
     for number, message in enumerate(messages, 1):
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
@@ -53,20 +57,20 @@ def fit_messages(run: LoadedRun, messages: list[Message], room: int = 0) -> tupl
     style, limit = run.prompt_style or Transcript(), run.context_length or 0
     turns = [place for place, message in enumerate(messages) if message.role == "user"]
 
-    def keep(first: int) -> list[Message]:
+    def keep_turns(first: int) -> list[Message]:
         """The messages from a turn on, after all system messages before it."""
         start = turns[first] if first else 0
         return [message for message in messages[:start] if message.role == "system"] + messages[start:]
 
-    def fits(first: int) -> bool:
-        return not limit or len(render_messages(run, style, keep(first))) + room <= limit
+    def has_room(first: int) -> bool:
+        return not limit or len(render_messages(run, style, keep_turns(first))) + room <= limit
 
-    first = bisect_left(range(len(turns) - 1), True, key=fits)  # the more turns are left out, the shorter it is
-    ids = render_messages(run, style, keep(first))
+    first = bisect_left(range(len(turns) - 1), True, key=has_room)  # the more turns are left out, the shorter it is
+    ids = render_messages(run, style, keep_turns(first))
     if limit and len(ids) > limit:
         raise UserError(f"The message has {len(ids)} tokens, and this model reads at most {limit}: shorten it.")
     check_vocabulary(run, ids)
-    return ids, len(messages) - len(keep(first))
+    return ids, len(messages) - len(keep_turns(first))
 
 
 def check_conversation(run: LoadedRun) -> None:
@@ -81,10 +85,11 @@ def check_conversation(run: LoadedRun) -> None:
 
 
 def start_answers(
-    run: LoadedRun, messages: list[Message], stop: Stop = (), **options: Any
+    run: LoadedRun, messages: list[Message], n: PositiveInt = 1, stop: Stop = (), **options: Any
 ) -> tuple[list[Completion], int]:
     """Answers that have not begun, and how many messages were left out. Raises UserError."""
+    read_options(run, options)
     room = min(options.get("max_new_tokens", 100), (run.context_length or 0) // 2)
     ids, left_out = fit_messages(run, messages, room)
     stops = [*read_stops(stop), *(() if run.prompt_style else STOP)]
-    return start_completions(run, [ids], stop=stops, is_answer=True, **options), left_out
+    return start_completions(run, [ids], n, stops, is_answer=True, **options), left_out

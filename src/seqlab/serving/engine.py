@@ -89,7 +89,7 @@ class LoadedRun:
 
     def complete(self, prompts: Iterable[str], n: PositiveInt = 1, **options: Any) -> list[Completion]:
         """Continue several prompts together, each `n` times: with the seeds seed, seed + 1 … Options: those of `stream`."""
-        if isinstance(prompts, str):
+        if isinstance(prompts, str) or not isinstance(prompts, Iterable):
             raise UserError("complete takes several prompts: give a list of texts, or use generate for one.")
         completions = start_completions(self, [encode_prompt(self, prompt) for prompt in prompts], n, **options)
         for _ in continue_completions(self, completions):

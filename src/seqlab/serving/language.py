@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from seqlab.serving.engine import LoadedRun
 
 Stop = str | Sequence[str]
+MAX_BIAS = 1_000_000  # added to a logit it decides, and stays a number in fp32
 DRAWING_OPTIONS = ("top_k", "top_p", "min_p", "seed")  # without effect at temperature 0
 
 
@@ -40,8 +42,19 @@ def encode_prompt(run: LoadedRun, prompt: str, input: str = "") -> list[int]:
 
 def encode_text(run: LoadedRun, text: str) -> list[int]:
     """The ids of a text as it is. Raises UserError."""
-    try:
+    with explain_characters():
         return run.tokenizer.encode(text)
+
+
+@contextmanager
+def explain_characters() -> Iterator[None]:
+    """Raises UserError for what the tokenizer cannot encode."""
+    try:
+        yield
+    except UnicodeError as error:
+        raise UserError(
+            "The text has a part of a character, which is not text (a lone surrogate): remove it."
+        ) from error
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -55,10 +68,8 @@ def encode_messages(run: LoadedRun, messages: list[Message]) -> list[int]:
 
 def render_messages(run: LoadedRun, style: Any, messages: list[Message]) -> list[int]:
     """The ids of a conversation in a style, however many. Raises UserError."""
-    try:
+    with explain_characters():
         return style.render(messages, run.tokenizer)[0]
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def check_ids(run: LoadedRun, ids: list[int], prompt: str) -> list[int]:
@@ -75,13 +86,14 @@ def check_ids(run: LoadedRun, ids: list[int], prompt: str) -> list[int]:
 
 def check_vocabulary(run: LoadedRun, ids: list[int]) -> None:
     """Refuse ids that the model does not know. Raises UserError."""
-    if min(ids) < 0:
-        raise UserError(f"There is no token {min(ids)}: ids begin with 0.")
+    known = run.tokenizer.vocab_size
+    if outside := [token for token in ids if not 0 <= token < known]:
+        raise UserError(f"There is no token {outside[0]}: the ids of this tokenizer go from 0 to {known - 1}.")
     size = run.data_properties.get("vocab_size") or run.config["model"].get("vocab_size")
     if size and max(ids) >= size:
         raise UserError(
-            f"{run.folder} has a tokenizer of {run.tokenizer.vocab_size} tokens, and its model knows {size}: put the "
-            "tokenizer's files that belong to the weights there."
+            f"{run.folder} has a tokenizer of {known} tokens, and its model knows {size}: put the tokenizer's files that "
+            "belong to the weights there."
         )
 
 
@@ -108,9 +120,12 @@ def read_options(run: LoadedRun, options: dict[str, Any]) -> SamplingOptions:
     if found.min_new_tokens > found.max_new_tokens:
         raise UserError(f"min_new_tokens={found.min_new_tokens} is more than max_new_tokens={found.max_new_tokens}.")
     size = min(run.tokenizer.vocab_size, run.config["model"].get("vocab_size") or run.tokenizer.vocab_size)
-    if outside := [token for token in found.logit_bias or {} if not 0 <= token < size]:
+    bias = {int(token): value for token, value in (found.logit_bias or {}).items()}
+    if large := [value for value in bias.values() if abs(value) > MAX_BIAS]:
+        raise UserError(f"logit_bias={large[0]} is too large: give numbers from -{MAX_BIAS:,} to {MAX_BIAS:,}.")
+    if outside := [token for token in bias if not 0 <= token < size]:
         raise UserError(f"logit_bias names token {outside[0]}, and the tokenizer has {size}: give ids below that.")
-    return found
+    return replace(found, logit_bias=bias)
 
 
 def start_completions(

@@ -32,8 +32,9 @@ def read_prompts(path: str) -> list[PromptRecord]:
     Raises UserError naming file, record and reason.
     """
     file = expand_path(path)
-    if not file.is_file():
-        raise UserError(f"prompts={path} does not exist: name a .txt file with one prompt a line, .json or .jsonl.")
+    if not file.exists() or file.is_dir():
+        kind = "is a folder" if file.is_dir() else "does not exist"
+        raise UserError(f"prompts={path} {kind}: name a .txt file with one prompt a line, .json or .jsonl.")
     if file.suffix in (".json", ".jsonl"):
         records = [read_record(value, number, file) for number, value in enumerate(TextReader().read_values(file), 1)]
     else:
@@ -50,10 +51,12 @@ def read_record(value: Any, number: int, file: Path) -> PromptRecord:
     if not isinstance(value, dict):
         raise UserError(f"Record {number} of {file} is {json.dumps(value)[:40]}, which is not an object: write prompt.")
     key = "prompt" if "prompt" in value else "instruction"
-    parts: Any = (value.get(key), value.get("input", ""), value.get("output", ""))
-    if not all(isinstance(part, str) for part in parts) or not parts[0]:
+    if not isinstance(value.get(key), str) or not value[key]:
         raise UserError(f"Record {number} of {file} has no text under prompt or instruction: add it.")
-    return PromptRecord(*parts)
+    others: Any = (value.get("input") or "", value.get("output") or "")
+    if not all(isinstance(part, str) for part in others):
+        raise UserError(f"Record {number} of {file} has an input or output that is not text: put it in quotes.")
+    return PromptRecord(value[key], *others)
 
 
 def take_examples(records: list[PromptRecord], shots: int) -> tuple[list[PromptRecord], list[PromptRecord]]:

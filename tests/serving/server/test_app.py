@@ -114,16 +114,16 @@ def test_probabilities_are_told(serve: Callable, make_run: Callable) -> None:
         ({"temperature": 0, "n": 2}, 400, "all the same"),
         ({"prompt": ""}, 400, "has no token"),
         ({"prompt": "a" * 200}, 400, "200 tokens, and this model reads at most 128"),
-        ({"prompt": [999]}, 400, "its model knows 257"),
+        ({"prompt": [999]}, 400, "There is no token 999: the ids of this tokenizer go from 0 to 256"),
         ({"prompt": [-1]}, 400, "There is no token -1"),
         ({"prompt": 5}, 400, "prompt does not fit"),
         ({"stop": ""}, 400, "would end every text"),
         ({"stop": 5}, 400, "stop does not fit"),
-        ({"stream": "yes"}, 400, "stream does not fit"),
-        ({"strange": 5}, 400, "strange is not supported here: leave it out"),
+        ({"extra_body": {"stream": "yes"}}, 400, "stream does not fit"),
+        ({"extra_body": {"strange": 5}}, 400, "strange is not supported here: leave it out"),
         ({"prompt": []}, 400, "0 texts in one request"),
         ({"prompt": ["a"] * 81}, 400, "81 texts in one request"),
-        ({"min_tokens": 20}, 400, "min_new_tokens=20 is more than max_new_tokens=16"),
+        ({"extra_body": {"min_tokens": 20}}, 400, "min_new_tokens=20 is more than max_new_tokens=16"),
         ({"extra_body": {"stream_options": {}}}, 400, "stream_options has no effect without stream=true"),
         ({"logit_bias": {"a": 1}}, 400, "as whole numbers in quotes"),
         ({"logit_bias": {"999": 1}}, 400, "token 999"),
@@ -142,6 +142,7 @@ def test_what_does_not_fit_is_refused(request_: Any, status: int, message: str, 
     ("messages", "message"),
     [
         ([], "messages does not fit"),
+        ([{"role": "user", "content": "a"}] * 513, "messages does not fit"),
         ([{"role": "robot", "content": "Hi"}], "messages.0.role does not fit"),
         ([{"role": "assistant", "content": "a"}, *TALK], "Message 1 answers nothing"),
         (
@@ -300,17 +301,29 @@ def test_a_name_of_another_site_is_not_answered(serve: Callable) -> None:
 
 def test_a_conversation_of_many_turns_is_cut_in_moments(serve: Callable, make_run: Callable) -> None:
     client = connect(serve({"tiny": make_run(style="phi", context_length=128)}).url)
-    turns: Any = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 2000
+    turns: Any = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}] * 250
     found = client.chat.completions.create(model="tiny", messages=[*turns, *TALK], n=3, max_tokens=4)
     once = client.chat.completions.create(model="tiny", messages=[*turns, *TALK], max_tokens=4)
     assert found.usage.prompt_tokens == once.usage.prompt_tokens <= 124
 
 
-def test_a_padded_vocabulary_harms_nobody(serve: Callable, make_run: Callable) -> None:
+def test_a_padded_vocabulary_is_not_reached(serve: Callable, make_run: Callable) -> None:
     run = make_run()
     run.config["model"]["vocab_size"] = 257
     run.tokenizer.vocab_size = 200  # the model's is larger
     client = connect(serve({"tiny": run}).url)
-    assert client.completions.create(model="tiny", prompt=[250], extra_body={"repetition_penalty": 1.2}).choices
+    with pytest.raises(openai.BadRequestError, match="There is no token 250"):
+        client.completions.create(model="tiny", prompt=[250], extra_body={"repetition_penalty": 1.2})
     with pytest.raises(openai.BadRequestError, match="token 230"):
         client.completions.create(model="tiny", prompt="One", logit_bias={"230": 1})
+
+
+def test_what_clients_send_without_asking_for_anything(serve: Callable) -> None:
+    client = connect(serve().url)
+    found = client.chat.completions.create(model="tiny", messages=TALK, max_tokens=4)
+    talk: Any = [*TALK, found.choices[0].message.model_dump(), *TALK]  # as it came
+    empty: Any = {"presence_penalty": 0, "n": None, "stop": None, "response_format": {"type": "text"}, "tools": []}
+    assert client.chat.completions.create(model="tiny", messages=talk, max_tokens=4, extra_body=empty).choices
+    assert client.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.BadRequestError, match="presence_penalty is not supported here"):
+        client.chat.completions.create(model="tiny", messages=TALK, presence_penalty=0.5)

@@ -8,7 +8,7 @@ from seqlab.errors import UserError
 KEY = "SEQLAB_API_KEY"  # the variable with the key that clients need
 
 
-def is_local(host: str) -> bool:
+def is_own_address(host: str) -> bool:
     """True for a name or an address of this machine, perhaps with a port, as browsers write it."""
     names = (host, host.removeprefix("[").partition("]")[0], host.partition(":")[0])
     return any(name == "localhost" or is_loopback(name) for name in names)
@@ -24,7 +24,7 @@ def is_loopback(name: str) -> bool:
 
 def check_address(host: str, key: str | None) -> None:
     """Refuse an address that others reach without a key. Raises UserError."""
-    if not is_local(host) and not key:
+    if not is_own_address(host) and not key:
         raise UserError(f"host={host} can be reached by others: put a key that they need into ${KEY} first.")
 
 
@@ -35,6 +35,7 @@ def open_port(host: str, port: int) -> socket.socket:
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         place.bind((host, port))
+        place.listen()
     except (OSError, OverflowError) as error:
         place.close()
         raise UserError(f"port={port} of {host} cannot be used ({error}): give another port, or host.") from error

@@ -26,6 +26,7 @@ from seqlab.serving.server.responses import Response
 from seqlab.serving.server.schemas import ChatRequest, CompletionRequest, GenerationRequest
 from seqlab.serving.server.worker import GenerationError, QueueFullError, Worker
 
+NOT_JSON = "The body is not a JSON object with the keys of this request: send one, as application/json."
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -59,6 +60,11 @@ class Server:
                 404, f"model={name!r} is not served here: use {'one of ' * (len(self.workers) > 1)}{known}."
             )
         return name, self.workers[name]
+
+    def show_model(self, name: str) -> dict[str, Any]:
+        """One of the runs, as a model."""
+        self.find_worker(name)
+        return next(model for model in self.list_models()["data"] if model["id"] == name)
 
     def list_models(self) -> dict[str, Any]:
         """The runs as models."""
@@ -109,6 +115,8 @@ class Server:
             )
         try:
             bias = {int(token): value for token, value in (body.logit_bias or {}).items()}
+            if any(str(int(token)) != token for token in body.logit_bias or {}):
+                raise ValueError("written in another way")
         except ValueError as error:
             raise UserError("logit_bias names tokens by their ids, as whole numbers in quotes.") from error
         options = {
@@ -218,13 +226,12 @@ def explain_failure(error: Exception) -> tuple[int, str]:
 def describe_validation(error: RequestValidationError) -> str:
     """The first thing that is wrong in a request."""
     first = error.errors()[0]
-    place = ".".join(
-        str(part) for part in first["loc"][1:] if not str(part).startswith(("str", "list[", "constrained"))
-    )
+    parts = [str(part) for part in first["loc"][1:]]
+    place = ".".join(part for part in parts if part != "str" and "[" not in part)  # without the kinds of a union
     if first["type"] == "extra_forbidden":
         return f"{place} is not supported here: leave it out."
     if first["type"] == "json_invalid" or not place:
-        return "The body is not a JSON object with the keys of this request: send one, as application/json."
+        return NOT_JSON
     return f"{place} does not fit ({first['msg']}): change it."
 
 
@@ -246,9 +253,10 @@ def build_app(runs: Mapping[str, LoadedRun], limits: Limits, key: str | None = N
     app.add_api_route("/v1/completions", server.complete, methods=["POST"], response_model=None)
     app.add_api_route("/v1/chat/completions", server.chat, methods=["POST"], response_model=None)
     app.add_api_route("/v1/models", server.list_models)
-    app.add_api_route("/health", server.report_health)
+    app.add_api_route("/v1/models/{name:path}", server.show_model)
+    app.add_api_route("/health", server.report_health, methods=["GET", "HEAD"])
     app.add_api_route("/metrics", lambda: PlainTextResponse(server.metrics.render()))
-    app.add_api_route("/", lambda: HTMLResponse(PAGE.read_text(encoding="utf-8")))
+    app.add_api_route("/", lambda: HTMLResponse(PAGE.read_text(encoding="utf-8")), methods=["GET", "HEAD"])
     add_error_handlers(app)
     return app
 
@@ -264,6 +272,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def refuse_address(request: Request, error: Any) -> Any:
         code = "model_not_found" if error.status_code == 404 and "model=" in error.detail else None
+        if error.status_code == 400:  # of a body that is not JSON
+            return error_response(400, NOT_JSON)
         known = error.detail if code else f"{request.method} {request.url.path} is not answered here ({error.detail})."
         return error_response(error.status_code, known, code=code, headers=error.headers)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from seqlab.serving.server.address import is_local
+from seqlab.serving.server.address import is_own_address
 from seqlab.serving.server.metrics import ServerMetrics
 
 BODY_SECONDS = 30  # in which a request must have come
@@ -44,7 +44,7 @@ class Guard:
             await send(message)
 
         headers = {name.decode("latin-1"): value for name, value in scope["headers"]}
-        if not self.key and not is_local(headers.get("host", b"").decode("latin-1")):
+        if not self.key and not is_own_address(headers.get("host", b"").decode("latin-1")):
             text = "This server answers those who call it by an address of this machine, such as 127.0.0.1."
             await error_response(403, text)(scope, receive, send_counted)
             return
@@ -82,4 +82,5 @@ class Guard:
 
     def is_key(self, authorization: bytes) -> bool:
         """True for the right key; it takes as long for a wrong one."""
-        return hmac.compare_digest(authorization, b"Bearer " + (self.key or "").encode())
+        scheme, _, key = authorization.partition(b" ")
+        return hmac.compare_digest(key, (self.key or "").encode()) and scheme.lower() == b"bearer"

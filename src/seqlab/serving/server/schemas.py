@@ -7,11 +7,21 @@ The names, ranges and defaults are those of https://platform.openai.com/docs/api
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from seqlab.types import NonNegativeInt, PositiveFloat, PositiveInt, Probability, Seed
+from seqlab.types import NonNegativeInt, PositiveInt, Probability, Seed
 
 MAX_TEXTS = 128  # that one request may ask for
+MAX_MESSAGES = 512
+DEFAULTS = [
+    ("presence_penalty", 0),
+    ("frequency_penalty", 0),
+    ("best_of", 1),
+    ("echo", False),
+    ("tools", []),
+    ("response_format", {"type": "text"}),
+]
+Nothing = Annotated[list[Any], Len(0, 0)] | None  # what answers carry besides, when they are sent back
 Bias = Annotated[float, Ge(-100), Le(100)]
 
 
@@ -25,7 +35,7 @@ class GenerationRequest(BaseModel):
     top_p: Probability = 1.0
     top_k: PositiveInt | None = None
     min_p: Probability | None = None
-    repetition_penalty: PositiveFloat = 1.0
+    repetition_penalty: Annotated[float, Ge(0.1), Le(10)] = 1.0
     min_tokens: NonNegativeInt = 0
     n: Annotated[int, Ge(1), Le(MAX_TEXTS)] = 1
     stop: str | Annotated[list[str], Len(0, 16)] | None = None
@@ -34,6 +44,14 @@ class GenerationRequest(BaseModel):
     stream: bool = False
     stream_options: "StreamOptions | None" = None
     user: str | None = None  # for a server that bills; no text depends on it
+
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out_defaults(cls, body: Any) -> Any:
+        """Without what clients send though it asks for nothing: null, and the defaults of what is not supported."""
+        if not isinstance(body, dict):
+            return body
+        return {key: value for key, value in body.items() if value is not None and (key, value) not in DEFAULTS}
 
 
 class StreamOptions(BaseModel):
@@ -68,6 +86,11 @@ class ChatMessage(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
+    refusal: None = None
+    annotations: Nothing = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: Nothing = None
 
     def to_plain(self) -> dict[str, Any]:
         """As the rest of seqlab takes messages; OpenAI calls a system message a developer's as well."""
@@ -78,7 +101,7 @@ class ChatMessage(BaseModel):
 class ChatRequest(GenerationRequest):
     """A request to answer a conversation."""
 
-    messages: Annotated[list[ChatMessage], Len(1)]
+    messages: Annotated[list[ChatMessage], Len(1, MAX_MESSAGES)]
     max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None  # its newer name
     logprobs: bool = False
