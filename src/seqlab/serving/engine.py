@@ -148,8 +148,9 @@ def load_run(
     tokenizer = find_tokenizer(config, folder)
     info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
     warn_if_edited(folder, info)
-    if tokenizer is None and dtype not in ("auto", "float32"):
-        raise UserError(f"dtype={dtype} is for language models, and {folder} is none: leave it out.")
+    is_forecaster = "window" in (info["data_properties"] or {})
+    if is_forecaster and dtype not in ("auto", "float32"):
+        raise UserError(f"dtype={dtype} is for language models, and {folder} is a forecaster: leave it out.")
     check_base_place(config, init_from)
 
     def load_model() -> nn.Module:
@@ -158,7 +159,7 @@ def load_run(
             if is_hf
             else load_model_from_run(folder, weights_path(folder, checkpoint), init_from)
         )
-        return place_model(model, device, dtype if tokenizer is not None else "float32", packed)
+        return place_model(model, device, "float32" if is_forecaster else dtype, packed)
 
     style = load_chat_template(folder) if is_hf else load_prompt_style(folder)
     if style is None and (config.get("data") or {}).get("prompt_style"):
