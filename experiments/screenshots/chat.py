@@ -1,4 +1,4 @@
-"""The README's picture of the server's page, a conversation with a model: python experiments/screenshots/chat.py <run or folder>"""
+"""The README's picture of the server's page, a conversation: python experiments/screenshots/chat.py <run or folder>"""
 
 import re
 import shutil
