@@ -159,14 +159,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
 @contextmanager
 def write_output(path: Path) -> Iterator[Path]:
     """As `write_atomically`, at a place that the user has named; its folder is made. Raises UserError if it cannot be."""
-    path = path.resolve()  # a link stays one
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a file that can be written anew: name another place.")
-    if path.with_name(f"{path.name}.part").is_dir():
-        raise UserError(f"{path.name}.part beside {path} is a folder, and would be in the way: name another place.")
+    target = path.resolve()  # a link stays one
+    if (path.is_symlink() or target.exists()) and not (target.is_file() or target.is_dir()):
+        raise UserError(f"{path} cannot be written (a device, or a link to nothing): name another place.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as partial:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(target) as partial:
             yield partial
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error}): name another place.") from error
