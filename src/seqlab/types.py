@@ -14,3 +14,4 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 Seed = Annotated[int, Ge(0), Lt(2**63)]  # torch takes no larger one
 Fraction = Annotated[float, Ge(0), Lt(1)]  # a dropout rate, the share of a split
 Probability = Annotated[float, Gt(0), Le(1)]  # top_p
+Penalty = Annotated[float, Ge(0.1), Le(10)]  # of tokens that stand there already; far from it logits overflow

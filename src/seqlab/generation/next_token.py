@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor
 
 from seqlab.errors import UserError
-from seqlab.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability, Seed
+from seqlab.types import NonNegativeFloat, NonNegativeInt, Penalty, PositiveInt, Probability, Seed
 
 FIRST_SORTED = 1024  # tokens among which `top_p` is sought, before all are sorted
 LARGEST_DRAW = 1 - 2**-20  # which times a total in fp32 is less than it
@@ -32,7 +30,7 @@ class SamplingOptions:
     top_k: PositiveInt | None = None
     top_p: Probability | None = None
     min_p: Probability | None = None
-    repetition_penalty: Annotated[float, Ge(0.1), Le(10)] = 1.0
+    repetition_penalty: Penalty = 1.0
     logit_bias: dict[int, float] | None = None
     seed: Seed = 0
     logprobs: NonNegativeInt | None = None

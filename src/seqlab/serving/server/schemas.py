@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from seqlab.types import NonNegativeInt, PositiveInt, Probability, Seed
+from seqlab.types import NonNegativeInt, Penalty, PositiveInt, Probability, Seed
 
 MAX_TEXTS = 128  # that one request may ask for
 MAX_MESSAGES = 512
@@ -35,7 +35,7 @@ class GenerationRequest(BaseModel):
     top_p: Probability = 1.0
     top_k: PositiveInt | None = None
     min_p: Probability | None = None
-    repetition_penalty: Annotated[float, Ge(0.1), Le(10)] = 1.0
+    repetition_penalty: Penalty = 1.0
     min_tokens: NonNegativeInt = 0
     n: Annotated[int, Ge(1), Le(MAX_TEXTS)] = 1
     stop: str | Annotated[list[str], Len(0, 16)] | None = None
