@@ -144,7 +144,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     The block writes a file there, or makes a folder. A kill at any moment leaves the previous file whole. The parent
     folder must exist: that of a run that was removed does not come back.
     """
-    partial = path.with_name(f"{path.name}.part")
+    partial = path.with_name(f".{path.name}.seqlab")  # no name that a user's own file would have
     remove_partial(partial)  # that a kill has left
     try:
         yield partial

@@ -292,4 +292,4 @@ def test_a_limit_on_file_sizes_ends_the_run_and_keeps_what_was_there(tiny: list[
     assert "Traceback" not in done.stderr
     (run,) = (tmp_path / "runs").glob("*/*")
     assert json.loads((run / "run.json").read_text())["status"] == "failed"
-    assert not list(run.rglob("*.part"))
+    assert not list(run.rglob("*.seqlab"))

@@ -230,12 +230,12 @@ def test_shards_that_are_finished_are_kept(story: Path, small: None, monkeypatch
     assert len(whole) == Counting.calls == len(story.read_text())
     (first.folder / "index.json").unlink()  # as a kill leaves it
     (first.folder / "train-00003.npy").unlink()
-    (first.folder / "train-00003.npy.part").write_bytes(b"half")
+    (first.folder / ".train-00003.npy.seqlab").write_bytes(b"half")
     Counting.calls = 0
     again = read(story, Counting())
     assert ids(again) == whole
     assert 0 < Counting.calls < 300
-    assert not list(again.folder.glob("*.part"))
+    assert not list(again.folder.glob("*.seqlab"))
 
 
 def test_an_id_outside_the_vocabulary_is_refused(story: Path) -> None:

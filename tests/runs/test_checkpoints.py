@@ -39,6 +39,16 @@ def test_an_exception_while_writing_leaves_the_old_file_whole(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_users_own_file_beside_is_left(tmp_path: Path) -> None:
+    own = tmp_path / "model.part" / "notes.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with write_atomically(tmp_path / "model") as partial:
+        partial.mkdir()
+    assert own.read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "model.part"}
+
+
 def test_a_kill_while_writing_leaves_the_old_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
