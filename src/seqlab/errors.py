@@ -105,8 +105,8 @@ def format_error(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return (
             f"The disk is full, or a limit on file sizes is reached ({error.strerror}). What was written before is complete: "
-            "free some space, or write elsewhere with paths.runs=<folder>, then continue with resume=<run folder>, or with "
-            "sweep.resume=<its folder> for a sweep."
+            "free some space, or write elsewhere, such as with paths.runs=<folder>. A training is continued with "
+            "resume=<run folder>, a sweep with sweep.resume=<its folder>."
         )
     if isinstance(error, OSError) and error.errno in RESOURCE_ERRNOS:
         return (

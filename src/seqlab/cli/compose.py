@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from seqlab.cli.hydra_api import compose_config, compose_groups, register_option, selected_options, to_plain_dict
-from seqlab.cli.hydra_errors import translate_hydra_errors
+from seqlab.cli.hydra_errors import list_known_keys, translate_hydra_errors
 from seqlab.cli.overrides import (
     get_config_folders,
     get_override,
@@ -30,7 +30,7 @@ from seqlab.cli.overrides import (
 )
 from seqlab.config.groups import COMMAND_KEYS, CONF, group_options
 from seqlab.config.validate import INJECTED_ARGS, MULTI_NODE_GROUPS
-from seqlab.errors import UserError
+from seqlab.errors import UserError, did_you_mean
 from seqlab.files import expand_path, read_yaml
 from seqlab.launch.create import ComposedRun
 from seqlab.weights.sources import resolve_init_from
@@ -150,7 +150,25 @@ def compose_one(verb: str, args: list[str]) -> dict[str, Any] | None:
     if is_multirun(args):
         raise UserError(f"{verb} does one thing at a time: leave -m out.")
     jobs = compose(verb, args).jobs
-    return jobs[0].config if jobs else None
+    check_added_keys(verb, args)
+    if not jobs:
+        return None
+    config = jobs[0].config
+    run = config.get("run", "last")
+    if not isinstance(run, str if verb != "serve" else str | list):
+        shown = "null" if run is None else f"[{','.join(map(str, run))}]" if isinstance(run, list) else run
+        raise UserError(f"run={shown} does not name a run: give one folder or name, last, or best.")
+    return config
+
+
+def check_added_keys(verb: str, args: list[str]) -> None:
+    """Refuse keys that a verb does not have, and Hydra adds. What Lightning's trainer knows is checked with it. Raises UserError."""
+    added = [arg.lstrip("+").partition("=")[0] for arg in args if arg.startswith("+")]
+    others = [key for key in added if not key.startswith(("trainer.", "hydra"))]
+    known = list_known_keys(verb, [], []) if others else []
+    for key in others:
+        if key not in known:
+            raise UserError(f"There is no {key} to set.{did_you_mean(key, known)}")
 
 
 def command_line() -> str:

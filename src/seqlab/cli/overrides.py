@@ -22,7 +22,7 @@ PRINT_FLAGS = ("--cfg", "-c")
 DASHED_KEYS = set("resume seed device model data name init_from run out prompt prompts".split())
 FLAGS_WITHOUT_VALUE = ("--resolve", "--run", "-r", *MULTIRUN_FLAGS)
 # Those of Hydra's flags that are passed on. Others read pickles or replace seqlab's configs, and may be abbreviated.
-ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", "--info", "-i", *FLAGS_WITHOUT_VALUE)
+ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", *FLAGS_WITHOUT_VALUE)
 
 
 def quote_overrides(args: list[str]) -> list[str]:
