@@ -77,10 +77,7 @@ def compare_tokens(folder: str, tokens: int, rounds: int, bandwidth: float) -> N
         model = load_run(folder, accelerator="cpu", dtype=dtype, packed=True).model  # type: ignore[arg-type]  # one of them
         reference = AutoModelForCausalLM.from_pretrained(folder, dtype=theirs).eval()
         size = count_bytes(model)
-        layers = [module.dtype for module in model.blocks.modules() if hasattr(module, "packed")]
-        print(
-            f"{title}: 32 + {tokens} tokens, products in {layers[0] if layers else 'int8'}, transformers in {reference.dtype}"
-        )
+        print(f"{title}: 32 + {tokens} tokens, weights of {size / 1e6:.0f} MB, transformers in {reference.dtype}")
         print(f"  {'limit of the memory':<28} {bandwidth / size:9.4f} tokens/s")
         contenders: dict[str, Callable[[], float]] = {
             "seqlab": lambda model=model: tokens / time_ours(model, [prompt], tokens),

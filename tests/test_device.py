@@ -28,7 +28,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, ratio: float) -> list[torch.dtype]
     """Let bf16 be so many times as fast as fp32; the measurements made."""
     made: list[torch.dtype] = []
 
-    def seconds(name: str, dtype: torch.dtype, width: int, rows: int) -> float:
+    def seconds(name: str, dtype: torch.dtype, width: int) -> float:
         made.append(dtype)
         return ratio if dtype == torch.float32 else 1.0
 
@@ -175,7 +175,7 @@ def test_accelerators_and_their_torch_devices(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_measurement_is_short_and_positive() -> None:
-    assert 0 < device.time_matmul("cpu", torch.float32, 64, rows=4, budget=0.001) < 1
+    assert 0 < device.time_matmul("cpu", torch.float32, 64, budget=0.001) < 1
     assert device.hardware_name()
 
 

@@ -27,7 +27,7 @@ PROBE_WIDTH = 768  # of a model whose width is not known
 WIDTH_KEYS = ("n_embd", "hidden_size", "width")  # of a model's node
 ACTIVATIONS_PER_THREAD = 8192  # of a layer: with fewer a thread costs as much as it does (benchmarks/devices.py)
 BUSY_CORES = 0.5  # that other processes use: what is timed beside them says nothing
-BUSY: set[tuple[str, str]] = set()  # what could not be measured in this process
+BUSY: set[tuple[str, int]] = set()  # what could not be measured in this process
 DEFAULT_PRECISION = {"cuda": "bf16-mixed", "mps": "32-true", "cpu": "32-true"}  # of device=<accelerator> and device=ddp
 
 
@@ -198,18 +198,15 @@ def choose_precision(accelerator: str, safe_precisions: tuple[str, ...], width: 
     return precision, f" (bf16 measured at {speedup:.2g} times the speed of fp32)"
 
 
-def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH, rows: int | None = None) -> float | None:
+def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH) -> float | None:
     """The speed of matrix products of a model's width in bfloat16 relative to fp32; None if the machine is busy.
-
-    The products are of so many `rows`: one when a text is written, by default those of a batch in training.
 
     Measured once per machine and kept in the cache.
     """
-    rows = rows or PROBE_ROWS[accelerator]
-    size = f"{rows} x {width}"
-    if (accelerator, size) in BUSY:  # one answer for all jobs of a sweep
+    if (accelerator, width) in BUSY:  # one answer for all jobs of a sweep
         return None
     file = cache_folder() / "precision.json"
+    size = f"{PROBE_ROWS[accelerator]} x {width}"
     machine = f"{hardware_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {accelerator}, {size}"
     known: dict[str, float] = {}
     with suppress(OSError), lock_file(file):  # where the cache cannot be written, it is measured each time
@@ -217,11 +214,11 @@ def bf16_speedup(accelerator: str, width: int = PROBE_WIDTH, rows: int | None = 
             known = json.loads(file.read_text(encoding="utf-8"))
         if machine not in known:
             if accelerator == "cpu" and is_busy():
-                BUSY.add((accelerator, size))
+                BUSY.add((accelerator, width))
                 return None
-            known[machine] = time_speedup(accelerator, width, rows)
+            known[machine] = time_speedup(accelerator, width)
             write_json(file, known)
-    return known[machine] if machine in known else time_speedup(accelerator, width, rows)
+    return known[machine] if machine in known else time_speedup(accelerator, width)
 
 
 def available_cores() -> int:
@@ -244,13 +241,14 @@ def is_busy(seconds: float = 0.1) -> bool:
     return used - (own_seconds() - before) > BUSY_CORES * seconds
 
 
-def time_speedup(accelerator: str, width: int, rows: int) -> float:
+def time_speedup(accelerator: str, width: int) -> float:
     """The speed of a product in bfloat16 relative to fp32."""
-    return time_matmul(accelerator, torch.float32, width, rows) / time_matmul(accelerator, torch.bfloat16, width, rows)
+    return time_matmul(accelerator, torch.float32, width) / time_matmul(accelerator, torch.bfloat16, width)
 
 
-def time_matmul(accelerator: str, dtype: torch.dtype, width: int, rows: int, budget: float = 0.03) -> float:
+def time_matmul(accelerator: str, dtype: torch.dtype, width: int, budget: float = 0.03) -> float:
     """Seconds of a product (rows, width) by (width, width): the shortest within `budget` seconds."""
+    rows = PROBE_ROWS[accelerator]
     left = torch.ones(rows, width, dtype=dtype, device=accelerator)
     right = torch.ones(width, width, dtype=dtype, device=accelerator)
     times: list[float] = []

@@ -1,6 +1,7 @@
 """Weights packed for writing: the same logits, ties and biases kept, and which numbers `auto` takes."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from seqlab.errors import UserError
 from seqlab.serving import precision
-from seqlab.serving.linear import Int8Linear, PackedLinear
+from seqlab.serving.linear import HalfLinear, Int8Linear, PackedLinear, replace_linear_layers
 from seqlab.serving.precision import place_model
 from variants import RECURRENT, TRANSFORMERS, Variant, tiny, tokens
 
@@ -28,7 +29,7 @@ def test_packed_weights_give_the_models_logits(variant: Variant, dtype: str, nea
             assert error < near
     kinds = {type(module) for module in packed.modules()}
     assert nn.Linear not in kinds
-    assert (Int8Linear if dtype == "int8" else PackedLinear) in kinds
+    assert {"float32": PackedLinear, "bfloat16": HalfLinear, "int8": Int8Linear}[dtype] in kinds
 
 
 def test_without_packing_a_model_can_be_trained() -> None:
@@ -58,20 +59,44 @@ def test_a_model_of_ones_own_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("speedup", "fewest", "packed", "expected"),
-    [
-        (2.0, 1, True, torch.bfloat16),
-        (1.2, 1, True, torch.float32),
-        (None, 1, True, torch.float32),  # the machine is busy
-        (2.0, 10**9, True, torch.float32),  # a small model
-        (2.0, 1, False, torch.float32),
-    ],
+    ("fewest", "packed", "expected"), [(1, True, HalfLinear), (10**9, True, PackedLinear), (1, False, nn.Linear)]
 )
-def test_auto_takes_bfloat16_where_it_is_worth_it(speedup, fewest, packed, expected, monkeypatch) -> None:
-    monkeypatch.setattr(precision, "bf16_speedup", lambda *_, **__: speedup)
+def test_auto_takes_bfloat16_for_large_packed_models(fewest, packed, expected, monkeypatch) -> None:
     monkeypatch.setattr(precision, "MIN_BF16_WEIGHTS", fewest)
     model = place_model(tiny(TRANSFORMERS[0]), CPU, "auto", packed)
-    kinds = {module.dtype for module in model.blocks.modules() if isinstance(module, PackedLinear)}
-    assert kinds == ({expected} if packed else set())
-    if packed:
-        assert model.head.dtype == torch.float32  # so that the likeliest tokens keep their order
+    assert {type(module) for module in model.modules() if "Linear" in type(module).__name__} == {expected}
+    assert model(tokens(1, 4)).dtype == torch.float32
+
+
+def test_one_row_and_the_logits_are_exact_in_bfloat16() -> None:
+    """Their products are computed and summed in fp32: as with weights that were rounded to bfloat16, and nothing else."""
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 48)
+    half = HalfLinear(linear, exact_rows=1)
+    rounded = linear.weight.bfloat16().float()
+    x = torch.randn(3, 64)
+    with torch.inference_mode():
+        exact = nn.functional.linear(x, rounded, linear.bias)
+        assert torch.allclose(half(x[:1]), exact[:1], atol=1e-5)
+        assert (half(x) - exact).abs().max() > 1e-3  # several rows are rounded
+        assert torch.allclose(HalfLinear(linear, exact_rows=math.inf)(x), exact, atol=1e-5)
+
+
+def test_a_weight_that_float16_cannot_hold_is_computed_in_bfloat16() -> None:
+    linear = nn.Linear(8, 2, bias=False)
+    nn.init.constant_(linear.weight, 1e5)
+    assert HalfLinear(linear, exact_rows=1)(torch.ones(1, 8)).mean() == pytest.approx(8e5, rel=0.01)
+
+
+def test_layers_of_one_input_are_one_product_and_each_gives_its_own() -> None:
+    torch.manual_seed(0)
+    plain = nn.ModuleDict({"query": nn.Linear(6, 4), "key": nn.Linear(6, 2), "value": nn.Linear(6, 2)})
+    joint = copy.deepcopy(plain)
+    replace_linear_layers(joint, PackedLinear)
+    first, second = torch.randn(3, 6), torch.randn(5, 6)
+    for name, x in [("query", first), ("key", second), ("query", second), ("value", first), ("key", first)]:
+        assert torch.allclose(joint[name](x), plain[name](x), atol=1e-5)
+    assert joint["query"].product is joint["key"].product is joint["value"].product
+    for name in plain:  # the last one lets go of what was remembered
+        joint[name](first)
+    assert joint["query"].product.latest == (None, None)

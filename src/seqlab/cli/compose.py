@@ -162,7 +162,7 @@ def compose_one(verb: str, args: list[str]) -> dict[str, Any] | None:
 
 
 def check_added_keys(verb: str, args: list[str]) -> None:
-    """Refuse keys that a verb does not have, and Hydra adds. What Lightning's trainer knows is checked with it. Raises UserError."""
+    """Refuse keys that Hydra would add to a verb, where they do nothing. Raises UserError."""
     added = [arg.lstrip("+").partition("=")[0] for arg in args if arg.startswith("+")]
     others = [key for key in added if not key.startswith(("trainer.", "hydra"))]
     known = list_known_keys(verb, [], []) if others else []

@@ -51,16 +51,17 @@ class RotaryPositions:
             self.speeds = rotary_speeds(head_size, theta, scaling)  # (D / 2,)
 
     def __call__(self, positions: Tensor) -> Rotation:
-        """positions (B, T) -> cosines and sines (B, 1, T, D / 2)"""
+        """positions (B, T) -> cosines and sines (B, 1, T, D), the sines of the first half negative"""
         angles = positions[:, None, :, None] * self.speeds.to(positions.device)
-        return angles.cos(), angles.sin()
+        cosines, sines = angles.cos(), angles.sin()
+        return torch.cat([cosines, cosines], dim=-1), torch.cat([-sines, sines], dim=-1)
 
 
 def rotate_pairs(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn the pairs (i, i + D / 2) of each head: x (B, H, T, D) -> (B, H, T, D)"""
     cosines, sines = rotation
     first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosines - second * sines, second * cosines + first * sines], dim=-1).to(x.dtype)
+    return torch.addcmul(x * cosines, torch.cat([second, first], dim=-1), sines).to(x.dtype)
 
 
 class GroupedAttention(nn.Module):

@@ -98,8 +98,11 @@ class CacheStep(NamedTuple):
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         """Remember k and v of the new tokens, and let each attend to its row up to itself: shapes as in `apply_attention`"""
         memory = self.cache.layers[layer]
-        for kept, new in zip(memory, (k, v), strict=True):
-            kept[self.rows, :, self.positions] = new.detach().transpose(1, 2).flatten(0, 1).to(kept.dtype)  # (N, K, D)
+        new = torch.stack([k, v]).detach().to(memory.dtype)  # (2, B, K, T, D)
+        if self.is_single and self.mask is None:  # all at one position
+            memory[:, : len(self.rows), :, self.seen - 1 : self.seen] = new
+        else:
+            memory[:, self.rows, :, self.positions] = new.transpose(2, 3).flatten(1, 2).transpose(0, 1)  # (N, 2, K, D)
         if self.is_single:
             keys, values = memory[:, : len(self.rows), :, : self.seen]  # (B, K, S, D)
             grouped = q.view(q.size(0), keys.size(1), -1, q.size(3))  # one token: heads stand where tokens do

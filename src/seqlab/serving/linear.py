@@ -4,32 +4,65 @@ A text is written token by token, and each reads all weights once: their bytes, 
 how fast (benchmarks/decoding.py).
 """
 
+import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 EXPECTED_ROWS = 16  # of the products for which oneDNN orders the weights
+SAME_INPUT = (("query", "key", "value"), ("gate", "up"))  # layers of a module that are one product
+PACKER = ThreadPoolExecutor(1)  # packs a weight in the time in which others are read
 MAX_INT8_ROWS = 16  # a product of more is faster in bfloat16
 INT8_BLOCK = 16  # of inputs: torch's product reads beyond the end of a weight whose width is not a multiple
 
 
 class PackedLinear(nn.Module):
-    """A linear layer whose weights lie in the order in which oneDNN reads them, half to a quarter of the time.
+    """A linear layer whose weights lie in the order in which oneDNN reads them, half to a quarter of the time."""
 
-    With weights in bfloat16 only the product is: what goes in and comes out has the numbers of the rest of the model.
-    """
-
-    def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.dtype = dtype
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().to(dtype), EXPECTED_ROWS)
-        self.bias = None if linear.bias is None else linear.bias.detach().to(dtype)
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().float(), EXPECTED_ROWS)
+        self.bias = None if linear.bias is None else linear.bias.detach().float()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) -> (…, O)"""
-        return torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, self.bias, "none", [], "").to(x.dtype)
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
+class HalfLinear(nn.Module):
+    """A linear layer with weights in bfloat16, whose products with up to `exact_rows` rows are in fp32, by FBGEMM.
+
+    For these the weights are packed as float16, which holds what bfloat16 does between 6e-8 and 65,504: in the background if
+    any number of rows needs them, else when they are first needed. More rows are a product in bfloat16, as are larger weights.
+    """
+
+    def __init__(self, linear: nn.Linear, exact_rows: float) -> None:
+        super().__init__()
+        self.weight = linear.weight.detach().bfloat16()
+        self.bias = None if linear.bias is None else linear.bias.detach().float()
+        self.exact_rows = exact_rows if self.weight.abs().max() <= torch.finfo(torch.float16).max else 0
+        self.packing = self.start_packing() if self.exact_rows == math.inf else None
+
+    def start_packing(self) -> Future[Any]:
+        """Pack the weights as FBGEMM reads them. What torch splits among threads stays in this one, or all would get slower."""
+        return PACKER.submit(torch.ops.quantized.linear_prepack_fp16, self.weight.float(), self.bias)
+
+    @cached_property
+    def packed(self) -> Any:
+        """The packed weights, once they are there."""
+        return (self.packing or self.start_packing()).result()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, I) -> (…, O)"""
+        if x.numel() <= self.exact_rows * x.size(-1):
+            return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
+        y = F.linear(x.bfloat16(), self.weight).float()
+        return y if self.bias is None else y + self.bias
 
 
 class Int8Linear(nn.Module):
@@ -54,16 +87,62 @@ class Int8Linear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def can_pack(dtype: torch.dtype) -> bool:
-    """True if this torch and this processor have products with packed weights of a dtype."""
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")):
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+class JointProduct(nn.Module):
+    """The products of one input with several layers, computed as one."""
+
+    def __init__(self, layer: nn.Module, sizes: list[int]) -> None:
+        super().__init__()
+        self.layer, self.sizes = layer, sizes
+        self.latest: tuple[Any, Any] = (None, None)  # an input and its products, until the last of them is taken
+
+    def forward(self, number: int, x: Tensor) -> Tensor:
+        """The product with one of the layers: (…, I) -> (…, O)"""
+        source, products = self.latest
+        if source is not x:
+            products = self.layer(x).split(self.sizes, -1)
+        self.latest = (None, None) if number == len(self.sizes) - 1 else (x, products)
+        return products[number]
+
+
+class JointPart(nn.Module):
+    """One of the layers of a joint product."""
+
+    def __init__(self, product: JointProduct, number: int) -> None:
+        super().__init__()
+        self.product, self.number = product, number
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, I) -> (…, O)"""
+        return self.product(self.number, x)
+
+
+def can_pack() -> bool:
+    """True if this torch and this processor have products with packed weights in fp32."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+
+
+def can_halve() -> bool:
+    """True if this torch and this processor have products in fp32 with weights in float16."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
 
 
 def replace_linear_layers(model: nn.Module, build: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replace each linear layer by what is built from it, in place."""
+    """Replace each linear layer by what is built from it, in place; those that have one input by a joint product."""
     for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(module, name, build(child))
+        children = dict(module.named_children())
+        for names in SAME_INPUT:
+            layers = [child for name in names if type(child := children.get(name)) is nn.Linear]
+            if len(layers) == len(names):
+                product = JointProduct(build(join_layers(layers)), [layer.out_features for layer in layers])
+                children |= {name: JointPart(product, number) for number, name in enumerate(names)}
+        for name, child in children.items():
+            setattr(module, name, build(child) if isinstance(child, nn.Linear) else child)
+
+
+def join_layers(layers: list[nn.Linear]) -> nn.Linear:
+    """One layer with the outputs of several."""
+    joint = nn.Linear(1, 1, layers[0].bias is not None, device="meta")
+    joint.weight = nn.Parameter(torch.cat([layer.weight.detach() for layer in layers]), requires_grad=False)
+    if layers[0].bias is not None:
+        joint.bias = nn.Parameter(torch.cat([layer.bias.detach() for layer in layers]), requires_grad=False)
+    return joint
