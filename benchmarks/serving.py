@@ -53,10 +53,14 @@ def main() -> None:
 
 def draw_gpt() -> LoadedRun:
     """A GPT-2 small over bytes, with drawn weights."""
-    torch.manual_seed(0)
-    model = place_model(GPT(vocab_size=50257, context_length=1024, init="gpt2"), torch.device("cpu"), "float32", True)
+
+    def draw() -> torch.nn.Module:
+        torch.manual_seed(0)
+        model = GPT(vocab_size=50257, context_length=1024, init="gpt2")
+        return place_model(model, torch.device("cpu"), "float32", packed=True)
+
     info: dict[str, Any] = {"metrics": {"last": {}, "best": {}}, "data_properties": {}}
-    return LoadedRun(Path("gpt2"), {"model": {}, "tokenizer": {}}, lambda: model, info, ByteTokenizer())
+    return LoadedRun(Path("gpt2"), {"model": {}, "tokenizer": {}}, draw, info, ByteTokenizer())
 
 
 def start_server(run: LoadedRun) -> str:

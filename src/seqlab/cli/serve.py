@@ -66,7 +66,6 @@ def load_runs(config: dict[str, Any]) -> dict[str, LoadedRun]:
     for one in wanted:
         run = load_language_run(config | {"run": one})
         check_tokenizer(run)
-        _ = run.model  # read now, so that the first request need not wait
         name = run.config.get("name") or run.folder.name
         if name in runs:
             raise UserError(f"run={one} is served as {name} already: name it once.")

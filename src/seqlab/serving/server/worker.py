@@ -5,6 +5,7 @@ import queue
 import threading
 import traceback
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -23,10 +24,15 @@ class GenerationError(Exception):
 
 
 class Worker:
-    """The texts of one run that are asked for over HTTP. Everything but `work` runs in the server's event loop."""
+    """The texts of one run that are asked for over HTTP. Everything but `work` runs in the server's event loop.
+
+    The weights are read at once, so that the first request need not wait.
+    """
 
     def __init__(self, run: LoadedRun, max_rows: int, max_waiting: int) -> None:
         self.run, self.max_rows, self.max_waiting = run, max_rows, max_waiting
+        with ThreadPoolExecutor(1) as pool:  # OpenMP is half as fast where a second living thread has used it
+            pool.submit(lambda: run.model).result()
         self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.listeners: dict[Completion, asyncio.Queue[Piece | Exception]] = {}
         self.running = 0  # rows in use
