@@ -6,7 +6,6 @@ Without `--folder`, a model of the size of GPT-2 small whose weights were drawn,
 
 import argparse
 import asyncio
-import socket
 import threading
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmarks.alternate import alternate, machine
 from seqlab.models.gpt import GPT
 from seqlab.serving.engine import LoadedRun, load_run
 from seqlab.serving.precision import place_model
+from seqlab.serving.server.address import open_port
 from seqlab.serving.server.app import Limits, build_app
 from seqlab.tokenizers.byte import ByteTokenizer
 
@@ -65,8 +65,7 @@ def draw_gpt() -> LoadedRun:
 
 def start_server(run: LoadedRun) -> str:
     """A server on a free port, and its address."""
-    place = socket.socket()
-    place.bind(("127.0.0.1", 0))
+    place = open_port("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(build_app({"model": run}, Limits()), log_level="warning"))
     threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True).start()
     while not server.started:

@@ -1,6 +1,5 @@
 """A server on a free port of this machine, in a thread."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,14 +25,14 @@ def serve(make_run: Callable) -> Iterator[Callable[..., RunningServer]]:
     """Start a server: `serve({"tiny": run}, rows=4)`; by default over a base model called tiny."""
     import uvicorn
 
+    from seqlab.serving.server.address import open_port
     from seqlab.serving.server.app import Limits, build_app
 
     servers = []
 
     def start(runs: Any = None, key: str | None = None, **limits: Any) -> RunningServer:
         app = build_app(runs or {"tiny": make_run(context_length=128)}, Limits(**limits), key)
-        place = socket.socket()
-        place.bind(("127.0.0.1", 0))
+        place = open_port("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
         thread.start()

@@ -21,7 +21,9 @@ SMALL = {
 }
 VERBS = {
     "evaluate": "run split checkpoint init_from trainer.precision data data.batch_size paths.runs foo".split(),
-    "generate": "run checkpoint prompt input max_new_tokens temperature top_k top_p seed dtype init_from foo".split(),
+    "generate": "run checkpoint prompt input prompts shots out n max_new_tokens min_new_tokens stop temperature top_k top_p "
+    "min_p repetition_penalty logit_bias logprobs seed dtype init_from foo".split(),
+    "score": "run checkpoint text file stride detail dtype init_from paths.runs foo".split(),
     "runs": "status model seed sort columns paths.runs foo limit".split(),
     "diff": "a b paths.runs foo".split(),
     "report": "run paths.runs foo".split(),
@@ -102,7 +104,7 @@ def test_random_overrides_of_the_other_verbs(verb: str, seqlab, story: Path) -> 
     assert seqlab("train", *SMALL["text"].split(), "name=text").status == 0
     needed = {"evaluate": ["run=last", "split=val"], "generate": ["run=last", "prompt=The", "max_new_tokens=2"]}
     needed |= {"diff": ["a=last", "b=last"], "reproduce": ["run=nope"], "forecast": ["run=sine"]}
-    needed |= {"export": ["run=last", "out=exported"]}
+    needed |= {"score": ["run=last", "text=The"], "export": ["run=last", "out=exported"]}
     faults: list[str] = []
     for _ in range(40):
         words = [verb, *needed.get(verb, [])]

@@ -90,6 +90,8 @@ def test_probabilities_are_told(serve: Callable, make_run: Callable) -> None:
     assert all(
         max(top.values()) == pytest.approx(one) for top, one in zip(noted.logprobs.top_logprobs, expected, strict=True)
     )
+    many = client.completions.create(prompt="One", logprobs=20, **options).choices[0].logprobs.top_logprobs
+    assert {len(top) for top in many} == {20}  # parts of characters have names of their own
     said = client.chat.completions.create(messages=TALK, logprobs=True, top_logprobs=3, **options).choices[0]
     assert len(said.logprobs.content) == 8
     assert all(len(one.top_logprobs) == 3 for one in said.logprobs.content)

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,9 +95,15 @@ class Response:
         return {
             "tokens": texts,
             "token_logprobs": [one.logprob for one in noted],
-            "top_logprobs": [{decode([token]): logprob for token, logprob in reversed(one.top)} for one in noted],
+            "top_logprobs": [{name_token(decode, token): value for token, value in reversed(one.top)} for one in noted],
             "text_offset": offsets,
         }
+
+
+def name_token(decode: Callable[[list[int]], str], token: int) -> str:
+    """The text of a token, or its id, as in "token_id:195", where it is part of a character, as others are too."""
+    text = decode([token])
+    return f"token_id:{token}" if "\N{REPLACEMENT CHARACTER}" in text else text
 
 
 def describe_token(text: str, logprob: float) -> dict[str, Any]:
