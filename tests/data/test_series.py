@@ -91,6 +91,7 @@ def test_a_constant_column_is_not_divided_by_zero(tmp_path: Path) -> None:
         ("a,b\n1,2\n3\n", {}, r"Line 3 of .*my.csv ends before the column b"),
         ("a,b\n1,2\n3,inf\n", {}, r"Line 3 of .*my.csv has inf under b"),
         ("1,2\n3,4\n", {}, "begins with numbers: write the names"),
+        ("2024-01-01,10.8,3\n2024-01-02,10.9,4\n", {}, "begins with numbers: write the names"),
         ("a;b\n1;2\n", {}, "has no column of numbers"),
         ("time,word\nx,y\n", {}, "has no column of numbers"),
         ("a,b\n", {}, "has 1 lines: it needs"),

@@ -30,6 +30,13 @@ class Letters:
         return letters
 
 
+class Backwards(Letters):
+    """As many tokens, in another order."""
+
+    def encode(self, text: str) -> list[int]:
+        return super().encode(text)[::-1]
+
+
 def test_a_tokenizer_that_reads_what_it_saves_is_kept(tmp_path: Path) -> None:
     save_tokenizer(Letters(), tmp_path / "kept")
     assert {file.name for file in (tmp_path / "kept").iterdir()} == {"letters", "tokenizer.sha256"}
@@ -38,6 +45,11 @@ def test_a_tokenizer_that_reads_what_it_saves_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"save": None}, "Broken has no save, which a tokenizer needs"),
+        (
+            {"load": classmethod(lambda cls, folder: Backwards())},
+            "Broken encodes 'abcdef.*' otherwise once it is saved",
+        ),
         ({"load": None}, "Broken has no load, which a tokenizer needs"),
         ({"eos_id": None}, "Broken has no eos_id"),
         ({"decode": None}, "Broken has no decode"),

@@ -195,6 +195,9 @@ def test_a_tensor_that_a_family_does_not_have_is_named(tmp_path: Path) -> None:
     save_file(load_file(file) | {"model.layers.0.self_attn.sinks": torch.zeros(4)}, file, {"format": "pt"})
     with pytest.raises(UserError, match=r"a tensor model\.layers\.0\.self_attn\.sinks, which Llama does not"):
         read_state_dict(tmp_path)
+    (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text().replace('"llama"', '"qwen2"'))
+    with pytest.raises(UserError, match=r"sinks, which Qwen 2 does not"):
+        read_state_dict(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +225,15 @@ def test_a_model_is_written_as_the_family_that_it_came_from(tmp_path: Path, monk
     assert find_writing_family(node)[1]["model_type"] == "llama"
     assert find_writing_family(node, preferred="a_twin")[1]["model_type"] == "a_twin"
     assert find_writing_family(node | {"qkv_bias": True}, preferred="a_twin")[1]["model_type"] == "qwen2"
+
+
+def test_a_family_that_lacks_a_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = Path(hugging_face.__path__[0], "qwen2.py").read_text().replace("from_hf, to_hf =", "from_hf, _ =")
+    (tmp_path / "half.py").write_text(code)
+    monkeypatch.setattr(hugging_face, "__path__", [*hugging_face.__path__, str(tmp_path)])
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(UserError, match=r"half.py has no to_hf, which a family needs: add it."):
+        find_family(tmp_path)
 
 
 def test_what_a_node_leaves_out_is_written_as_the_model_has_it() -> None:

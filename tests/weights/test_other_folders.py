@@ -106,6 +106,7 @@ def test_bloom_is_trained_exported_and_opened(seqlab, story: Path, tmp_path: Pat
     words = ["data=text", f"data.path={story}", "data.context_length=16", "device=cpu", "trainer.max_steps=2"]
     trained = seqlab("train", f"init_from={folder}", *words)
     assert trained.status == 0, trained.err
+    assert "base        bloom, read by transformers" in trained.out
     assert seqlab("evaluate", "run=last", "split=val").status == 0
     assert seqlab("generate", "run=last", "prompt=The river", "max_new_tokens=4").status == 0
     adapted = seqlab("train", f"init_from={folder}", *words, "adapter=lora", "adapter.targets=[query_key_value]")

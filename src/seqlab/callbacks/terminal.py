@@ -9,15 +9,19 @@ from rich.table import Table
 from seqlab.runs.folder import relative_to_cwd
 
 
-def print_header(run: Path, data: Any, parameters: dict[str, int], resumed_step: int | None, saves: bool) -> None:
-    """Folder, sizes, and the step from which a resumed run continues."""
+def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int | None, saves: bool) -> None:
+    """Folder, base, sizes, and the step from which a resumed run continues."""
     console = Console(highlight=False, soft_wrap=True)
-    total, trainable = parameters["total"], parameters["trainable"]
+    total, trainable = info["parameters"]["total"], info["parameters"]["trainable"]
     trained = f", {trainable:,} trained ({trainable / total:.2%})" if trainable != total else ""
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
     samples = len(data.splits["train"])
     batches, batch_size = -(-samples // data.batch_size), min(samples, data.batch_size)
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
+    if info["base"]:
+        family = info["base"].get("family")  # of the Hugging Face folder that it was once
+        reader = "" if not family else f", read as {family}" if family != "other" else ", read by transformers"
+        console.print(f"base        {relative_to_cwd(Path(info['base']['path']))}{reader}", markup=False)
     console.print(f"parameters  {total:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {batch_size} an epoch")
     if data.columns:

@@ -26,13 +26,16 @@ def read_columns(
     if len(rows) < 2:
         raise UserError(f"{path} has {len(rows)} lines: it needs one with the names of columns, and one for each step.")
     names = [name.strip() for name in rows[0][1]]
-    if path.suffix.lower() != ".parquet" and all(is_number(name) for name in names):
-        raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
     if columns is None:
         cells = [[row[place] for _, row in rows[1:] if place < len(row)] for place in range(len(names))]
         columns = [name for name, column in zip(names, cells, strict=True) if name and holds_numbers(column)]
         if not columns:
             raise UserError(f"{path} has no column of numbers (is the delimiter {delimiter!r}?): set data.delimiter.")
+        if path.suffix.lower() != ".parquet" and all(is_number(name) for name in columns):
+            raise UserError(
+                f"{path} begins with numbers: write the names of its columns into the first line, or if {columns[0]} is one, "
+                "say which are meant with data.columns=[…]."
+            )
     for name in columns:
         if name not in names:
             raise UserError(f"{path} has no column {name}.{did_you_mean(name, names)}")

@@ -41,19 +41,24 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Make a folder with the tokenizer's files and their checksums, atomically."""
     with write_atomically(folder) as partial:
         partial.mkdir()
+        check_parts(tokenizer)
         tokenizer.save(partial)
         check_saved(tokenizer, partial)
         files = sorted(file for file in partial.rglob("*") if file.is_file())
         write_checksums(partial / CHECKSUMS, [(compute_sha256(file), str(file.relative_to(partial))) for file in files])
 
 
+def check_parts(tokenizer: Any) -> None:
+    """Refuse a tokenizer that lacks what will be needed later. Raises UserError."""
+    if missing := [name for name in ("encode", "decode", "eos_id", "save", "load") if not hasattr(tokenizer, name)]:
+        raise UserError(f"{type(tokenizer).__name__} has no {missing[0]}, which a tokenizer needs: add it.")
+
+
 def check_saved(tokenizer: Any, folder: Path) -> None:
-    """Refuse a tokenizer that cannot be read back, before anything is trained with it. Raises UserError."""
+    """Refuse a tokenizer that cannot be read back as it was, before anything is trained with it. Raises UserError."""
     kind = type(tokenizer)
     if kind.__module__.startswith("seqlab."):
         return
-    if missing := [name for name in ("decode", "eos_id", "load") if not hasattr(tokenizer, name)]:
-        raise UserError(f"{kind.__name__} has no {missing[0]}, which a tokenizer needs: add it.")
     try:
         loaded = kind.load(folder)
     except Exception as error:  # of somebody's own code
@@ -63,6 +68,26 @@ def check_saved(tokenizer: Any, folder: Path) -> None:
     read, saved = ([getattr(one, name, None) for name in ("vocab_size", "eos_id")] for one in (loaded, tokenizer))
     if read != saved:
         raise UserError(f"{kind.__name__} reads another vocabulary than it saves: fix its save, or its load.")
+    for text in list_samples(tokenizer):
+        if try_encoding(loaded, text) != try_encoding(tokenizer, text):
+            raise UserError(f"{kind.__name__} encodes {text!r} otherwise once it is saved: fix its save, or its load.")
+
+
+def list_samples(tokenizer: Any) -> list[str]:
+    """Texts that show how a tokenizer encodes: of its own tokens, and in capitals."""
+    try:
+        own = tokenizer.decode([token for token in range(min(tokenizer.vocab_size, 64)) if token != tokenizer.eos_id])
+    except Exception:  # of somebody's own code, which need not decode any tokens
+        own = ""
+    return [own, own.upper(), "A Sample, of 12 words."]
+
+
+def try_encoding(tokenizer: Any, text: str) -> Any:
+    """The ids of a text, or the kind of error that it ends in."""
+    try:
+        return list(tokenizer.encode(text))
+    except Exception as error:  # of somebody's own code, such as of a character that it does not know
+        return type(error)
 
 
 def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:

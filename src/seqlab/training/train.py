@@ -56,18 +56,18 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
 
     sizes, files = count_parameters(model), compute_checksums(data.files)
     check_start(config, run, task, data)
-    command = update_run_info(run, data_properties=properties, parameters=sizes, data=files)["command"]
+    info = update_run_info(run, data_properties=properties, parameters=sizes, data=files)
     objective = Objective(**config["objective"])
     recorder = RunRecorder(run, objective, config)
     injected = {
         "tokenizer": tokenizer,
         "adapter": adapter,
         "objective": objective,
-        "command": command,
+        "command": info["command"],
         "purge_step": purge_step,
     }
     trainer = build_trainer(config, run, [recorder, RankWatchdog(run)], [AtomicCheckpointIO()], **injected)
-    print_header(run, data, sizes, resumed_step, saves=bool(trainer.checkpoint_callbacks))
+    print_header(run, data, info, resumed_step, saves=bool(trainer.checkpoint_callbacks))
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
     recorder.finish_training(trainer, task, resumed_step)
 

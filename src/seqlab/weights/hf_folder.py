@@ -14,6 +14,7 @@ from seqlab.errors import UserError
 from seqlab.files import read_json, read_safetensors
 from seqlab.weights import hugging_face
 
+FAMILY_PARTS = ("MODEL", "config_to_node", "node_to_config", "to_hf")
 REMEDY = "copy or download the folder again"
 
 
@@ -28,9 +29,14 @@ def read_hf_config(folder: Path) -> dict[str, Any]:
 
 
 def list_families() -> dict[str, Any]:
-    """The families by the `model_type` of their config.json."""
+    """The families by the `model_type` of their config.json. Raises UserError for one that lacks a part."""
     names = sorted(module.name for module in iter_modules(hugging_face.__path__))
-    return {name: import_module(f"{hugging_face.__name__}.{name}") for name in names}
+    families = {name: import_module(f"{hugging_face.__name__}.{name}") for name in names}
+    for family in families.values():
+        reader = "read_tensors" if hasattr(family, "read_tensors") else "from_hf"
+        if missing := [part for part in (*FAMILY_PARTS, reader) if not hasattr(family, part)]:
+            raise UserError(f"{family.__file__} has no {missing[0]}, which a family needs: add it.")
+    return families
 
 
 def find_family(folder: Path) -> Any:
@@ -60,7 +66,7 @@ def find_writing_family(node: dict[str, Any], preferred: str | None = None) -> t
             except UserError as error:
                 reasons.append(str(error))
     raise UserError(
-        " ".join(reasons)
+        " ".join(dict.fromkeys(reasons))
         or f"{str(node.get('_target_')).rsplit('.', 1)[-1]} is not written in Hugging Face format: only GPT, Llama and models of "
         "transformers are."
     )

@@ -96,8 +96,8 @@ def write_sizes(node: dict[str, Any], sizes: dict[str, tuple[str, Any]]) -> dict
     return config | {"rope_parameters": rope, "bos_token_id": None, "pad_token_id": None}  # none of another vocabulary
 
 
-def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Llama's tensors under the names of `seqlab.models.llama.Llama`.
+def from_hf(tensors: dict[str, Tensor], family: str = "Llama") -> dict[str, Tensor]:
+    """A folder's tensors under the names of `seqlab.models.llama.Llama`.
 
     Names may lack the prefix `model.`; a missing head (tied) is the token embedding. Raises UserError for an unknown name.
     """
@@ -108,7 +108,7 @@ def from_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if part.endswith("rotary_emb") and kind == "inv_freq":  # which follows from the config
             continue
         if part not in (NAMES if block else OUTER_NAMES):
-            raise unknown_tensor(name, "Llama")
+            raise unknown_tensor(name, family)
         ours[f"blocks.{block[1]}.{NAMES[part]}.{kind}" if block else f"{OUTER_NAMES[part]}.{kind}"] = tensor
     if "token_embedding.weight" in ours:
         ours.setdefault("head.weight", ours["token_embedding.weight"])

@@ -1,12 +1,13 @@
 """Qwen 2 and 2.5 folders in Hugging Face format: Llama with biases of query, key and value."""
 
+from functools import partial
 from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.weights.hugging_face import check_values, llama
 
 MODEL = llama.MODEL
-from_hf, to_hf = llama.from_hf, llama.to_hf
+from_hf, to_hf = partial(llama.from_hf, family="Qwen 2"), llama.to_hf
 SUPPORTED_VALUES: dict[str, list[Any]] = {"hidden_act": ["silu"], "use_sliding_window": [False]}
 SIZES = llama.SIZES | {  # where transformers takes other values if nothing is said
     "vocab_size": ("vocab_size", 151936),
