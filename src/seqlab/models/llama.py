@@ -61,7 +61,7 @@ def rotate_pairs(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn the pairs (i, i + D / 2) of each head: x (B, H, T, D) -> (B, H, T, D)"""
     cosines, sines = rotation
     first, second = x.chunk(2, dim=-1)
-    return torch.addcmul(x * cosines, torch.cat([second, first], dim=-1), sines).to(x.dtype)
+    return (x * cosines + torch.cat([second, first], dim=-1) * sines).to(x.dtype)
 
 
 class GroupedAttention(nn.Module):
