@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How well do a small Llama and an LSTM write Shakespeare after minutes on a laptop's processor? About 25 minutes on two cores.
+# How well do a small Llama and an LSTM write Shakespeare after minutes on a laptop's processor? About 17 minutes on two cores.
 # bash experiments/shakespeare/run.sh [runs folder]
 set -euo pipefail
 runs="${1:-runs}"
