@@ -15,6 +15,7 @@ LAST = {
     "gpt2_small --steps 1 --rounds 1": "ratio, round by round",
     "kills": "20 of 20 ended with bitwise the same weights",
     "memory --steps 1 --rounds 1": "ratio, round by round",
+    "server_memory --rounds 1": "answered, the others hung up",
     "serving --rounds 1": "16 of 16 texts are the same",
     "sine --rounds 1": "ratio, round by round",
     "sweep_kills": "10 of 10 tables equal that of the sweep left alone, with no process left",

@@ -1,7 +1,7 @@
-"""Linear layers for writing on a processor: weights as oneDNN reads them fastest, or of a byte each. They cannot be trained.
+"""Linear layers for writing on a processor: weights as oneDNN or FBGEMM reads them fastest, or of a byte each.
 
 A text is written token by token, and each reads all weights once: their bytes, and the order in which they are read, decide
-how fast (benchmarks/decoding.py).
+how fast (benchmarks/decoding.py). These layers cannot be trained.
 """
 
 import math
