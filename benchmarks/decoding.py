@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 from seqlab.generation.batch import GenerationBatch, TokenSequence
 from seqlab.generation.next_token import SamplingOptions
 from seqlab.serving.engine import load_run
+from seqlab.serving.linear import BF16Linear
 
 LENGTHS = [8 + 11 * number for number in range(16)]  # of the prompts of a batch: 8 to 173
 FIRST_TOKEN = """
@@ -172,9 +173,10 @@ def measure_bandwidth(size: int = 1 << 28) -> float:
 
 def count_bytes(model: torch.nn.Module) -> int:
     """Bytes of the weights that each token reads: not those of embeddings, of which it reads a row."""
-    layers = [module for module in model.modules() if not isinstance(module, torch.nn.Embedding)]
+    layers = [module for module in model.modules() if not isinstance(module, torch.nn.Embedding | BF16Linear)]
     weights = [getattr(layer, name, None) for layer in layers for name in ("packed", "quantized", "weight")]
-    return sum(weight.numel() * weight.element_size() for weight in weights if isinstance(weight, torch.Tensor))
+    others = [weight.numel() * weight.element_size() for weight in weights if isinstance(weight, torch.Tensor)]
+    return sum(others) + sum(module.num_bytes for module in model.modules() if isinstance(module, BF16Linear))
 
 
 if __name__ == "__main__":

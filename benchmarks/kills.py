@@ -57,7 +57,7 @@ def killed(number: int, steps: int, seconds: float) -> tuple[str, dict[str, torc
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         done = read_run_info(run)["status"] == "done"
-    writing = "yes" if list(run.glob("checkpoints/*.part")) else ""
+    writing = "yes" if list(run.glob("checkpoints/.*.seqlab")) else ""
     found = checkpoints.latest_checkpoint(run)
     whole = all(checkpoints.checksum_ok(path) for path in run.glob("checkpoints/*.ckpt"))
     step = checkpoints.load_checkpoint(found)["global_step"] if found else 0

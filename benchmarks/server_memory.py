@@ -45,14 +45,16 @@ def measure_rounds(folder: str, rounds: int) -> None:
     """Print a line for each round."""
     command = [sys.executable, "-m", "seqlab", "serve", f"run={folder}", "device=cpu", "port=0", "max_waiting=200"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        url = next(found[1] for line in server.stdout if (found := re.match(r"page +(\S+)", line)))
-        for number in range(rounds + 1):
-            answered = asyncio.run(ask_all(url, number)) if number else 0
-            wait_until_idle(url)
-            memory = psutil.Process(server.pid).memory_full_info().uss / 1e6
-            print(f"  after round {number}: {memory:7.1f} MB, {answered} answered, the others hung up", flush=True)
-        server.terminate()
+        try:
+            assert server.stdout
+            url = next(found[1] for line in server.stdout if (found := re.match(r"page +(\S+)", line)))
+            for number in range(rounds + 1):
+                answered = asyncio.run(ask_all(url, number)) if number else 0
+                wait_until_idle(url)
+                memory = psutil.Process(server.pid).memory_full_info().uss / 1e6
+                print(f"  after round {number}: {memory:7.1f} MB, {answered} answered, the others hung up", flush=True)
+        finally:
+            server.terminate()
 
 
 async def ask_all(url: str, number: int) -> int:
@@ -65,7 +67,7 @@ async def ask_all(url: str, number: int) -> int:
 
 async def ask(client: httpx.AsyncClient, draw: random.Random) -> bool:
     """True if a streamed text of up to 32 tokens was followed to its end."""
-    patience = draw.randint(0, 10) if draw.random() < 1 / 3 else None  # lines
+    patience = draw.randint(1, 10) if draw.random() < 1 / 3 else None  # lines
     body = {
         "prompt": "It was a day. " * draw.randint(1, 4),
         "max_tokens": draw.randint(1, 32),
@@ -80,7 +82,7 @@ async def ask(client: httpx.AsyncClient, draw: random.Random) -> bool:
                 return False
             if line == "data: [DONE]":
                 return True
-    return False
+    raise AssertionError(f"the stream ended after {lines} lines")
 
 
 def wait_until_idle(url: str) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from seqlab.errors import UserError
 from seqlab.serving import precision
-from seqlab.serving.linear import HalfLinear, Int8Linear, PackedLinear, replace_linear_layers
+from seqlab.serving.linear import BF16Linear, Int8Linear, PackedLinear, replace_linear_layers
 from seqlab.serving.precision import place_model
 from variants import RECURRENT, TRANSFORMERS, Variant, tiny, tokens
 
@@ -29,7 +29,7 @@ def test_packed_weights_give_the_models_logits(variant: Variant, dtype: str, nea
             assert error < near
     kinds = {type(module) for module in packed.modules()}
     assert nn.Linear not in kinds
-    assert {"float32": PackedLinear, "bfloat16": HalfLinear, "int8": Int8Linear}[dtype] in kinds
+    assert {"float32": PackedLinear, "bfloat16": BF16Linear, "int8": Int8Linear}[dtype] in kinds
 
 
 def test_without_packing_a_model_can_be_trained() -> None:
@@ -59,12 +59,13 @@ def test_a_model_of_ones_own_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fewest", "packed", "expected"), [(1, True, HalfLinear), (10**9, True, PackedLinear), (1, False, nn.Linear)]
+    ("fewest", "packed", "expected"), [(1, True, BF16Linear), (10**9, True, PackedLinear), (1, False, nn.Linear)]
 )
 def test_auto_takes_bfloat16_for_large_packed_models(fewest, packed, expected, monkeypatch) -> None:
     monkeypatch.setattr(precision, "MIN_BF16_WEIGHTS", fewest)
     model = place_model(tiny(TRANSFORMERS[0]), CPU, "auto", packed)
-    assert {type(module) for module in model.modules() if "Linear" in type(module).__name__} == {expected}
+    kinds = {type(module) for module in model.modules()} & {nn.Linear, PackedLinear, BF16Linear, Int8Linear}
+    assert kinds == {expected}
     assert model(tokens(1, 4)).dtype == torch.float32
 
 
@@ -72,20 +73,20 @@ def test_one_row_and_the_logits_are_exact_in_bfloat16() -> None:
     """Their products are computed and summed in fp32: as with weights that were rounded to bfloat16, and nothing else."""
     torch.manual_seed(0)
     linear = nn.Linear(64, 48)
-    half = HalfLinear(linear, exact_rows=1)
+    exact_alone = BF16Linear(linear, exact_rows=1)
     rounded = linear.weight.bfloat16().float()
     x = torch.randn(3, 64)
     with torch.inference_mode():
         exact = nn.functional.linear(x, rounded, linear.bias)
-        assert torch.allclose(half(x[:1]), exact[:1], atol=1e-5)
-        assert (half(x) - exact).abs().max() > 1e-3  # several rows are rounded
-        assert torch.allclose(HalfLinear(linear, exact_rows=math.inf)(x), exact, atol=1e-5)
+        assert torch.allclose(exact_alone(x[:1]), exact[:1], atol=1e-5)
+        assert (exact_alone(x) - exact).abs().max() > 1e-3  # several rows are rounded
+        assert torch.allclose(BF16Linear(linear, exact_rows=math.inf)(x), exact, atol=1e-5)
 
 
 def test_a_weight_that_float16_cannot_hold_is_computed_in_bfloat16() -> None:
     linear = nn.Linear(8, 2, bias=False)
     nn.init.constant_(linear.weight, 1e5)
-    assert HalfLinear(linear, exact_rows=1)(torch.ones(1, 8)).mean() == pytest.approx(8e5, rel=0.01)
+    assert BF16Linear(linear, exact_rows=1)(torch.ones(1, 8)).mean() == pytest.approx(8e5, rel=0.01)
 
 
 def test_layers_of_one_input_are_one_product_and_each_gives_its_own() -> None:
@@ -96,7 +97,7 @@ def test_layers_of_one_input_are_one_product_and_each_gives_its_own() -> None:
     first, second = torch.randn(3, 6), torch.randn(5, 6)
     for name, x in [("query", first), ("key", second), ("query", second), ("value", first), ("key", first)]:
         assert torch.allclose(joint[name](x), plain[name](x), atol=1e-5)
-    assert joint["query"].product is joint["key"].product is joint["value"].product
+    assert joint["query"].fused is joint["key"].fused is joint["value"].fused
     for name in plain:  # the last one lets go of what was remembered
         joint[name](first)
-    assert joint["query"].product.latest == (None, None)
+    assert joint["query"].fused.latest == (None, None)

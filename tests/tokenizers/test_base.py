@@ -52,6 +52,7 @@ def test_a_tokenizer_that_reads_what_it_saves_is_kept(tmp_path: Path) -> None:
         ),
         ({"load": None}, "Broken has no load, which a tokenizer needs"),
         ({"eos_id": None}, "Broken has no eos_id"),
+        ({"vocab_size": None}, "Broken has no vocab_size"),
         ({"decode": None}, "Broken has no decode"),
         ({"save": lambda self, folder: None}, r"Broken cannot read what it saves \(FileNotFoundError"),
         ({"load": classmethod(lambda cls, folder: None)}, "Broken reads another vocabulary than it saves"),

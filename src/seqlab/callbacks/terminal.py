@@ -19,9 +19,10 @@ def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int |
     batches, batch_size = -(-samples // data.batch_size), min(samples, data.batch_size)
     console.print(f"run         {relative_to_cwd(run)}", markup=False)
     if info["base"]:
-        family = info["base"].get("family")  # of the Hugging Face folder that it was once
-        reader = "" if not family else f", read as {family}" if family != "other" else ", read by transformers"
-        console.print(f"base        {relative_to_cwd(Path(info['base']['path']))}{reader}", markup=False)
+        path, family = Path(info["base"]["path"]), info["base"].get("family")
+        reader = "by transformers" if family == "other" else f"as {family}"
+        is_hf = family and (path / "config.json").is_file()  # and no run that began from such a folder
+        console.print(f"base        {relative_to_cwd(path)}{f', read {reader}' if is_hf else ''}", markup=False)
     console.print(f"parameters  {total:,}{trained}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {batch_size} an epoch")
     if data.columns:

@@ -149,25 +149,24 @@ def compose_one(verb: str, args: list[str]) -> dict[str, Any] | None:
     """The config of a command that does one thing; None if Hydra only prints something. Raises UserError."""
     if is_multirun(args):
         raise UserError(f"{verb} does one thing at a time: leave -m out.")
-    jobs = compose(verb, args).jobs
     check_added_keys(verb, args)
+    jobs = compose(verb, args).jobs
     if not jobs:
         return None
     config = jobs[0].config
     run = config.get("run", "last")
     if not isinstance(run, str if verb != "serve" else str | list):
         shown = "null" if run is None else f"[{','.join(map(str, run))}]" if isinstance(run, list) else run
-        raise UserError(f"run={shown} does not name a run: give one folder or name, last, or best.")
+        raise UserError(f"run={shown} does not name a run: give a folder or a name, last, or best.")
     return config
 
 
 def check_added_keys(verb: str, args: list[str]) -> None:
     """Refuse keys that Hydra would add to a verb, where they do nothing. Raises UserError."""
     added = [arg.lstrip("+").partition("=")[0] for arg in args if arg.startswith("+")]
-    others = [key for key in added if not key.startswith(("trainer.", "hydra"))]
-    known = list_known_keys(verb, [], []) if others else []
-    for key in others:
-        if key not in known:
+    known = list_known_keys(verb, [], []) if added else []
+    for key in added:
+        if key not in known and not key.startswith("hydra") and not ("trainer" in known and key.startswith("trainer.")):
             raise UserError(f"There is no {key} to set.{did_you_mean(key, known)}")
 
 

@@ -31,11 +31,9 @@ def read_columns(
         columns = [name for name, column in zip(names, cells, strict=True) if name and holds_numbers(column)]
         if not columns:
             raise UserError(f"{path} has no column of numbers (is the delimiter {delimiter!r}?): set data.delimiter.")
-        if path.suffix.lower() != ".parquet" and all(is_number(name) for name in columns):
-            raise UserError(
-                f"{path} begins with numbers: write the names of its columns into the first line, or if {columns[0]} is one, "
-                "say which are meant with data.columns=[…]."
-            )
+        are_values = all(map(is_number, names)) or not all(name.isdigit() for name in columns)  # no numbers of sensors
+        if path.suffix.lower() != ".parquet" and all(map(is_number, columns)) and are_values:
+            raise UserError(f"{path} begins with numbers: write the names of its columns into the first line.")
     for name in columns:
         if name not in names:
             raise UserError(f"{path} has no column {name}.{did_you_mean(name, names)}")

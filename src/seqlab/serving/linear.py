@@ -1,4 +1,4 @@
-"""Linear layers for writing on a processor: weights as oneDNN or FBGEMM reads them fastest, or of a byte each.
+"""Linear layers for generation on a CPU: weights as oneDNN or FBGEMM reads them fastest, or of a byte each.
 
 A text is written token by token, and each reads all weights once: their bytes, and the order in which they are read, decide
 how fast (benchmarks/decoding.py). These layers cannot be trained.
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 EXPECTED_ROWS = 16  # of the products for which oneDNN orders the weights
 SAME_INPUT = (("query", "key", "value"), ("gate", "up"))  # layers of a module that are one product
-PACKER = ThreadPoolExecutor(1)  # packs a weight in the time in which others are read
+MAX_EXACT_ROWS = 16  # a product of more is faster in bfloat16
 MAX_INT8_ROWS = 16  # a product of more is faster in bfloat16
 INT8_BLOCK = 16  # of inputs: torch's product reads beyond the end of a weight whose width is not a multiple
 
@@ -34,11 +34,11 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
 
 
-class HalfLinear(nn.Module):
+class BF16Linear(nn.Module):
     """A linear layer with weights in bfloat16, whose products with up to `exact_rows` rows are in fp32, by FBGEMM.
 
-    For these the weights are packed as float16, which holds what bfloat16 does between 6e-8 and 65,504: in the background if
-    any number of rows needs them, else when they are first needed. More rows are a product in bfloat16, as are larger weights.
+    For these the weights are packed, when they are first needed, as float16. It holds the numbers of bfloat16 between 7.6e-6 and
+    65,504; smaller ones are off by 3e-8 at most, and larger ones stay as they are. More rows are a product in bfloat16.
     """
 
     def __init__(self, linear: nn.Linear, exact_rows: float) -> None:
@@ -46,16 +46,27 @@ class HalfLinear(nn.Module):
         self.weight = linear.weight.detach().bfloat16()
         self.bias = None if linear.bias is None else linear.bias.detach().float()
         self.exact_rows = exact_rows if self.weight.abs().max() <= torch.finfo(torch.float16).max else 0
-        self.packing = self.start_packing() if self.exact_rows == math.inf else None
+        self.num_bytes = self.weight.nbytes  # that a product reads
+        self.packing: Future[Any] | None = None
 
-    def start_packing(self) -> Future[Any]:
-        """Pack the weights as FBGEMM reads them. What torch splits among threads stays in this one, or all would get slower."""
-        return PACKER.submit(torch.ops.quantized.linear_prepack_fp16, self.weight.float(), self.bias)
+    def start_packing(self) -> None:
+        """Pack the weights in a thread of its own, for a layer that is needed soon.
+
+        What torch splits among threads stays in this one: OpenMP is slow where a second one has used it.
+        """
+        if self.exact_rows:
+            pool = ThreadPoolExecutor(1)
+            self.packing = pool.submit(pack_for_fbgemm, self.weight.float(), self.bias)
+            pool.shutdown(wait=False)
 
     @cached_property
     def packed(self) -> Any:
-        """The packed weights, once they are there."""
-        return (self.packing or self.start_packing()).result()
+        """The packed weights, once they are there. They take the place of the others where these are not needed any more."""
+        found = self.packing.result() if self.packing else pack_for_fbgemm(self.weight.float(), self.bias)
+        self.packing = None
+        if self.exact_rows == math.inf:
+            del self.weight
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) -> (…, O)"""
@@ -63,6 +74,11 @@ class HalfLinear(nn.Module):
             return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
         y = F.linear(x.bfloat16(), self.weight).float()
         return y if self.bias is None else y + self.bias
+
+
+def pack_for_fbgemm(weight: Tensor, bias: Tensor | None) -> Any:
+    """Weights (O, I) in float16, in the order in which FBGEMM reads them."""
+    return torch.ops.quantized.linear_prepack_fp16(weight, bias)
 
 
 class Int8Linear(nn.Module):
@@ -87,33 +103,33 @@ class Int8Linear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-class JointProduct(nn.Module):
-    """The products of one input with several layers, computed as one."""
+class FusedLinear(nn.Module):
+    """Several layers that have one input, as one product."""
 
     def __init__(self, layer: nn.Module, sizes: list[int]) -> None:
         super().__init__()
         self.layer, self.sizes = layer, sizes
         self.latest: tuple[Any, Any] = (None, None)  # an input and its products, until the last of them is taken
 
-    def forward(self, number: int, x: Tensor) -> Tensor:
+    def forward(self, index: int, x: Tensor) -> Tensor:
         """The product with one of the layers: (…, I) -> (…, O)"""
         source, products = self.latest
         if source is not x:
             products = self.layer(x).split(self.sizes, -1)
-        self.latest = (None, None) if number == len(self.sizes) - 1 else (x, products)
-        return products[number]
+        self.latest = (None, None) if index == len(self.sizes) - 1 else (x, products)
+        return products[index]
 
 
-class JointPart(nn.Module):
-    """One of the layers of a joint product."""
+class FusedLinearPart(nn.Module):
+    """One of the layers that are fused."""
 
-    def __init__(self, product: JointProduct, number: int) -> None:
+    def __init__(self, fused: FusedLinear, index: int) -> None:
         super().__init__()
-        self.product, self.number = product, number
+        self.fused, self.index = fused, index
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, I) -> (…, O)"""
-        return self.product(self.number, x)
+        return self.fused(self.index, x)
 
 
 def can_pack() -> bool:
@@ -121,20 +137,20 @@ def can_pack() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
 
 
-def can_halve() -> bool:
+def has_fp16_products() -> bool:
     """True if this torch and this processor have products in fp32 with weights in float16."""
-    return "fbgemm" in torch.backends.quantized.supported_engines
+    return torch.backends.quantized.engine in ("x86", "fbgemm")
 
 
 def replace_linear_layers(model: nn.Module, build: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replace each linear layer by what is built from it, in place; those that have one input by a joint product."""
+    """Replace each linear layer by what is built from it, in place; those that have one input are fused."""
     for module in list(model.modules()):
         children = dict(module.named_children())
         for names in SAME_INPUT:
             layers = [child for name in names if type(child := children.get(name)) is nn.Linear]
             if len(layers) == len(names):
-                product = JointProduct(build(join_layers(layers)), [layer.out_features for layer in layers])
-                children |= {name: JointPart(product, number) for number, name in enumerate(names)}
+                fused = FusedLinear(build(join_layers(layers)), [layer.out_features for layer in layers])
+                children |= {name: FusedLinearPart(fused, index) for index, name in enumerate(names)}
         for name, child in children.items():
             setattr(module, name, build(child) if isinstance(child, nn.Linear) else child)
 

@@ -9,7 +9,15 @@ from torch import nn
 
 from seqlab.errors import UserError
 from seqlab.models.language import offers_cache
-from seqlab.serving.linear import HalfLinear, Int8Linear, PackedLinear, can_halve, can_pack, replace_linear_layers
+from seqlab.serving.linear import (
+    MAX_EXACT_ROWS,
+    BF16Linear,
+    Int8Linear,
+    PackedLinear,
+    can_pack,
+    has_fp16_products,
+    replace_linear_layers,
+)
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8"]
 MIN_BF16_WEIGHTS = 20_000_000  # fewer lie in the processor's cache, and bfloat16 gains nothing
@@ -19,7 +27,8 @@ def place_model(model: nn.Module, device: torch.device, dtype: Dtype, packed: bo
     """The model on its device, in the numbers that are asked for, or with `auto` in those that are fastest there.
 
     With `packed`, the weights of a model of seqlab lie on a processor as they are read fastest, and it cannot be trained any
-    more. With bfloat16 their products alone are rounded to it, and never the logits, whose likeliest could then be equal.
+    more. With FBGEMM, bfloat16 is that of the weights: products with few rows are in fp32, and so are the logits, whose likeliest
+    could be equal otherwise.
     """
     # others may do more with a layer than apply it
     is_own = type(model).__module__.startswith("seqlab.") and offers_cache(model)
@@ -33,11 +42,12 @@ def place_model(model: nn.Module, device: torch.device, dtype: Dtype, packed: bo
     elif packed and chosen == "float32" and can_pack():
         replace_linear_layers(model, PackedLinear)
         model.float()  # what is left, such as embeddings
-    elif packed and chosen == "bfloat16" and can_halve():
+    elif packed and chosen == "bfloat16" and has_fp16_products():
         if isinstance(model.head, nn.Linear):
-            model.head = HalfLinear(model.head, exact_rows=math.inf)
-        exact_rows = 1 if torch.cpu._is_avx512_bf16_supported() else math.inf
-        replace_linear_layers(model, partial(HalfLinear, exact_rows=exact_rows))
+            model.head = BF16Linear(model.head, exact_rows=math.inf)
+            model.head.start_packing()  # in the time in which the rest is read
+        exact_rows = MAX_EXACT_ROWS if torch.cpu._is_avx512_bf16_supported() else math.inf
+        replace_linear_layers(model, partial(BF16Linear, exact_rows=exact_rows))
         model.float()
     else:
         model.to(device, getattr(torch, chosen))
@@ -49,4 +59,4 @@ def choose_dtype(model: nn.Module, device: torch.device, packed: bool) -> Dtype:
     if device.type == "cuda":
         return "bfloat16"
     is_large = sum(parameter.numel() for parameter in model.parameters()) >= MIN_BF16_WEIGHTS
-    return "bfloat16" if packed and is_large and can_halve() else "float32"
+    return "bfloat16" if packed and is_large and has_fp16_products() else "float32"

@@ -50,7 +50,9 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 def check_parts(tokenizer: Any) -> None:
     """Refuse a tokenizer that lacks what will be needed later. Raises UserError."""
-    if missing := [name for name in ("encode", "decode", "eos_id", "save", "load") if not hasattr(tokenizer, name)]:
+    if missing := [
+        name for name in ("encode", "decode", "vocab_size", "eos_id", "save", "load") if not hasattr(tokenizer, name)
+    ]:
         raise UserError(f"{type(tokenizer).__name__} has no {missing[0]}, which a tokenizer needs: add it.")
 
 

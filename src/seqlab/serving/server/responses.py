@@ -93,7 +93,7 @@ class Response:
             offsets.append(self.offsets[number])
             self.offsets[number] += len(text)
         return {
-            "tokens": texts,
+            "tokens": [name_token(decode, one.token) for one in noted],
             "token_logprobs": [one.logprob for one in noted],
             "top_logprobs": [{name_token(decode, token): value for token, value in reversed(one.top)} for one in noted],
             "text_offset": offsets,
@@ -101,7 +101,7 @@ class Response:
 
 
 def name_token(decode: Callable[[list[int]], str], token: int) -> str:
-    """The text of a token, or its id, as in "token_id:195", where it is part of a character, as others are too."""
+    """The text of a token; for a part of a character its id, as in "token_id:195", since all parts decode to one text."""
     text = decode([token])
     return f"token_id:{token}" if "\N{REPLACEMENT CHARACTER}" in text else text
 

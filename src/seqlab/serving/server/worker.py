@@ -5,7 +5,7 @@ import queue
 import threading
 import traceback
 from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
@@ -26,16 +26,24 @@ class GenerationError(Exception):
 class Worker:
     """The texts of one run that are asked for over HTTP. Everything but `work` runs in the server's event loop.
 
-    The weights are read at once, so that the first request need not wait.
+    The weights are read at once, and not with the first request.
     """
 
     def __init__(self, run: LoadedRun, max_rows: int, max_waiting: int) -> None:
         self.run, self.max_rows, self.max_waiting = run, max_rows, max_waiting
-        with ThreadPoolExecutor(1) as pool:  # OpenMP is half as fast where a second living thread has used it
-            pool.submit(lambda: run.model).result()
+        loading: Future[Any] = Future()
+        threading.Thread(target=self.load, args=(loading,), daemon=True).start()
+        loading.result()
         self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.listeners: dict[Completion, asyncio.Queue[Piece | Exception]] = {}
         self.running = 0  # rows in use
+
+    def load(self, loading: Future[Any]) -> None:
+        """Read the weights, in a thread that ends: OpenMP is half as fast where a second living one has used it."""
+        try:
+            loading.set_result(self.run.model)
+        except BaseException as error:  # raised where it is waited for
+            loading.set_exception(error)
 
     def start(self) -> None:
         """Begin to work, in the event loop that runs now."""
