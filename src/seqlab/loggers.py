@@ -180,7 +180,7 @@ def service_errors(name: str, remedy: str = "") -> Iterator[None]:
         raise UserError(f"logger={name} needs a package: pip install 'seqlab[{name}]'.") from error
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # of a tracker's own kinds, of which each has others
         raise UserError(f"{name}: {str(error).splitlines()[0] if str(error) else error!r}{remedy}") from error
 
 

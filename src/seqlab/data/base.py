@@ -97,7 +97,7 @@ class DataModule(LightningDataModule):
 
     def read_splits(self) -> dict[str, Dataset]:
         """The splits `train`, `val` and `test`; a missing or empty one is left out."""
-        raise NotImplementedError
+        raise NotImplementedError  # each data set has its own
 
     def collate(self, items: Any) -> Batch | tuple:
         """Make a batch of what the split's `__getitems__`, or a list of `__getitem__`, gave."""
@@ -176,7 +176,7 @@ class DataModule(LightningDataModule):
 
     def sample_prompt(self, prompt: str | None) -> tuple[str, list[int]]:
         """Text and ids that a language model continues to show what it has learned; null: one of the data's own."""
-        raise NotImplementedError
+        raise NotImplementedError  # data of text has its own; a series has no prompts
 
     def advance(self) -> None:
         """Count one training batch as consumed."""

@@ -49,7 +49,7 @@ def complete_config(config: dict[str, Any], vocab_size: int, context_length: int
     settings = config | {"vocab_size": vocab_size, "is_decoder": True}
     try:
         built = AutoConfig.for_model(**settings)
-    except Exception as error:
+    except Exception as error:  # transformers' configs raise many kinds of them
         raise ValueError(describe_failure(config, error)) from error
     lengths = {key: getattr(built, key, None) for key in LENGTHS}
     return settings | {key: context_length for key, length in lengths.items() if length and length < context_length}

@@ -55,7 +55,7 @@ class Task(LightningModule):
 
     def compute_sums(self, batch: Batch) -> Sums:
         """Total and count of each metric on a batch; `loss` is what is minimised."""
-        raise NotImplementedError
+        raise NotImplementedError  # each task has its own
 
     def derive_metrics(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """The means of a split, and metrics that follow from them."""
