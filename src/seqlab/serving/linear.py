@@ -1,4 +1,4 @@
-"""Linear layers for generation on a CPU: weights as oneDNN or FBGEMM reads them fastest, or of a byte each.
+"""Layers for generation on a CPU: weights as oneDNN or FBGEMM reads them fastest, or of a byte each.
 
 A text is written token by token, and each reads all weights once: their bytes, and the order in which they are read, decide
 how fast (benchmarks/decoding.py). These layers cannot be trained.
@@ -103,6 +103,20 @@ class Int8Linear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
+class QuickRMSNorm(nn.Module):
+    """An RMSNorm in four operations, for a token half the time of torch's: x / sqrt(|x|^2 + C eps) * weight * sqrt(C)."""
+
+    def __init__(self, norm: nn.RMSNorm) -> None:
+        super().__init__()
+        count = norm.weight.numel()
+        self.weight = norm.weight.detach().float() * count**0.5
+        self.floor = torch.tensor((count * (norm.eps or 0)) ** 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, C) -> (…, C)"""
+        return x / torch.hypot(torch.linalg.vector_norm(x, dim=-1, keepdim=True), self.floor) * self.weight
+
+
 class FusedLinear(nn.Module):
     """Several layers that have one input, as one product."""
 
@@ -153,6 +167,16 @@ def replace_linear_layers(model: nn.Module, build: Callable[[nn.Linear], nn.Modu
                 children |= {name: FusedLinearPart(fused, index) for index, name in enumerate(names)}
         for name, child in children.items():
             setattr(module, name, build(child) if isinstance(child, nn.Linear) else child)
+
+
+def replace_small_layers(model: nn.Module) -> None:
+    """Replace, in place, layers whose time is that of calling them, for one token: dropouts and RMSNorms."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(module, name, nn.Identity())
+            elif isinstance(child, nn.RMSNorm):
+                setattr(module, name, QuickRMSNorm(child))
 
 
 def join_layers(layers: list[nn.Linear]) -> nn.Linear:

@@ -1,6 +1,7 @@
 """The numbers that a loaded model computes with."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -17,6 +18,7 @@ from seqlab.serving.linear import (
     can_pack,
     has_fp16_products,
     replace_linear_layers,
+    replace_small_layers,
 )
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8"]
@@ -34,24 +36,23 @@ def place_model(model: nn.Module, device: torch.device, dtype: Dtype, packed: bo
     is_own = type(model).__module__.startswith("seqlab.") and offers_cache(model)
     packed = packed and is_own and device.type == "cpu"
     chosen = choose_dtype(model, device, packed) if dtype == "auto" else dtype
+    build: Callable[[nn.Linear], nn.Module]
     if chosen == "int8":
         if device.type != "cpu" or not is_own:
             raise UserError("dtype=int8 is for models of seqlab on a processor: use device=cpu, or another dtype.")
-        replace_linear_layers(model, Int8Linear)
-        model.float()
+        build = Int8Linear
     elif packed and chosen == "float32" and can_pack():
-        replace_linear_layers(model, PackedLinear)
-        model.float()  # what is left, such as embeddings
+        build = PackedLinear
     elif packed and chosen == "bfloat16" and has_fp16_products():
         if isinstance(model.head, nn.Linear):
             model.head = BF16Linear(model.head, exact_rows=math.inf)
             model.head.start_packing()  # in the time in which the rest is read
-        exact_rows = MAX_EXACT_ROWS if torch.cpu._is_avx512_bf16_supported() else math.inf
-        replace_linear_layers(model, partial(BF16Linear, exact_rows=exact_rows))
-        model.float()
+        build = partial(BF16Linear, exact_rows=MAX_EXACT_ROWS if torch.cpu._is_avx512_bf16_supported() else math.inf)
     else:
-        model.to(device, getattr(torch, chosen))
-    return model
+        return model.to(device, getattr(torch, chosen))
+    replace_linear_layers(model, build)
+    replace_small_layers(model)
+    return model.float()  # what is left, such as embeddings
 
 
 def choose_dtype(model: nn.Module, device: torch.device, packed: bool) -> Dtype:
