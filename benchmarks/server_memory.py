@@ -18,6 +18,8 @@ import httpx
 import psutil
 from benchmarks.alternate import machine
 
+from seqlab.serving.server.worker import IDLE_SECONDS
+
 CLIENTS = 200
 
 
@@ -86,12 +88,13 @@ async def ask(client: httpx.AsyncClient, draw: random.Random) -> bool:
 
 
 def wait_until_idle(url: str) -> None:
-    """Wait until no text is running or waiting."""
+    """Wait until no text is running or waiting, and until the server has given back what it needs no more."""
     while any(
         float(value)
         for value in re.findall(r"seqlab_(?:running|waiting)_texts\{.*?\} (\S+)", httpx.get(f"{url}/metrics").text)
     ):
         time.sleep(0.1)
+    time.sleep(2 * IDLE_SECONDS)
 
 
 if __name__ == "__main__":

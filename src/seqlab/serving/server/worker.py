@@ -1,6 +1,7 @@
 """A thread that continues the texts of all requests together: they join and leave between two tokens."""
 
 import asyncio
+import ctypes
 import queue
 import threading
 import traceback
@@ -13,6 +14,7 @@ from seqlab.serving.completions import Completion, CompletionBatch, Piece
 from seqlab.serving.engine import LoadedRun
 
 STOP_SECONDS = 5  # in which a token is finished
+IDLE_SECONDS = 1  # after which memory is given back
 
 
 class QueueFullError(Exception):
@@ -123,7 +125,13 @@ class Worker:
 
     def take_requests(self, can_wait: bool) -> list[tuple[str, Any]]:
         """What was asked for since the last token; if there is nothing else to do, wait for it."""
-        requests = [self.inbox.get()] if can_wait else []
+        requests = []
+        if can_wait:
+            try:
+                requests.append(self.inbox.get(timeout=IDLE_SECONDS))
+            except queue.Empty:
+                release_memory()
+                requests.append(self.inbox.get())
         while not self.inbox.empty():
             requests.append(self.inbox.get())
         return requests
@@ -132,3 +140,9 @@ class Worker:
         """Call a function in the event loop, unless it has ended."""
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(function, *args)
+
+
+def release_memory() -> None:
+    """Give back to the system what is free: glibc keeps it, in pieces which the next requests do not fill."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
