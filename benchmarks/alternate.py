@@ -10,7 +10,9 @@ from seqlab.device import hardware_name
 
 
 def alternate(contenders: dict[str, Callable[[], float]], rounds: int, unit: str) -> dict[str, list[float]]:
-    """Call each contender once a round; it returns its figure. Prints medians and spread, and the ratio round by round."""
+    """Call each contender once a round; it returns its figure. Prints medians and spread, and round by round the ratios of the
+    first to the others.
+    """
     for contender in contenders.values():
         contender()  # warms up
     figures: dict[str, list[float]] = {name: [] for name in contenders}
@@ -18,12 +20,12 @@ def alternate(contenders: dict[str, Callable[[], float]], rounds: int, unit: str
         for name, contender in contenders.items():
             figures[name].append(contender())
     for name, values in figures.items():
-        print(f"  {name:<28} {statistics.median(values):9.4f} {unit}   [{min(values):.4f}, {max(values):.4f}]")
-    first, second = figures.values()
-    ratios = [a / b for a, b in zip(first, second, strict=True)]
-    print(
-        f"  {'ratio, round by round':<28} {statistics.median(ratios):9.3f}     [{min(ratios):.3f}, {max(ratios):.3f}]"
-    )
+        print(f"  {name:<30} {statistics.median(values):9.4f} {unit}   [{min(values):.4f}, {max(values):.4f}]")
+    first, *others = figures
+    for other in others:
+        ratios = [a / b for a, b in zip(figures[first], figures[other], strict=True)]
+        label = f"to {other}" if others[1:] else "ratio, round by round"
+        print(f"  {label:<30} {statistics.median(ratios):9.3f}     [{min(ratios):.3f}, {max(ratios):.3f}]")
     return figures
 
 

@@ -1,9 +1,9 @@
 """Writing text, against transformers: python -m benchmarks.decoding --folder runs/smollm2
 
-One prompt of 32 tokens and 256 new ones; 16 prompts of unequal length and 64 new ones each, which transformers pads on the
-left; and the time from the command to the first token. Without `--folder`, a GPT-2 small whose weights were drawn, since only
-their number matters (it has no tokenizer, and so no time to the first token). Beside each: what the memory allows, its
-bandwidth divided by the bytes that a token reads.
+One prompt of 32 tokens and 256 new ones, on each side with tokens guessed from the text so far and without; 16 prompts of
+unequal length and 64 new ones each, which transformers pads on the left; and the time from the command to the first token.
+Without `--folder`, a GPT-2 small whose weights were drawn, since only their number matters (it has no tokenizer, and so no time
+to the first token). Beside each: what the memory allows, its bandwidth divided by the bytes that a token reads.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from benchmarks.alternate import alternate, machine
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from seqlab.generation.batch import GenerationBatch, TokenSequence
+from seqlab.generation.guess import MAX_GUESS
 from seqlab.generation.next_token import SamplingOptions
 from seqlab.serving.engine import load_run
 from seqlab.serving.linear import BF16Linear
@@ -79,10 +80,14 @@ def compare_tokens(folder: str, tokens: int, rounds: int, bandwidth: float) -> N
         reference = AutoModelForCausalLM.from_pretrained(folder, dtype=theirs).eval()
         size = count_bytes(model)
         print(f"{title}: 32 + {tokens} tokens, weights of {size / 1e6:.0f} MB, transformers in {reference.dtype}")
-        print(f"  {'limit of the memory':<28} {bandwidth / size:9.4f} tokens/s")
+        print(f"  {'limit of the memory':<30} {bandwidth / size:9.4f} tokens/s")
         contenders: dict[str, Callable[[], float]] = {
             "seqlab": lambda model=model: tokens / time_ours(model, [prompt], tokens),
             "transformers": lambda model=reference: tokens / time_theirs(model, [prompt], tokens),
+            "seqlab without guesses": lambda model=model: tokens / time_ours(model, [prompt], tokens, guesses=False),
+            "transformers, prompt lookup": lambda model=reference: (
+                tokens / time_theirs(model, [prompt], tokens, prompt_lookup_num_tokens=MAX_GUESS)
+            ),
         }
         alternate(contenders, rounds, "tokens/s")
         if title == "fp32":
@@ -103,9 +108,10 @@ def compare_batches(folder: str, rounds: int) -> None:
     alternate(contenders, rounds, "tokens/s")
 
 
-def write(model: Any, prompts: list[list[int]], tokens: int) -> list[list[int]]:
+def write(model: Any, prompts: list[list[int]], tokens: int, guesses: bool = True) -> list[list[int]]:
     """What follows the prompts."""
     batch = GenerationBatch(model)
+    batch.can_guess &= guesses
     sequences = [TokenSequence(prompt, SamplingOptions(max_new_tokens=tokens)) for prompt in prompts]
     for sequence in sequences:
         batch.add(sequence)
@@ -115,28 +121,27 @@ def write(model: Any, prompts: list[list[int]], tokens: int) -> list[list[int]]:
 
 
 @torch.inference_mode()
-def continue_theirs(model: Any, prompts: list[list[int]], tokens: int) -> list[list[int]]:
+def continue_theirs(model: Any, prompts: list[list[int]], tokens: int, **options: Any) -> list[list[int]]:
     """What follows the prompts according to transformers, with its cache."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    out = model.generate(
-        ids, attention_mask=mask, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False, pad_token_id=0
-    )
+    count = {"max_new_tokens": tokens, "min_new_tokens": tokens}
+    out = model.generate(ids, attention_mask=mask, do_sample=False, pad_token_id=0, **count, **options)
     return out[:, longest:].tolist()
 
 
-def time_ours(model: Any, prompts: list[list[int]], tokens: int) -> float:
+def time_ours(model: Any, prompts: list[list[int]], tokens: int, **options: Any) -> float:
     """Seconds."""
     start = time.perf_counter()
-    write(model, prompts, tokens)
+    write(model, prompts, tokens, **options)
     return time.perf_counter() - start
 
 
-def time_theirs(model: Any, prompts: list[list[int]], tokens: int) -> float:
+def time_theirs(model: Any, prompts: list[list[int]], tokens: int, **options: Any) -> float:
     """Seconds."""
     start = time.perf_counter()
-    continue_theirs(model, prompts, tokens)
+    continue_theirs(model, prompts, tokens, **options)
     return time.perf_counter() - start
 
 

@@ -10,7 +10,11 @@ from torch import Tensor
 
 
 class Cache(Protocol):
-    """What a model remembers of the tokens it has read: rows of their own lengths, which join and leave."""
+    """What a model remembers of the tokens it has read: rows of their own lengths, which join and leave.
+
+    One that can take back what it has read last offers `forget(row, count)` as well, and text that repeats itself is written
+    faster.
+    """
 
     lengths: Tensor  # (B,) int64, on the CPU
 

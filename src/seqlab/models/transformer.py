@@ -57,6 +57,10 @@ class KeyValueCache:
         self.lengths[row] = length
         self.lengths = self.lengths[:-1]
 
+    def forget(self, row: int, count: int) -> None:
+        """Forget the last tokens of a row."""
+        self.lengths[row] -= count
+
     def locate(self, tokens: Tensor, document_ids: Tensor | None) -> "CacheStep":
         """Make room for new tokens (B, T), of the rows that document_ids (1, T) names or one each, and say where they stand.
 
