@@ -1,6 +1,6 @@
 """Writing text, against transformers: python -m benchmarks.decoding --folder runs/smollm2
 
-One prompt of 32 tokens and 256 new ones, on each side with tokens guessed from the text so far and without; 16 prompts of
+One prompt of 32 tokens and 256 new ones, on each side with drafts from the text so far and without; 16 prompts of
 unequal length and 64 new ones each, which transformers pads on the left; and the time from the command to the first token.
 Without `--folder`, a GPT-2 small whose weights were drawn, since only their number matters (it has no tokenizer, and so no time
 to the first token). Beside each: what the memory allows, its bandwidth divided by the bytes that a token reads.
@@ -21,7 +21,7 @@ from benchmarks.alternate import alternate, machine
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from seqlab.generation.batch import GenerationBatch, TokenSequence
-from seqlab.generation.guess import MAX_GUESS
+from seqlab.generation.draft import MAX_DRAFT
 from seqlab.generation.next_token import SamplingOptions
 from seqlab.serving.engine import load_run
 from seqlab.serving.linear import BF16Linear
@@ -84,9 +84,9 @@ def compare_tokens(folder: str, tokens: int, rounds: int, bandwidth: float) -> N
         contenders: dict[str, Callable[[], float]] = {
             "seqlab": lambda model=model: tokens / time_ours(model, [prompt], tokens),
             "transformers": lambda model=reference: tokens / time_theirs(model, [prompt], tokens),
-            "seqlab without guesses": lambda model=model: tokens / time_ours(model, [prompt], tokens, guesses=False),
+            "seqlab without drafts": lambda model=model: tokens / time_ours(model, [prompt], tokens, drafts=False),
             "transformers, prompt lookup": lambda model=reference: (
-                tokens / time_theirs(model, [prompt], tokens, prompt_lookup_num_tokens=MAX_GUESS)
+                tokens / time_theirs(model, [prompt], tokens, prompt_lookup_num_tokens=MAX_DRAFT)
             ),
         }
         alternate(contenders, rounds, "tokens/s")
@@ -108,10 +108,10 @@ def compare_batches(folder: str, rounds: int) -> None:
     alternate(contenders, rounds, "tokens/s")
 
 
-def write(model: Any, prompts: list[list[int]], tokens: int, guesses: bool = True) -> list[list[int]]:
+def write(model: Any, prompts: list[list[int]], tokens: int, drafts: bool = True) -> list[list[int]]:
     """What follows the prompts."""
     batch = GenerationBatch(model)
-    batch.can_guess &= guesses
+    batch.can_draft &= drafts
     sequences = [TokenSequence(prompt, SamplingOptions(max_new_tokens=tokens)) for prompt in prompts]
     for sequence in sequences:
         batch.add(sequence)

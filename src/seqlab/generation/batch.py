@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seqlab.generation.guess import Guess
+from seqlab.generation.draft import Draft
 from seqlab.generation.next_token import SamplingOptions, adjust_logits, choose_tokens
 from seqlab.generation.row_by_row import prepare_rows
 from seqlab.seeding import derive_seed
@@ -43,7 +43,7 @@ class TokenSequence:
         self.tokens = list(self.tokens)
         self.prompt_length = len(self.tokens)
         self.start = self.read = 0  # where the part begins that the model sees, and how far it has read
-        self.guess = Guess()
+        self.draft = Draft()
         self.generator = torch.Generator().manual_seed(derive_seed(self.options.seed, "sampling"))
 
     @property
@@ -75,7 +75,7 @@ class GenerationBatch:
         self.device = next(model.parameters()).device
         self.vocab_size = vocab_size
         self.cache = self.model.init_cache()
-        self.can_guess = hasattr(self.cache, "forget")
+        self.can_draft = hasattr(self.cache, "forget")
         self.sequences: list[TokenSequence] = []  # in the order of the cache's rows
 
     @torch.inference_mode()
@@ -86,7 +86,7 @@ class GenerationBatch:
         if self.context_length and len(sequence.tokens) - sequence.start > self.context_length:
             raise ValueError(f"{len(sequence.tokens)} tokens are more than the context of {self.context_length}.")
         sequence.read = sequence.start
-        sequence.guess.drop()
+        sequence.draft.drop()
         self.sequences.append(sequence)
         self.cache.add_row()
 
@@ -102,7 +102,7 @@ class GenerationBatch:
     def step(self) -> list[tuple[TokenSequence, int | None]]:
         """Give each sequence that is read to its end its next token; None if that ends it. What has ended leaves."""
         self.make_room()
-        sequences, logits = self.recall_guess() or self.read_on()
+        sequences, logits = self.recall_draft() or self.read_on()
         if not sequences:
             return []
         tokens = choose_next(logits, sequences)
@@ -120,38 +120,38 @@ class GenerationBatch:
                 sequence.start = len(sequence.tokens) - max(1, self.context_length // 2)
                 self.add(sequence)
 
-    def recall_guess(self) -> tuple[list[TokenSequence], Tensor] | None:
-        """The lone sequence and its logits (1, V), if its last token was guessed and read before; else guesses are forgotten."""
+    def recall_draft(self) -> tuple[list[TokenSequence], Tensor] | None:
+        """The lone sequence and its logits (1, V), if its last token was drafted and read before; else drafts are forgotten."""
         for row, sequence in enumerate(self.sequences):
-            if len(self.sequences) == 1 and (logits := sequence.guess.take(sequence.tokens[-1])) is not None:
+            if len(self.sequences) == 1 and (logits := sequence.draft.take_logits(sequence.tokens[-1])) is not None:
                 sequence.read += 1
                 return [sequence], logits
-            if count := sequence.guess.drop():
+            if count := sequence.draft.drop():
                 self.cache.forget(row, count)
         return None
 
     def read_on(self) -> tuple[list[TokenSequence], Tensor]:
         """Read the next tokens of each sequence; -> those that are read to their end, and their logits (R, V)"""
         counts = self.plan_reading()
-        guess = self.find_guess() if counts == [1] else []
+        draft = self.find_draft() if counts == [1] else []
         ends = (torch.tensor(counts).cumsum(0) - 1).tolist()
-        hidden = self.read(counts, guess)  # (N, C)
+        hidden = self.read(counts, draft)  # (N, C)
         ready = [row for row, sequence in enumerate(self.sequences) if sequence.read == len(sequence.tokens)]
         if not ready:
             return [], hidden
-        rows = [ends[row] for row in ready] + list(range(1, len(guess) + 1))
+        rows = [ends[row] for row in ready] + list(range(1, len(draft) + 1))
         logits = self.model.head(hidden[torch.tensor(rows).to(self.device)])[:, : self.vocab_size].float()
-        if guess:
-            self.sequences[0].guess.keep(guess, logits[1:])
+        if draft:
+            self.sequences[0].draft.keep(draft, logits[1:])
         return [self.sequences[row] for row in ready], logits[: len(ready)]
 
-    def find_guess(self) -> list[int]:
+    def find_draft(self) -> list[int]:
         """What may follow the lone sequence, as far as it and the context go."""
         sequence = self.sequences[0]
         most = sequence.prompt_length + sequence.options.max_new_tokens - len(sequence.tokens) - 1
         if self.context_length:
             most = min(most, self.context_length + sequence.start - len(sequence.tokens))
-        return sequence.guess.find(sequence.tokens, most) if self.can_guess and most > 0 else []
+        return sequence.draft.find_tokens(sequence.tokens, most) if self.can_draft and most > 0 else []
 
     def plan_reading(self) -> list[int]:
         """How many tokens of each sequence the next pass reads: first the next ones, then prompts as far as there is room."""
@@ -163,11 +163,11 @@ class GenerationBatch:
             room -= 0 if length == 1 else counts[-1]
         return counts
 
-    def read(self, counts: list[int], guess: list[int]) -> Tensor:
-        """Read the next tokens of each sequence, of a lone one with a guess behind them; -> (N, C)"""
-        pieces = [s.tokens[s.read : s.read + count] + guess for s, count in zip(self.sequences, counts, strict=True)]
+    def read(self, counts: list[int], draft: list[int]) -> Tensor:
+        """Read the next tokens of each sequence, of a lone one with a draft behind them; -> (N, C)"""
+        pieces = [s.tokens[s.read : s.read + count] + draft for s, count in zip(self.sequences, counts, strict=True)]
         if set(counts) == {1}:
-            tokens, rows = torch.tensor(pieces), None  # (B, 1), or (1, 1 + G)
+            tokens, rows = torch.tensor(pieces), None  # (B, 1), or (1, 1 + D)
         else:
             tokens = torch.tensor([list(chain(*pieces))])  # (1, N)
             rows = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).unsqueeze(0)

@@ -1,4 +1,4 @@
-"""Tokens guessed and read at once: fewer passes for a text that repeats itself, and the same text."""
+"""Drafted tokens, read at once: fewer passes for a text that repeats itself, and the same text."""
 
 import random
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from seqlab.generation.batch import GenerationBatch, TokenSequence
-from seqlab.generation.guess import MAX_GUESS, Guess
+from seqlab.generation.draft import MAX_DRAFT, Draft
 from seqlab.generation.next_token import SamplingOptions
 from variants import TRANSFORMERS, Uncached, Variant, tiny
 
@@ -20,29 +20,29 @@ OPTIONS = [
 ]
 
 
-def test_a_guess_is_what_followed_the_same_tokens() -> None:
-    guess = Guess()
-    guess.length = 4
-    assert guess.find([1, 2, 3, 4, 5, 6, 1, 2, 3], 9) == [4, 5, 6, 1]
-    assert guess.find([1, 2, 3, 4, 5, 6, 1, 2, 3, 8, 1, 2, 3], 9) == [8, 1, 2, 3]  # the latest
-    assert guess.find([1, 2, 3, 4, 5, 6, 1, 2, 3, 8, 1, 2, 3, 0], 9) == []
-    assert Guess().find([1, 2], 9) == []
-    around = Guess()
+def test_a_draft_is_what_followed_the_same_tokens() -> None:
+    draft = Draft()
+    draft.length = 4
+    assert draft.find_tokens([1, 2, 3, 4, 5, 6, 1, 2, 3], 9) == [4, 5, 6, 1]
+    assert draft.find_tokens([1, 2, 3, 4, 5, 6, 1, 2, 3, 8, 1, 2, 3], 9) == [8, 1, 2, 3]  # the latest
+    assert draft.find_tokens([1, 2, 3, 4, 5, 6, 1, 2, 3, 8, 1, 2, 3, 0], 9) == []
+    assert Draft().find_tokens([1, 2], 9) == []
+    around = Draft()
     around.length = 5
-    assert around.find([0, 7, 8, 7, 8, 7], 9) == [8, 7, 8, 7, 8]
-    assert around.find([0, 7, 8, 7, 8, 7], 2) == [8, 7]
+    assert around.find_tokens([0, 7, 8, 7, 8, 7], 9) == [8, 7, 8, 7, 8]
+    assert around.find_tokens([0, 7, 8, 7, 8, 7], 2) == [8, 7]
 
 
-def test_guesses_grow_while_they_are_right() -> None:
-    guess, logits = Guess(), torch.zeros(MAX_GUESS, 4)
+def test_drafts_grow_while_they_are_right() -> None:
+    draft, logits = Draft(), torch.zeros(MAX_DRAFT, 4)
     lengths = []
     for right in (1, 2, 4, 8, 10, 3, 0):
-        tokens = list(range(guess.length))
-        guess.keep(tokens, logits[: len(tokens)])
-        assert [guess.take(token) is not None for token in tokens[:right]] == [True] * min(right, len(tokens))
-        assert guess.take(99) is None
-        assert guess.drop() == max(0, len(tokens) - right)
-        lengths.append(guess.length)
+        tokens = list(range(draft.length))
+        draft.keep(tokens, logits[: len(tokens)])
+        assert [draft.take_logits(token) is not None for token in tokens[:right]] == [True] * min(right, len(tokens))
+        assert draft.take_logits(99) is None
+        assert draft.drop() == max(0, len(tokens) - right)
+        lengths.append(draft.length)
     assert lengths == [2, 4, 8, 10, 10, 6, 1]
 
 
@@ -56,16 +56,16 @@ def write(model: Any, options: SamplingOptions, end_ids: list[int]) -> TokenSequ
 
 @pytest.mark.parametrize("variant", TRANSFORMERS)
 @pytest.mark.parametrize("options", OPTIONS)
-def test_a_guessed_text_is_the_text_without_guesses(variant: Variant, options: SamplingOptions) -> None:
-    """Beyond the context of 12 as well, and up to an end in the middle of a guess."""
+def test_a_drafted_text_is_the_text_without_drafts(variant: Variant, options: SamplingOptions) -> None:
+    """Beyond the context of 12 as well, and up to an end in the middle of a draft."""
     model = tiny(variant)
     free = write(Uncached(model), options, [])
     for end_ids in ([], [free.new_tokens[-1]]):
-        guessed, expected = write(model, options, end_ids), write(Uncached(model), options, end_ids)
-        assert guessed.tokens == expected.tokens
-        assert guessed.finish_reason == expected.finish_reason
-        assert [noted.token for noted in guessed.logprobs] == [noted.token for noted in expected.logprobs]
-        for mine, other in zip(guessed.logprobs, expected.logprobs, strict=True):
+        drafted, expected = write(model, options, end_ids), write(Uncached(model), options, end_ids)
+        assert drafted.tokens == expected.tokens
+        assert drafted.finish_reason == expected.finish_reason
+        assert [noted.token for noted in drafted.logprobs] == [noted.token for noted in expected.logprobs]
+        for mine, other in zip(drafted.logprobs, expected.logprobs, strict=True):
             assert mine.logprob == pytest.approx(other.logprob, abs=1e-5)
 
 
@@ -81,10 +81,10 @@ def test_a_text_that_repeats_itself_is_read_in_fewer_passes() -> None:
     bias = SamplingOptions(max_new_tokens=60, logit_bias={20: 1e4})  # the same token over and over
     assert write(model, bias, []).new_tokens == [20] * 60
     assert len(passes) < 20
-    assert max(passes[1:]) == 1 + MAX_GUESS
+    assert max(passes[1:]) == 1 + MAX_DRAFT
 
 
-def test_one_who_joins_and_leaves_amid_a_guess_changes_nothing() -> None:
+def test_one_who_joins_and_leaves_amid_a_draft_changes_nothing() -> None:
     model, bias = tiny((TRANSFORMERS[3][0], {"context_length": 128})), {20: 1e4, 9: 1e4}
     options = SamplingOptions(max_new_tokens=50, temperature=1e3, logit_bias=bias, seed=1)
     expected = write(Uncached(model), options, []).tokens
