@@ -1,7 +1,9 @@
 """The choice of the next token: filters, frequencies, penalties, and that a row's draw depends on its own seed alone."""
 
+from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,9 +14,14 @@ from seqlab.generation.next_token import SamplingOptions, adjust_logits, choose_
 LOGITS = torch.tensor([0.1, 0.4, 0.3, 0.2]).log()
 
 
+def make_generators(seeds: Iterable[int]) -> list[np.random.Generator]:
+    """As rows of a batch have them."""
+    return [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
+
+
 def draw(logits: Tensor, count: int, seed: int = 0, **options: Any) -> Tensor:
     """(count,) tokens drawn by one row"""
-    generator = torch.Generator().manual_seed(seed)
+    (generator,) = make_generators([seed])
     rows = [SamplingOptions(**options)]
     return torch.cat([choose_tokens(logits[None], rows, [generator]) for _ in range(count)])
 
@@ -70,8 +77,7 @@ def test_frequencies_pass_a_chi_squared_test(options: dict[str, Any], temperatur
     expected = probabilities * kept / (probabilities * kept).sum()
     count = 4000
     rows = [SamplingOptions(temperature=temperature, **options)] * count
-    generators = [torch.Generator().manual_seed(number) for number in range(count)]  # as rows of a batch have them
-    found = choose_tokens(logits.float().expand(count, -1), rows, generators).bincount(minlength=20)
+    found = choose_tokens(logits.float().expand(count, -1), rows, make_generators(range(count))).bincount(minlength=20)
     assert int(found[~kept].sum()) == 0
     deviation = ((found[kept] - count * expected[kept]) ** 2 / (count * expected[kept])).sum()
     assert torch.special.gammaincc((kept.sum() - 1) / 2, deviation / 2) > 1e-3  # the p-value
@@ -86,15 +92,26 @@ def test_a_row_draws_as_it_would_alone() -> None:
         SamplingOptions(temperature=2.0, top_p=0.6),
         SamplingOptions(temperature=1.0, min_p=0.3),
     ]
-
-    def generators() -> list[torch.Generator]:
-        return [torch.Generator().manual_seed(number) for number in range(5)]
-
-    for _ in range(50):
-        together = choose_tokens(logits, rows, generators())
-        alone = [choose_tokens(logits[i : i + 1], rows[i : i + 1], generators()[i : i + 1]) for i in range(5)]
+    for seed in range(50):
+        together = choose_tokens(logits, rows, make_generators(range(seed, seed + 5)))
+        alone = [choose_tokens(logits[i : i + 1], rows[i : i + 1], make_generators([seed + i])) for i in range(5)]
         assert torch.equal(together, torch.cat(alone))
         logits = logits.roll(1, dims=1)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_p": 0.95}, {"top_k": 500}])
+def test_a_last_digit_of_the_logits_hardly_ever_decides(options: dict[str, Any]) -> None:
+    """Beside other rows logits differ in it, and a text is to be the same."""
+    torch.manual_seed(0)
+    logits, rows = 3 * torch.randn(50_000), [SamplingOptions(temperature=1.0, **options)] * 20
+    differ = 0
+    for seed in range(0, 2000, 20):
+        first, second = (
+            choose_tokens((logits + error).expand(20, -1), rows, make_generators(range(seed, seed + 20)))
+            for error in (0.0, 1e-5 * torch.randn_like(logits))
+        )
+        differ += int((first != second).sum())
+    assert differ <= 1
 
 
 def test_the_global_generator_is_left_alone() -> None:
@@ -121,7 +138,7 @@ def test_a_bias_is_added_and_what_is_forbidden_cannot_come() -> None:
 def test_ties_break_alike_in_company() -> None:
     logits = torch.zeros(2, 2000)
     rows = [SamplingOptions(), SamplingOptions(temperature=1.0, top_p=0.9)]
-    generators = [torch.Generator().manual_seed(number) for number in range(2)]
+    generators = make_generators(range(2))
     assert choose_tokens(logits, rows, generators)[0] == choose_tokens(logits[:1], rows[:1], generators[:1])[0]
 
 

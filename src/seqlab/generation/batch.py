@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,7 +45,7 @@ class TokenSequence:
         self.prompt_length = len(self.tokens)
         self.start = self.read = 0  # where the part begins that the model sees, and how far it has read
         self.draft = Draft()
-        self.generator = torch.Generator().manual_seed(derive_seed(self.options.seed, "sampling"))
+        self.generator = np.random.Generator(np.random.SFC64(derive_seed(self.options.seed, "sampling")))  # the fastest
 
     @property
     def new_tokens(self) -> list[int]:

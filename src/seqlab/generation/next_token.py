@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +11,6 @@ from seqlab.errors import UserError
 from seqlab.types import NonNegativeFloat, NonNegativeInt, Penalty, PositiveInt, Probability, Seed
 
 FIRST_SORTED = 1024  # tokens among which `top_p` is sought, before all are sorted
-LARGEST_DRAW = 1 - 2**-20  # which times a total in fp32 is less than it
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def adjust_logits(logits: Tensor, tokens: list[int], options: SamplingOptions, f
         logits[forbidden] = -torch.inf
 
 
-def choose_tokens(logits: Tensor, options: list[SamplingOptions], generators: list[torch.Generator]) -> Tensor:
+def choose_tokens(logits: Tensor, options: list[SamplingOptions], generators: list[np.random.Generator]) -> Tensor:
     """logits (B, V) -> the next token of each row (B,)
 
     How a row draws depends on its own options, so that it draws the same beside others. Raises UserError for logits that are
@@ -61,8 +61,8 @@ def choose_tokens(logits: Tensor, options: list[SamplingOptions], generators: li
         if rows:
             chosen = [options[row] for row in rows]
             scaled = scale_logits(logits[rows], chosen)
-            draws = [float(torch.rand((), generator=generators[row])) for row in rows]
-            tokens[rows] = draw_tokens(*find(scaled, chosen), draws)
+            times = np.stack([generators[row].standard_exponential(logits.size(1)) for row in rows])  # (R, V)
+            tokens[rows] = draw_tokens(*find(scaled, chosen), torch.from_numpy(times).to(scaled))
     return tokens
 
 
@@ -101,13 +101,17 @@ def find_filtered(scaled: Tensor, options: list[SamplingOptions]) -> tuple[Tenso
     return probabilities.masked_fill((enough | unlikely) & (ranks > 0), 0.0), order
 
 
-def draw_tokens(probabilities: Tensor, order: Tensor | None, draws: list[float]) -> Tensor:
-    """probabilities (B, K), ids (B, K) or None for those of the places, numbers from 0 to 1 -> tokens (B,)"""
-    reached = probabilities.cumsum(-1)
-    if not bool(reached[:, -1].isfinite().all()):
+def draw_tokens(probabilities: Tensor, order: Tensor | None, times: Tensor) -> Tensor:
+    """probabilities (B, K), ids (B, K) or None for those of the places, exponential times (B, V) -> tokens (B,)
+
+    Each token arrives after its time divided by its probability, and the first is drawn (the Gumbel-max trick; Maddison et al.,
+    arXiv 1411.0030). A last digit in which logits differ beside other rows then hardly ever decides, as it would if a number
+    were looked up among cumulative probabilities. Raises UserError for probabilities that are not numbers.
+    """
+    if not bool(probabilities.sum(-1).isfinite().all()):
         raise UserError("This model's logits are not numbers (NaN): train it again with a lower optimizer.lr.")
-    bound = reached[:, -1:] * to_column([min(draw, LARGEST_DRAW) for draw in draws], probabilities)
-    places = (reached <= bound).sum(-1, keepdim=True)  # the first one that reaches beyond it
+    own = times if order is None else times.gather(1, order)
+    places = (probabilities / own).argmax(-1, keepdim=True)
     return (places if order is None else order.gather(1, places)).squeeze(1)
 
 
