@@ -2,13 +2,15 @@
 
 import json
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from seqlab.data.instruction import InstructionDataModule, collate_examples, read_examples, to_messages
+from seqlab.data.instruction import InstructionDataModule, collate_examples
+from seqlab.data.records import read_conversations
 from seqlab.errors import UserError
 from seqlab.prompts.styles import STYLES, Message
 from seqlab.tokenizers.byte import ByteTokenizer
@@ -47,12 +49,12 @@ def record(number: int, output: str = "yes") -> dict[str, str]:
 def test_splits_in_file_order(shared: Path) -> None:
     data = published(shared)
     assert [len(data.splits[split]) for split in ("train", "val", "test")] == [842, 93, 165]
-    records = read_examples(data.files[0])
-    assert (len(records), sum(r["input"] != "" for r in records)) == (1100, 325)
+    records = [one.messages for one in read_conversations(data.files)]
+    assert (len(records), sum(user.input != "" for user, _ in records)) == (1100, 325)
     starts = [data.splits[split][0] for split in ("train", "val", "test")]
-    assert starts == [data.encode_example(records[number]) for number in (0, 842, 935)]
+    assert starts == [data.encode_messages(records[number]) for number in (0, 842, 935)]
     text, ids = data.sample_prompt(None)
-    assert text == alpaca(records[842]["instruction"], records[842]["input"])
+    assert text == STYLES["alpaca"].format_prompt(records[842][:1])
     assert gpt2(shared).decode(ids) == text
     assert data.num_dropped == 0
 
@@ -76,7 +78,7 @@ def test_supervised_tokens_of_all_records(shared: Path) -> None:
     assert sum(int((targets != -100).sum()) for _, targets, _ in batches) == 14_439
     assert sum(len(ids) for ids, _ in data.splits["train"]) == 63_125
     assert sum(int((targets == EOS).sum()) for _, targets, _ in batches) == 1_100  # one end each, though pad == eos
-    everything = published(shared, val_fraction=0, test_fraction=0, mask_prompt=False)
+    everything = published(shared, val_fraction=0, test_fraction=0, supervised="all")
     supervised = sum(int((targets != -100).sum()) for _, targets, _ in everything.split_dataloader("train"))
     assert supervised == 63_125 - 1_100  # the first token of a record is nobody's target
 
@@ -91,10 +93,11 @@ def test_supervised_tokens_of_record_999(shared: Path) -> None:
 
 def test_the_prompt_for_inference_is_the_prefix_for_training(shared: Path) -> None:
     data = published(shared, val_fraction=0, test_fraction=0)
-    for number, raw in enumerate(read_examples(data.files[0])[:300]):
+    for number, raw in enumerate(json.loads(data.files[0].read_text())[:300]):
         ids, mask = data.splits["train"][number]
         prompt = mask.index(True)
-        assert data.prompt_style.render(to_messages(raw)[:1], gpt2(shared)) == (ids[:prompt], mask[:prompt])
+        user = Message("user", raw["instruction"], raw["input"])
+        assert data.prompt_style.render([user], gpt2(shared)) == (ids[:prompt], mask[:prompt])
         assert gpt2(shared).encode(alpaca(raw["instruction"], raw["input"])) == ids[:prompt]
         assert gpt2(shared).decode(ids[prompt:-1]) == raw["output"]
         assert all(mask[prompt:])
@@ -135,52 +138,96 @@ def test_records_longer_than_the_context_are_dropped_and_counted(tmp_path: Path)
         written(tmp_path / "r.json", records, context_length=exact - 1)
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        ({"instruction": "Do", "input": ""}, "Record 2 of .* has no text under output"),
-        ({"instruction": "Do", "output": "  "}, "Record 2 of .* has no text under output"),
-        ({"output": "yes"}, "Record 2 of .* has no text under instruction"),
-        ({"instruction": "Do", "input": 3, "output": "yes"}, "Record 2 of .* has no text under input"),
-        (["Do", "yes"], "Record 2 of .* is not an object"),
-    ],
-)
-def test_a_malformed_record_is_named_by_its_number(tmp_path: Path, bad: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        written(tmp_path / "r.json", [record(1), bad, record(3)])
-
-
-def test_what_is_no_list_of_records_is_refused(tmp_path: Path) -> None:
-    broken = json.dumps([record(1), record(2), record(3)], indent=1).replace('"Do 2",', '"Do 2"')
-    with pytest.raises(UserError, match=r"r.json is not JSON: .* line 9, .*record 2"):
-        written(tmp_path / "r.json", broken)
-    for nothing, message in (
-        ("{}", "Record 1"),
-        ("[]", "has no records"),
-        ('"text"', "Record 1 of .* is not an object"),
-    ):
-        with pytest.raises(UserError, match=message):
-            written(tmp_path / "r.json", nothing)
-
-
-def test_json_lines_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
-    lines = "".join(json.dumps(record(number), ensure_ascii=False) + "\n\n" for number in range(8))
-    written(tmp_path / "list.json", [record(number) for number in range(8)])
-    (tmp_path / "lines.jsonl").write_text(lines.replace("Do 3", "Do\u20283"), encoding="utf-8-sig")
-    expected = read_examples(tmp_path / "list.json")
-    expected[3] = expected[3] | {"instruction": "Do\u20283"}
-    assert read_examples(tmp_path / "lines.jsonl") == expected
-
-
-def test_records_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "latin.json").write_bytes('[{"instruction": "caf\xe9", "output": "yes"}]'.encode("latin1"))
-    with pytest.raises(UserError, match="UTF-8"):
-        read_examples(tmp_path / "latin.json")
-
-
-def test_a_missing_input_is_an_empty_one(tmp_path: Path) -> None:
-    data = written(tmp_path / "r.json", [{"instruction": "Do 1", "output": "yes"}])
-    assert data.splits["train"][0] == data.encode_example(record(1))
-    assert list(InstructionDataModule.tokenizer_training_texts("all", path=str(tmp_path / "r.json"))) == [
-        alpaca("Do 1") + "yes"
+def test_repeated_and_leaked_prompts_are_counted(shared: Path) -> None:
+    data = published(shared)
+    raw = [(one["instruction"], one["input"]) for one in json.loads(data.files[0].read_text())]
+    train, val, test = raw[:842], raw[842:935], raw[935:]
+    remedy = "(data.drop_duplicates=true leaves them out)"
+    leaked = [sum(prompt in set(train) for prompt in part) for part in (val, test)]
+    assert leaked == [2, 6]
+    assert data.notices == [
+        f"{len(train) - len(set(train))} train records repeat the prompt of an earlier one {remedy}",
+        f"2 val records have a prompt of the training split {remedy}",
+        f"{len(test) - len(set(test))} test records repeat the prompt of an earlier one {remedy}",
+        f"6 test records have a prompt of the training split {remedy}",
     ]
+    dropped = published(shared, drop_duplicates=True)
+    assert sum(len(split) for split in dropped.splits.values()) == 1100 - 25 == len(set(raw))
+    assert dropped.notices[3] == "6 test records have a prompt of the training split (left out)"
+
+
+def test_splits_are_drawn_and_files_are_many(tmp_path: Path) -> None:
+    records = [record(number) for number in range(20)]
+    fractions = {"val_fraction": 0.25, "test_fraction": 0.2}
+    in_order, first, again, other = (
+        written(tmp_path / "r.json", records, **fractions, split_seed=seed) for seed in (None, 1, 1, 2)
+    )
+    contents = [
+        [data.splits[split].items for split in ("train", "val", "test")] for data in (in_order, first, again, other)
+    ]
+    assert [len(part) for part in contents[0]] == [len(part) for part in contents[1]] == [12, 4, 4]
+    assert contents[1] == contents[2]
+    assert contents[1] not in (contents[0], contents[3])
+    assert sorted(chain(*contents[1])) == sorted(chain(*contents[0]))
+    (tmp_path / "folder").mkdir()
+    for name, numbers in (("a.json", range(3)), ("b.jsonl", range(3, 5))):
+        (tmp_path / "folder" / name).write_text(json.dumps([record(number) for number in numbers]))
+    (tmp_path / "folder" / "b.jsonl").write_text("\n".join(json.dumps(record(number)) for number in (3, 4)))
+    many = InstructionDataModule([str(tmp_path / "folder"), str(tmp_path / "r.json")], ByteTokenizer(), test_fraction=0)
+    many.setup()
+    assert [len(many.splits[split]) for split in ("train", "val")] == [23, 2]
+    assert [file.name for file in many.files] == ["a.json", "b.jsonl", "r.json"]
+
+
+TALK = {
+    "messages": [
+        {"role": "user", "content": "A?"},
+        {"role": "assistant", "content": "a", "weight": 0},
+        {"role": "user", "content": "B?"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "C?"},
+        {"role": "assistant", "content": "c"},
+    ]
+}
+
+
+@pytest.mark.parametrize(("supervised", "scored"), [("answers", b"b\0c\0"), ("last_answer", b"c\0"), ("all", None)])
+def test_what_is_supervised(tmp_path: Path, supervised: str, scored: bytes | None) -> None:
+    data = written(tmp_path / "r.jsonl", json.dumps(TALK), supervised=supervised, prompt_style="phi")
+    ids, mask = data.splits["train"][0]
+    text = "".join(f"<|user|>\n{one.upper()}?\n<|assistant|>:\n{one}\0" for one in "abc")
+    assert bytes(0 if i == 256 else i for i in ids).decode() == text
+    expected = text.encode() if scored is None else scored
+    assert bytes(0 if i == 256 else i for i, is_scored in zip(ids, mask, strict=True) if is_scored) == expected
+
+
+def test_long_records_are_cut_where_that_is_asked_for(tmp_path: Path) -> None:
+    prompt = len("<|user|>\nDo 1\n<|assistant|>:\n")
+    records = [record(1, "yes"), record(2, "x" * 50), {**record(3), "instruction": "Do " + "3" * 50}]
+    options = {"context_length": prompt + 5, "prompt_style": "phi"}
+    cut = written(tmp_path / "r.json", records, truncate=True, **options)
+    first, second = cut.splits["train"]
+    assert bytes(first[0][prompt:-1]) == b"yes"
+    assert first[0][-1] == 256
+    assert bytes(second[0][prompt:]) == b"xxxxxx"  # an answer that is cut does not end
+    assert all(second[1][prompt:])
+    assert cut.notices == [
+        f"2 train records cut at data.context_length={prompt + 5} (the longest has {prompt + 52})",
+        "1 train records left out, nothing of them is scored",
+    ]
+    left_out = written(tmp_path / "r.json", records, **options)
+    assert len(left_out.splits["train"]) == 1
+    assert left_out.num_dropped == 2
+    assert "2 train records left out, longer than" in left_out.notices[0]
+    silent = [{"messages": [{**message, "weight": 0} for message in TALK["messages"]]}]
+    with pytest.raises(UserError, match=r"No train record of r.json has a token to score"):
+        written(tmp_path / "r.json", silent)
+
+
+def test_a_tokenizer_learns_from_all_that_is_rendered(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps([{"instruction": "Do 1", "output": "yes"}, TALK]))
+    texts = InstructionDataModule.tokenizer_training_texts("all", path=str(tmp_path / "r.json"))
+    assert next(texts) == alpaca("Do 1") + "yes"
+    assert next(texts).count("### Response") == 3
+    with pytest.raises(StopIteration):
+        next(texts)

@@ -27,8 +27,8 @@ def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int |
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {batch_size} an epoch")
     if data.columns:
         console.print(f"columns     {', '.join(data.columns)}", markup=False)
-    if data.num_dropped:
-        console.print(f"left out    {data.num_dropped} {data.drop_reason}")
+    for notice in data.notices:
+        console.print(f"data        {notice}", markup=False)
     if not saves:
         console.print("checkpoints none, since callbacks.checkpoint is left out: nothing can be resumed or evaluated")
     if resumed_step is not None:

@@ -90,7 +90,8 @@ class DataModule(LightningDataModule):
         self.test_split = "test"  # what a test loop measures; evaluate chooses another one
         self.splits: dict[str, Dataset] = {}
         self.files: list[Path] = []  # that were read
-        self.num_dropped, self.drop_reason = 0, "samples"  # that were left out, and what they are
+        self.num_dropped = 0  # samples that were left out
+        self.notices: list[str] = []  # what a user should know of the data, said once
         self.prompt_style: PromptStyle | None = None  # of data that are prompts and answers
         self.sampler: ResumableBatchSampler | None = None
         self.consumed_samples = 0

@@ -1,7 +1,6 @@
-"""Instruction records, rendered as prompt and answer."""
+"""Instruction records, rendered as prompts and answers."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,14 +9,18 @@ from torch.utils.data import Dataset
 
 from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.data.base import DataModule
-from seqlab.data.readers import TextReader, check_characters
+from seqlab.data.corpus import find_texts
+from seqlab.data.readers import RECORD_SUFFIXES
+from seqlab.data.records import Conversation, read_conversations
 from seqlab.errors import UserError
-from seqlab.files import find_file
 from seqlab.prompts.styles import STYLES, Message, PromptStyle
+from seqlab.seeding import derive_seed
 from seqlab.tokenizers.base import Tokenizer
-from seqlab.types import Fraction, NonNegativeInt, PositiveInt
+from seqlab.types import Fraction, NonNegativeInt, PositiveInt, Seed
 
 Example = tuple[list[int], list[bool]]  # ids with the end token, and which of them are supervised
+Supervised = Literal["answers", "last_answer", "all"]
+SPLITS = ("train", "val", "test")
 
 
 class InstructionDataset(Dataset):
@@ -34,10 +37,14 @@ class InstructionDataset(Dataset):
 
 
 class InstructionDataModule(DataModule):
-    """A JSON list of records `instruction`, `input` (may be missing) and `output`, split in file order.
+    """Records of instructions or conversations, in any of the formats of `seqlab.data.records`.
 
-    The last `test_fraction` is the test split, the last `val_fraction` of the rest the validation split. Records longer
-    than `context_length` are left out, and counted in `num_dropped`.
+    `path` is a file, a folder, a pattern with `*`, or a list of such. The last `test_fraction` of its records is the test split,
+    the last `val_fraction` of the rest the validation split, in file order or, with `split_seed`, in an order drawn from it.
+    `keys` maps `instruction`, `input` and `output` to the names in a file.
+
+    `supervised` are the tokens that are scored: those of the answers, of the last answer, or all. Records longer than
+    `context_length` are left out, or with `truncate` cut there. What is left out or cut is counted in `notices`.
     """
 
     data_properties = ("vocab_size", "context_length")
@@ -45,63 +52,87 @@ class InstructionDataModule(DataModule):
 
     def __init__(
         self,
-        path: str,
+        path: str | list[str],
         tokenizer: Tokenizer,
         context_length: PositiveInt = 256,
         batch_size: PositiveInt = 16,
         prompt_style: Literal["alpaca", "stanford_alpaca", "phi"] = "alpaca",
-        mask_prompt: bool = True,
+        supervised: Supervised = "answers",
+        truncate: bool = False,
+        drop_duplicates: bool = False,
         bucket_by_length: bool = False,
+        keys: dict[str, str] | None = None,
         val_fraction: Fraction = 0.1,
         test_fraction: Fraction = 0.15,
+        split_seed: Seed | None = None,
         num_workers: NonNegativeInt = 0,
         folders: Sequence[str] = (),
         url: str | None = None,
         sha256: str | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers)
-        self.source: dict[str, Any] = {"path": path, "folders": folders, "url": url, "sha256": sha256}
+        self.source: dict[str, Any] = {
+            "path": path,
+            "keys": keys,
+            "val_fraction": val_fraction,
+            "test_fraction": test_fraction,
+            "split_seed": split_seed,
+            "folders": folders,
+            "url": url,
+            "sha256": sha256,
+        }
         self.tokenizer, self.vocab_size, self.context_length = tokenizer, tokenizer.vocab_size, context_length
         self.prompt_style = STYLES[prompt_style]
-        self.mask_prompt, self.bucket_by_length = mask_prompt, bucket_by_length
-        self.val_fraction, self.test_fraction = val_fraction, test_fraction
+        self.supervised, self.truncate, self.drop_duplicates = supervised, truncate, drop_duplicates
+        self.bucket_by_length = bucket_by_length
 
     @classmethod
-    def tokenizer_training_texts(
-        cls,
-        split: str,
-        prompt_style: str = "alpaca",
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.15,
-        **config: Any,
-    ) -> Iterator[str]:
+    def tokenizer_training_texts(cls, split: str, prompt_style: str = "alpaca", **config: Any) -> Iterator[str]:
         """The rendered records of the training split, or with `all` those of the whole file."""
-        examples = read_examples(find_source(config))
-        for example in examples if split == "all" else split_examples(examples, val_fraction, test_fraction)["train"]:
-            yield STYLES[prompt_style].format_prompt(to_messages(example)[:1]) + example["output"]
+        splits, _ = read_splits_of_records(**config)
+        for part in SPLITS if split == "all" else ("train",):
+            for conversation in splits[part]:
+                yield STYLES[prompt_style].format_text(conversation.messages)
 
     def read_splits(self) -> dict[str, Dataset]:
         """The records of each split."""
-        self.files = [find_source(self.source)]
-        examples = read_examples(self.files[0])
-        parts = split_examples(examples, self.val_fraction, self.test_fraction)
-        if not parts["train"]:
-            raise UserError(f"{self.files[0]} has too few records ({len(examples)}) for a training split.")
-        self.first_example = (parts["val"] or parts["train"])[0]
-        return {split: self.encode_split(split, part) for split, part in parts.items() if part}
+        splits, self.files = read_splits_of_records(**self.source)
+        if not splits["train"]:
+            count = sum(map(len, splits.values()))
+            raise UserError(f"{self.files[0]} has too few records ({count}) for a training split.")
+        self.notices += describe_repetitions(splits, self.drop_duplicates)
+        if several := sum(one.has_more_outputs for part in splits.values() for one in part):
+            self.notices.append(f"{several} records have several outputs: the first is taken")
+        if self.drop_duplicates:
+            splits = drop_seen_prompts(splits)
+        self.first_prompt = list((splits["val"] or splits["train"])[0].messages[:-1])
+        return {split: self.encode_split(split, part) for split, part in splits.items() if part}
 
-    def encode_split(self, split: str, examples: list[dict[str, str]]) -> InstructionDataset:
-        """The records that are not too long. Raises UserError if all are."""
-        items = [self.encode_example(example) for example in examples]
-        kept = [item for item in items if len(item[0]) - 1 <= self.context_length]
-        self.num_dropped += len(items) - len(kept)
-        self.drop_reason = f"records longer than data.context_length={self.context_length}"
-        if not kept:
+    def encode_split(self, split: str, conversations: list[Conversation]) -> InstructionDataset:
+        """The records that are not too long, or cut. Raises UserError if none is left."""
+        items = [self.encode_messages(one.messages) for one in conversations]
+        longest = self.context_length + 1  # the last token is only a target
+        long = sum(len(ids) > longest for ids, _ in items)
+        kept = [(ids[:longest], mask[:longest]) for ids, mask in items if self.truncate or len(ids) <= longest]
+        scored = [item for item in kept if any(item[1][1:])]
+        self.num_dropped += len(items) - len(scored)
+        limit = f"data.context_length={self.context_length}"
+        if long:
+            what = "cut at" if self.truncate else "left out, longer than"
+            self.notices.append(f"{long} {split} records {what} {limit} (the longest has {longest_of(items)})")
+        if unscored := len(kept) - len(scored):
+            self.notices.append(f"{unscored} {split} records left out, nothing of them is scored")
+        if not scored and long == len(items) and not self.truncate:
             raise UserError(
-                f"All {len(examples)} {split} records of {self.files[0].name} are longer than data.context_length="
-                f"{self.context_length} tokens: use {max(len(ids) for ids, _ in items) - 1}."
+                f"All {len(items)} {split} records of {self.files[0].name} are longer than {limit} tokens: use "
+                f"{longest_of(items)}."
             )
-        return InstructionDataset(kept)
+        if not scored:
+            raise UserError(
+                f"No {split} record of {self.files[0].name} has a token to score within {limit}: use a longer one, or "
+                "data.supervised=all."
+            )
+        return InstructionDataset(scored)
 
     def sample_lengths(self) -> list[int] | None:
         """Of the training records, with `bucket_by_length`: less padding, since a batch is as long as its longest."""
@@ -109,21 +140,23 @@ class InstructionDataModule(DataModule):
         return [len(ids) for ids, _ in samples.items] if self.bucket_by_length else None
 
     def sample_prompt(self, prompt: str | None) -> tuple[str, list[int]]:
-        """The prompt as an instruction, else the first record of the validation (or training) split."""
-        messages = [Message("user", prompt)] if prompt else to_messages(self.first_example)[:1]
-        return self.prompt_style.format_prompt(messages), self.prompt_style.render(messages, self.tokenizer)[0]
+        """The prompt as an instruction, else that of the first record of the validation (or training) split."""
+        messages = [Message("user", prompt)] if prompt else self.first_prompt
+        return self.prompt_style.format_text(messages), self.prompt_style.render(messages, self.tokenizer)[0]
 
-    def encode_example(self, example: dict[str, str]) -> Example:
-        """The ids of prompt, answer and one end token, and which of them are supervised."""
+    def encode_messages(self, messages: list[Message]) -> Example:
+        """The ids of a conversation, with one end token after each answer, and which of them are supervised."""
+        if self.supervised == "last_answer":
+            messages = [*(message._replace(is_scored=False) for message in messages[:-1]), messages[-1]]
         try:
-            ids, mask = self.prompt_style.render(to_messages(example), self.tokenizer)
+            ids, mask = self.prompt_style.render(messages, self.tokenizer)
         except UserError:
             raise
         except ValueError as error:  # of a tokenizer that does not know every character
             raise UserError(
                 f"The tokenizer cannot read these records in data.prompt_style={self.prompt_style.name}: {error}"
             ) from error
-        return ids, mask if self.mask_prompt else [True] * len(ids)
+        return ids, [True] * len(ids) if self.supervised == "all" else mask
 
     def collate(self, items: list[Example]) -> Batch:
         """-> inputs (B, T), targets (B, T), T the longest of the batch"""
@@ -146,45 +179,65 @@ def collate_examples(items: Sequence[Example], pad: int) -> Batch:
     return Batch(inputs, targets)
 
 
-def to_messages(example: dict[str, str]) -> list[Message]:
-    """A record as a conversation of two messages."""
-    return [Message("user", example["instruction"], example["input"]), Message("assistant", example["output"])]
+def longest_of(items: Iterable[Example]) -> int:
+    """The most tokens that a record needs as context."""
+    return max(len(ids) for ids, _ in items) - 1
 
 
-def split_examples(
-    examples: list[dict[str, str]], val_fraction: float, test_fraction: float
-) -> dict[str, list[dict[str, str]]]:
-    """Cut records in file order: train, then validation, then test."""
-    rest = int(len(examples) * (1 - test_fraction) + 1e-9)
+# ---------------------------------------------------------------------- splits
+
+
+def read_splits_of_records(
+    path: str | list[str],
+    keys: dict[str, str] | None = None,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.15,
+    split_seed: int | None = None,
+    folders: Sequence[str] = (),
+    url: str | None = None,
+    sha256: str | None = None,
+    **_: Any,
+) -> tuple[dict[str, list[Conversation]], list[Path]]:
+    """The records of each split, and the files that they are from; the other keys of a data node are of no meaning here."""
+    files = find_texts(path, folders, RECORD_SUFFIXES, url, sha256)
+    conversations = read_conversations(files, keys)
+    if split_seed is not None:
+        generator = torch.Generator().manual_seed(derive_seed(split_seed, "split"))
+        order = torch.randperm(len(conversations), generator=generator).tolist()
+        conversations = [conversations[number] for number in order]
+    return split_conversations(conversations, val_fraction, test_fraction), files
+
+
+def split_conversations(
+    conversations: list[Conversation], val_fraction: float, test_fraction: float
+) -> dict[str, list[Conversation]]:
+    """Cut records in their order: train, then validation, then test."""
+    rest = int(len(conversations) * (1 - test_fraction) + 1e-9)
     train = rest - int(rest * val_fraction)
-    return {"train": examples[:train], "val": examples[train:rest], "test": examples[rest:]}
+    return {"train": conversations[:train], "val": conversations[train:rest], "test": conversations[rest:]}
 
 
-def find_source(config: dict[str, Any]) -> Path:
-    """The file that a config's `path`, `folders`, `url` and `sha256` name."""
-    return find_file(**{key: config[key] for key in ("path", "folders", "url", "sha256") if key in config})
+def describe_repetitions(splits: dict[str, list[Conversation]], are_dropped: bool) -> list[str]:
+    """Sentences on prompts that stand twice in a split, or in one that is measured and in that which is trained on."""
+    remedy = "left out" if are_dropped else "data.drop_duplicates=true leaves them out"
+    trained = {one.prompt for one in splits["train"]}
+    found = []
+    for split, part in splits.items():
+        if repeated := len(part) - len({one.prompt for one in part}):
+            found.append(f"{repeated} {split} records repeat the prompt of an earlier one ({remedy})")
+        if split != "train" and (leaked := sum(one.prompt in trained for one in part)):
+            found.append(f"{leaked} {split} records have a prompt of the training split ({remedy})")
+    return found
 
 
-def read_examples(path: Path) -> list[dict[str, str]]:
-    """The records of a JSON list or of JSON Lines, each with `instruction`, `input` and `output`.
-
-    Raises UserError naming file, record number (from 1) and reason.
-    """
-    examples = list(TextReader().read_values(path))
-    if not examples:
-        raise UserError(f'{path} has no records; write [{{"instruction": …, "input": …, "output": …}}, …].')
-    return [check_example(example, number, path) for number, example in enumerate(examples, 1)]
-
-
-def check_example(example: Any, number: int, path: Path) -> dict[str, str]:
-    """The record, with an empty input if it has none. Raises UserError."""
-    if not isinstance(example, dict):
-        raise UserError(
-            f"Record {number} of {path} is not an object but {json.dumps(example)[:40]}; write instruction, input and output."
-        )
-    example = {"input": "", **example}
-    for key in ("instruction", "input", "output"):
-        if not isinstance(example.get(key), str) or (key != "input" and not example[key].strip()):
-            raise UserError(f"Record {number} of {path} has no text under {key}: add it, or remove the record.")
-        check_characters(example[key], f"Record {number} of {path}, under {key},")
-    return {key: example[key] for key in ("instruction", "input", "output")}
+def drop_seen_prompts(splits: dict[str, list[Conversation]]) -> dict[str, list[Conversation]]:
+    """The records whose prompt none before them has, in this split or in one before it."""
+    seen: set[tuple[Message, ...]] = set()
+    kept: dict[str, list[Conversation]] = {}
+    for split, part in splits.items():
+        kept[split] = []
+        for one in part:
+            if one.prompt not in seen:
+                kept[split].append(one)
+            seen.add(one.prompt)
+    return kept

@@ -177,6 +177,19 @@ def read_parquet_column(path: Path, key: str) -> Iterator[Any]:
         raise UserError(f"{path} is damaged ({first_line(error)}): restore it.") from error
 
 
+def read_parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a file, values by the names of their columns. Raises UserError."""
+    pyarrow = import_pyarrow(path)
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({first_line(error)}): restore it.") from error
+
+
 def take_text(record: Any, key: str, number: int, path: Path) -> str:
     """The text of a record: itself, or what stands under the key. Raises UserError naming the record."""
     text = record.get(key) if isinstance(record, dict) else record

@@ -65,7 +65,6 @@ class SeriesDataModule(DataModule):
         self.window, self.horizon, self.stride, self.season, self.missing = window, horizon, stride, season, missing
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self.mean, self.std = mean, std
-        self.drop_reason = "windows whose next values are all missing"
 
     def read_splits(self) -> dict[str, Dataset]:
         """Windows (T, C) and next values (H, C), standardised."""
@@ -93,7 +92,10 @@ class SeriesDataModule(DataModule):
                 )
         self.scale = self.find_scale(table[: bounds["train"][-1] + self.window + self.horizon])
         series = self.scale.standardize(torch.from_numpy(table))
-        return {split: self.make_windows(series, of) for split, of in bounds.items()}
+        windows: dict[str, Dataset] = {split: self.make_windows(series, of) for split, of in bounds.items()}
+        if self.num_dropped:
+            self.notices.append(f"{self.num_dropped} windows left out, all their next values are missing")
+        return windows
 
     def find_scale(self, trained_on: np.ndarray) -> Scale:
         """Mean and standard deviation of the rows that are trained on, unless they are given."""

@@ -46,7 +46,7 @@ class ChatTemplate:
             ) from error
 
     def render(self, messages: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
-        """messages -> ids (T,), loss mask (T,): true for the tokens of answers and the end token after each.
+        """messages -> ids (T,), loss mask (T,): true for the tokens of scored answers and the end token after each.
 
         Each answer is encoded by itself, so that the prompt before it has the same ids in training and in generation.
         """
@@ -69,7 +69,7 @@ class ChatTemplate:
                 )
             answer = [*tokenizer.encode(text), tokenizer.eos_id]
             ids += prompt + answer
-            mask += [False] * len(prompt) + [True] * len(answer)
+            mask += [False] * len(prompt) + [message.is_scored] * len(answer)
             done = before + text + end
         if messages[-1].role != "assistant":
             prompt = tokenizer.encode(self.format_prompt(messages)[len(done) :], special=True)

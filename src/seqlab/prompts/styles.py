@@ -1,6 +1,7 @@
 """Prompt styles: templates that turn messages into text, kept with the run that was trained on them."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
@@ -20,6 +21,7 @@ class Message(NamedTuple):
     role: Role
     content: str
     input: str = ""
+    is_scored: bool = True  # if it is an answer
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,11 @@ class PromptStyle:
     opening_with_input: str = ""  # instead of it, if the first message has an input
     system: str = ""
 
-    def format_prompt(self, messages: list[Message]) -> str:
-        """The text of messages, none of which is an answer, up to where the answer begins."""
+    def format_prompt(self, messages: list[Message], is_first: bool = True) -> str:
+        """The text of messages, none of which is an answer, up to where the answer begins; the opening comes first alone."""
         first = messages[0]
-        parts = [] if first.role == "system" else [self.opening_with_input if first.input else self.opening]
+        opening = self.opening_with_input if first.input else self.opening
+        parts = [opening] if is_first and first.role != "system" else []
         for message in messages:
             template = self.system if message.role == "system" else self.user
             parts.append(Template(template).safe_substitute(content=message.content))
@@ -45,33 +48,37 @@ class PromptStyle:
                 parts.append(Template(self.input).safe_substitute(input=message.input))
         return "".join([*parts, self.response])
 
+    def format_turns(self, messages: list[Message]) -> Iterator[tuple[str, Message | None]]:
+        """The text of each prompt, and the answer that follows it, if one does."""
+        pending: list[Message] = []
+        is_first = True
+        for message in messages:
+            if message.role != "assistant":
+                pending.append(message)
+                continue
+            yield self.format_prompt(pending, is_first), message
+            pending, is_first = [], False
+        if pending:
+            yield self.format_prompt(pending, is_first), None
+
+    def format_text(self, messages: list[Message]) -> str:
+        """Prompts and answers as one text, without end tokens."""
+        return "".join(prompt + (answer.content if answer else "") for prompt, answer in self.format_turns(messages))
+
     def render(self, messages: list[Message], tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
-        """messages -> ids (T,), loss mask (T,): true for the tokens of answers and the end token after each.
+        """messages -> ids (T,), loss mask (T,): true for the tokens of scored answers and the end token after each.
 
         Messages that end with a user's give the prompt for the next answer, token by token as in training.
         """
         ids: list[int] = []
         mask: list[bool] = []
-        pending: list[Message] = []
-        for message in messages:
-            if message.role != "assistant":
-                pending.append(message)
-                continue
-            prompt, answer = self.encode_prompt(pending, tokenizer, first=not ids), tokenizer.encode(message.content)
-            ids += [*prompt, *answer, tokenizer.eos_id]
-            mask += [False] * len(prompt) + [True] * (len(answer) + 1)
-            pending = []
-        if pending:
-            prompt = self.encode_prompt(pending, tokenizer, first=not ids)
+        for text, answer in self.format_turns(messages):
+            prompt = tokenizer.encode(text)
             ids, mask = ids + prompt, mask + [False] * len(prompt)
+            if answer:
+                said = [*tokenizer.encode(answer.content), tokenizer.eos_id]
+                ids, mask = ids + said, mask + [answer.is_scored] * len(said)
         return ids, mask
-
-    def encode_prompt(self, messages: list[Message], tokenizer: Tokenizer, first: bool) -> list[int]:
-        """The ids of a prompt; only the first one of a conversation has the opening."""
-        text = self.format_prompt(messages)
-        if not first and messages[0].role != "system":
-            text = text.removeprefix(self.opening_with_input if messages[0].input else self.opening)
-        return tokenizer.encode(text)
 
     def to_chat_template(self) -> str:
         """The style as a chat template of Hugging Face (Jinja), of conversations without an `input`."""
