@@ -126,8 +126,8 @@ def continue_theirs(model: Any, prompts: list[list[int]], tokens: int, **options
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-    count = {"max_new_tokens": tokens, "min_new_tokens": tokens}
-    out = model.generate(ids, attention_mask=mask, do_sample=False, pad_token_id=0, **count, **options)
+    length = {"max_new_tokens": tokens, "min_new_tokens": tokens}
+    out = model.generate(ids, attention_mask=mask, do_sample=False, pad_token_id=0, **length, **options)
     return out[:, longest:].tolist()
 
 

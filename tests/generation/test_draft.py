@@ -9,6 +9,7 @@ import torch
 from seqlab.generation.batch import GenerationBatch, TokenSequence
 from seqlab.generation.draft import MAX_DRAFT, Draft
 from seqlab.generation.next_token import SamplingOptions
+from seqlab.serving.linear import MAX_EXACT_ROWS, MAX_INT8_ROWS
 from variants import TRANSFORMERS, Uncached, Variant, tiny
 
 REPEATING = [5, 9, 11, 20, 5, 9, 11, 20, 5, 9, 11]
@@ -82,6 +83,18 @@ def test_a_text_that_repeats_itself_is_read_in_fewer_passes() -> None:
     assert write(model, bias, []).new_tokens == [20] * 60
     assert len(passes) < 20
     assert max(passes[1:]) == 1 + MAX_DRAFT
+
+
+def test_a_text_that_has_ended_keeps_no_logits() -> None:
+    for end_ids in ([], [20]):
+        sequence = write(tiny(TRANSFORMERS[3]), SamplingOptions(max_new_tokens=30, logit_bias={20: 1e4}), end_ids)
+        assert sequence.finish_reason
+        assert sequence.draft.logits is None
+        assert not sequence.draft.places
+
+
+def test_drafts_are_within_what_is_exact_in_packed_weights() -> None:
+    assert min(MAX_EXACT_ROWS, MAX_INT8_ROWS) >= MAX_DRAFT + 1
 
 
 def test_one_who_joins_and_leaves_amid_a_draft_changes_nothing() -> None:

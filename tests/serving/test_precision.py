@@ -9,7 +9,7 @@ from torch import nn
 
 from seqlab.errors import UserError
 from seqlab.serving import precision
-from seqlab.serving.linear import BF16Linear, Int8Linear, PackedLinear, replace_linear_layers
+from seqlab.serving.linear import BF16Linear, FastRMSNorm, Int8Linear, PackedLinear, replace_linear_layers
 from seqlab.serving.precision import place_model
 from variants import RECURRENT, TRANSFORMERS, Variant, tiny, tokens
 
@@ -30,6 +30,15 @@ def test_packed_weights_give_the_models_logits(variant: Variant, dtype: str, nea
     kinds = {type(module) for module in packed.modules()}
     assert not kinds & {nn.Linear, nn.RMSNorm, nn.Dropout}
     assert {"float32": PackedLinear, "bfloat16": BF16Linear, "int8": Int8Linear}[dtype] in kinds
+
+
+@pytest.mark.parametrize("eps", [None, 1e-5, 1e-6])
+@pytest.mark.parametrize("scale", [0.0, 1e-6, 1.0, 1e6])
+def test_the_fast_rms_norm_is_torchs(eps: float | None, scale: float) -> None:
+    torch.manual_seed(0)
+    norm, x = nn.RMSNorm(24, eps), scale * torch.randn(3, 2, 24)
+    nn.init.normal_(norm.weight)
+    torch.testing.assert_close(FastRMSNorm(norm)(x), norm(x).detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_without_packing_a_model_can_be_trained() -> None:

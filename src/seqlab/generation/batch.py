@@ -87,7 +87,6 @@ class GenerationBatch:
         if self.context_length and len(sequence.tokens) - sequence.start > self.context_length:
             raise ValueError(f"{len(sequence.tokens)} tokens are more than the context of {self.context_length}.")
         sequence.read = sequence.start
-        sequence.draft.drop()
         self.sequences.append(sequence)
         self.cache.add_row()
 
@@ -98,12 +97,13 @@ class GenerationBatch:
         self.cache.remove_row(row)
         self.sequences[row] = self.sequences[-1]
         self.sequences.pop()
+        sequence.draft = Draft()  # its logits are large
 
     @torch.inference_mode()
     def step(self) -> list[tuple[TokenSequence, int | None]]:
         """Give each sequence that is read to its end its next token; None if that ends it. What has ended leaves."""
         self.make_room()
-        sequences, logits = self.recall_draft() or self.read_on()
+        sequences, logits = self.take_drafted() or self.read_next()
         if not sequences:
             return []
         tokens = choose_next(logits, sequences)
@@ -121,8 +121,8 @@ class GenerationBatch:
                 sequence.start = len(sequence.tokens) - max(1, self.context_length // 2)
                 self.add(sequence)
 
-    def recall_draft(self) -> tuple[list[TokenSequence], Tensor] | None:
-        """The lone sequence and its logits (1, V), if its last token was drafted and read before; else drafts are forgotten."""
+    def take_drafted(self) -> tuple[list[TokenSequence], Tensor] | None:
+        """The lone sequence and its logits (1, V), if its last token was drafted; what does not come is forgotten."""
         for row, sequence in enumerate(self.sequences):
             if len(self.sequences) == 1 and (logits := sequence.draft.take_logits(sequence.tokens[-1])) is not None:
                 sequence.read += 1
@@ -131,17 +131,17 @@ class GenerationBatch:
                 self.cache.forget(row, count)
         return None
 
-    def read_on(self) -> tuple[list[TokenSequence], Tensor]:
+    def read_next(self) -> tuple[list[TokenSequence], Tensor]:
         """Read the next tokens of each sequence; -> those that are read to their end, and their logits (R, V)"""
         counts = self.plan_reading()
         draft = self.find_draft() if counts == [1] else []
-        ends = (torch.tensor(counts).cumsum(0) - 1).tolist()
         hidden = self.read(counts, draft)  # (N, C)
+        ends = (torch.tensor(counts).cumsum(0) - 1).tolist()
         ready = [row for row, sequence in enumerate(self.sequences) if sequence.read == len(sequence.tokens)]
-        if not ready:
-            return [], hidden
-        rows = [ends[row] for row in ready] + list(range(1, len(draft) + 1))
-        logits = self.model.head(hidden[torch.tensor(rows).to(self.device)])[:, : self.vocab_size].float()
+        places = [ends[row] for row in ready] + list(range(1, len(draft) + 1))
+        if not places:
+            return [], hidden[:0]
+        logits = self.model.head(hidden[torch.tensor(places).to(self.device)])[:, : self.vocab_size].float()
         if draft:
             self.sequences[0].draft.keep(draft, logits[1:])
         return [self.sequences[row] for row in ready], logits[: len(ready)]
@@ -149,10 +149,10 @@ class GenerationBatch:
     def find_draft(self) -> list[int]:
         """What may follow the lone sequence, as far as it and the context go."""
         sequence = self.sequences[0]
-        most = sequence.prompt_length + sequence.options.max_new_tokens - len(sequence.tokens) - 1
+        room = sequence.prompt_length + sequence.options.max_new_tokens - len(sequence.tokens) - 1
         if self.context_length:
-            most = min(most, self.context_length + sequence.start - len(sequence.tokens))
-        return sequence.draft.find_tokens(sequence.tokens, most) if self.can_draft and most > 0 else []
+            room = min(room, self.context_length + sequence.start - len(sequence.tokens))
+        return sequence.draft.find_tokens(sequence.tokens, room) if self.can_draft and room > 0 else []
 
     def plan_reading(self) -> list[int]:
         """How many tokens of each sequence the next pass reads: first the next ones, then prompts as far as there is room."""

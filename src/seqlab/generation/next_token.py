@@ -61,8 +61,10 @@ def choose_tokens(logits: Tensor, options: list[SamplingOptions], generators: li
         if rows:
             chosen = [options[row] for row in rows]
             scaled = scale_logits(logits[rows], chosen)
-            times = np.stack([generators[row].standard_exponential(logits.size(1)) for row in rows])  # (R, V)
-            tokens[rows] = draw_tokens(*find(scaled, chosen), torch.from_numpy(times).to(scaled))
+            exponentials = np.empty((len(rows), logits.size(1)))  # (R, V), in fp64: in fp32 some would be 0
+            for numbers, row in zip(exponentials, rows, strict=True):
+                generators[row].standard_exponential(out=numbers)
+            tokens[rows] = draw_tokens(*find(scaled, chosen), torch.from_numpy(exponentials).to(scaled))
     return tokens
 
 
@@ -101,16 +103,16 @@ def find_filtered(scaled: Tensor, options: list[SamplingOptions]) -> tuple[Tenso
     return probabilities.masked_fill((enough | unlikely) & (ranks > 0), 0.0), order
 
 
-def draw_tokens(probabilities: Tensor, order: Tensor | None, times: Tensor) -> Tensor:
-    """probabilities (B, K), ids (B, K) or None for those of the places, exponential times (B, V) -> tokens (B,)
+def draw_tokens(probabilities: Tensor, order: Tensor | None, exponentials: Tensor) -> Tensor:
+    """probabilities (B, K), ids (B, K) or None for those of the places, exponential numbers (B, V) -> tokens (B,)
 
-    Each token arrives after its time divided by its probability, and the first is drawn (the Gumbel-max trick; Maddison et al.,
+    Each token arrives after its number divided by its probability, and the first is drawn (the Gumbel-max trick; Maddison et al.,
     arXiv 1411.0030). A last digit in which logits differ beside other rows then hardly ever decides, as it would if a number
     were looked up among cumulative probabilities. Raises UserError for probabilities that are not numbers.
     """
     if not bool(probabilities.sum(-1).isfinite().all()):
         raise UserError("This model's logits are not numbers (NaN): train it again with a lower optimizer.lr.")
-    own = times if order is None else times.gather(1, order)
+    own = exponentials if order is None else exponentials.gather(1, order)
     places = (probabilities / own).argmax(-1, keepdim=True)
     return (places if order is None else order.gather(1, places)).squeeze(1)
 

@@ -103,14 +103,15 @@ class Int8Linear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-class QuickRMSNorm(nn.Module):
+class FastRMSNorm(nn.Module):
     """An RMSNorm in four operations, for a token half the time of torch's: x / sqrt(|x|^2 + C eps) * weight * sqrt(C)."""
 
     def __init__(self, norm: nn.RMSNorm) -> None:
         super().__init__()
         count = norm.weight.numel()
         self.weight = norm.weight.detach().float() * count**0.5
-        self.floor = torch.tensor((count * (norm.eps or 0)) ** 0.5)
+        eps = torch.finfo(torch.float32).eps if norm.eps is None else norm.eps  # as torch has it
+        self.floor = torch.tensor((count * eps) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, C) -> (…, C)"""
@@ -169,14 +170,14 @@ def replace_linear_layers(model: nn.Module, build: Callable[[nn.Linear], nn.Modu
             setattr(module, name, build(child) if isinstance(child, nn.Linear) else child)
 
 
-def replace_small_layers(model: nn.Module) -> None:
+def replace_norms_and_dropouts(model: nn.Module) -> None:
     """Replace, in place, layers whose time is that of calling them, for one token: dropouts and RMSNorms."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Dropout):
                 setattr(module, name, nn.Identity())
             elif isinstance(child, nn.RMSNorm):
-                setattr(module, name, QuickRMSNorm(child))
+                setattr(module, name, FastRMSNorm(child))
 
 
 def join_layers(layers: list[nn.Linear]) -> nn.Linear:

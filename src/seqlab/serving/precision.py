@@ -18,7 +18,7 @@ from seqlab.serving.linear import (
     can_pack,
     has_fp16_products,
     replace_linear_layers,
-    replace_small_layers,
+    replace_norms_and_dropouts,
 )
 
 Dtype = Literal["auto", "float32", "bfloat16", "int8"]
@@ -51,7 +51,7 @@ def place_model(model: nn.Module, device: torch.device, dtype: Dtype, packed: bo
     else:
         return model.to(device, getattr(torch, chosen))
     replace_linear_layers(model, build)
-    replace_small_layers(model)
+    replace_norms_and_dropouts(model)
     return model.float()  # what is left, such as embeddings
 
 
