@@ -1,14 +1,15 @@
-"""Work continues where nobody reads what it prints."""
+"""Work continues where nobody reads what it prints, and what is printed fits the terminal."""
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from seqlab.streams import BrokenPipeSafeStream, ignore_broken_pipe, replace_control_characters
+from seqlab.streams import BrokenPipeSafeStream, WordWrapper, ignore_broken_pipe, replace_control_characters
 
 
 class Full(io.StringIO):
@@ -87,3 +88,51 @@ raise SystemExit(run_cli(work))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (130, "seqlab: Stopped.\n")
+
+
+class Terminal(io.StringIO):
+    """A terminal of 20 columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def show(stream: io.StringIO, text: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((20, 9)))
+    wrapper = WordWrapper(stream)
+    for start in range(0, len(text), piece):
+        wrapper.write(text[start : start + piece])
+    wrapper.finish()
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("piece", [1, 3, 100])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a short line", "a short line\n"),
+        ("x" * 9 + " " + "y" * 10 + " next", "x" * 9 + " " + "y" * 10 + "\nnext\n"),  # as wide as the terminal
+        ("x" * 20 + "\n\n  two\n", "x" * 20 + "\n\n  two\n"),
+        ("x" * 20 + " \ntwo ", "x" * 20 + "\ntwo \n"),
+        ("x" * 30 + " y", "x" * 30 + "\ny\n"),
+        ("後" * 10 + " ab", "後" * 10 + "\nab\n"),
+        ("ab " + "後" * 12, "ab " + "後" * 8 + "\n" + "後" * 4 + "\n"),
+        ("", ""),
+    ],
+)
+def test_words_are_wrapped_to_the_terminal(text: str, shown: str, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert show(Terminal(), text, piece, monkeypatch) == shown
+
+
+@pytest.mark.parametrize("text", ["x" * 50 + "  \n\t y " * 9 + "\n", "後" * 40 + "  end\n", "\n\n \n", " a  b\n"])
+def test_a_pipe_gets_the_text_as_it_is(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert show(io.StringIO(), text, 2, monkeypatch) == text
+
+
+def test_a_chinese_text_is_shown_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((20, 9)))
+    stream = Terminal()
+    wrapper = WordWrapper(stream)
+    for number, character in enumerate("今天天气很好", 1):
+        wrapper.write(character)
+        assert stream.getvalue() == "今天天气很好"[:number]

@@ -5,9 +5,13 @@ import re
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
+
+# After white space, and after Chinese, Japanese and Korean characters.
+WORD_BREAK = re.compile(r"(?<=\s)|(?<=[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef])")
 
 
 class BrokenPipeSafeStream:
@@ -93,30 +97,56 @@ def signal_safe_print(text: str) -> None:
 
 
 class WordWrapper:
-    """Writes text that comes in pieces to a terminal, broken between words; a file or a pipe gets it as it is."""
+    """Writes text that comes in pieces to a terminal, broken between words, and between characters of Chinese, Japanese and
+    Korean; a file or a pipe gets it as it is.
+    """
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.width = shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
-        self.column, self.word = 0, ""
+        self.column, self.gap, self.word = (
+            0,
+            "",
+            "",
+        )  # cells of the line, white space after its last word, a word that may continue
 
     def write(self, text: str) -> None:
         """Write the words that are complete, and keep the last one."""
-        *parts, self.word = re.split(r"(?<=\s)", self.word + text)
+        *parts, self.word = re.split(WORD_BREAK, self.word + text)
         for part in parts:
             self.write_word(part)
         self.stream.flush()
 
-    def write_word(self, word: str) -> None:
-        """Write a word and the white space after it, on a new line if it does not fit."""
-        if self.column and self.column + len(word.rstrip()) > self.width:
+    def write_word(self, part: str) -> None:
+        """Write a word, on a new line if it does not fit; the white space after it follows with the next one."""
+        word = part.rstrip()
+        size = count_cells(word)
+        if self.column and size and self.column + len(self.gap) + size > self.width:
+            self.gap, self.column = "", 0
             self.stream.write("\n")
-            self.column = 0
-        self.stream.write(word)
-        self.column = 0 if word.endswith("\n") else self.column + len(word)
+        if size:
+            self.stream.write(self.gap + word)
+            self.column += len(self.gap) + size
+            self.gap = ""
+        self.gap += part[len(word) :]
+        if self.gap.endswith("\n"):
+            self.end_line()
+
+    def end_line(self) -> None:
+        """Write the white space that is left, unless it would make a line of its own."""
+        fits = self.column + len(self.gap.rstrip("\n")) <= self.width
+        self.stream.write(self.gap if fits else "\n")
+        self.gap, self.column = "", 0
 
     def finish(self) -> None:
         """Write the last word, and end the line."""
         self.write_word(self.word)
-        self.stream.write("\n" if self.column else "")
+        self.gap += "\n" if self.column or self.gap else ""
+        self.end_line()
+        self.word = ""
         self.stream.flush()
+
+
+def count_cells(word: str) -> int:
+    """The columns of a terminal that a word takes: Chinese, Japanese and Korean characters, and emoji, take two."""
+    return sum((unicodedata.east_asian_width(one) in "WF") + (not unicodedata.combining(one)) for one in word)

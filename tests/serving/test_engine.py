@@ -41,7 +41,7 @@ def test_metrics_config_and_weights_are_the_runs(writer: LoadedRun) -> None:
 
 
 def test_texts_are_those_of_the_command(writer: LoadedRun, seqlab: Callable) -> None:
-    options = {"max_new_tokens": 12, "temperature": 0.8, "top_k": 5, "seed": 3}
+    options = {"max_new_tokens": 12, "min_new_tokens": 12, "temperature": 0.8, "top_k": 5, "seed": 3}
     text = writer.generate("The river", **options)
     assert len(text) == 12
     assert "".join(writer.stream("The river", **options)) == text

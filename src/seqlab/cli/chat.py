@@ -45,7 +45,7 @@ def main(args: list[str]) -> int:
         return 0
     run = load_language_run(config)
     check_conversation(run)
-    read_options(run, {key: config[key] for key in OPTIONS if config["temperature"] or key != "seed"})
+    check_options(run, {key: config[key] for key in OPTIONS})
     conversation = Conversation(run, str(config["system"] or ""), {key: config[key] for key in OPTIONS})
     print_wrapped(f"run         {relative_to_cwd(run.folder)}")
     if not run.prompt_style:
@@ -81,6 +81,11 @@ def read_message() -> str | None:
             return text
         if text.count(QUOTES) >= 2:
             return " " + text.strip().removeprefix(QUOTES).removesuffix(QUOTES).strip("\n")  # not a command
+
+
+def check_options(run: LoadedRun, options: dict[str, Any]) -> None:
+    """Refuse options that do not go together; the seed is that of answers which are drawn. Raises UserError."""
+    read_options(run, {key: value for key, value in options.items() if options["temperature"] or key != "seed"})
 
 
 class Conversation:
@@ -171,7 +176,8 @@ class Conversation:
         print_wrapped(f"written     {relative_to_cwd(path)}")
 
     def set_option(self, rest: str) -> None:
-        """Change how answers are drawn, and print how they are. Raises UserError for an unknown key or value."""
+        """Change how answers are drawn, and print how they are. Raises UserError, and changes nothing, for what does not fit."""
+        options = dict(self.options)
         for pair in re.sub(r"\s*=\s*", "=", rest).split():
             key, _, value = pair.partition("=")
             if key not in OPTIONS:
@@ -181,7 +187,9 @@ class Conversation:
             except ValueError:
                 read = value
             check_arguments({key: read}, SamplingOptions, "")
-            self.options = self.options | {key: read}
+            options[key] = read
+        check_options(self.run, options)
+        self.options = options
         print_wrapped(", ".join(f"{name}={value}" for name, value in self.options.items() if value is not None))
 
     def print_help(self, rest: str) -> None:
