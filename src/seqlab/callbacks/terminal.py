@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seqlab.runs.folder import relative_to_cwd
+from seqlab.streams import wrap_line
 
 
 def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int | None, saves: bool) -> None:
@@ -28,7 +29,7 @@ def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int |
     if data.columns:
         console.print(f"columns     {', '.join(data.columns)}", markup=False)
     for notice in data.notices:
-        console.print(f"data        {notice}", markup=False)
+        console.print(wrap_line(f"data        {notice}"), markup=False)
     if not saves:
         console.print("checkpoints none, since callbacks.checkpoint is left out: nothing can be resumed or evaluated")
     if resumed_step is not None:

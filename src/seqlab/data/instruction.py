@@ -218,16 +218,16 @@ def split_conversations(
 
 
 def describe_repetitions(splits: dict[str, list[Conversation]], are_dropped: bool) -> list[str]:
-    """Sentences on prompts that stand twice in a split, or in one that is measured and in that which is trained on."""
-    remedy = "left out" if are_dropped else "data.drop_duplicates=true leaves them out"
+    """A sentence on prompts that stand twice in a split, or in one that is measured and in that which is trained on."""
     trained = {one.prompt for one in splits["train"]}
+    repeated = {split: len(part) - len({one.prompt for one in part}) for split, part in splits.items()}
+    leaked = {split: sum(one.prompt in trained for one in splits[split]) for split in ("val", "test")}
     found = []
-    for split, part in splits.items():
-        if repeated := len(part) - len({one.prompt for one in part}):
-            found.append(f"{repeated} {split} records repeat the prompt of an earlier one ({remedy})")
-        if split != "train" and (leaked := sum(one.prompt in trained for one in part)):
-            found.append(f"{leaked} {split} records have a prompt of the training split ({remedy})")
-    return found
+    for counts, what in ((repeated, "repeat a prompt"), (leaked, "have a prompt that is trained on")):
+        if said := " and ".join(f"{count} {split}" for split, count in counts.items() if count):
+            found.append(f"{said} records {what}")
+    remedy = "left out" if are_dropped else "data.drop_duplicates=true leaves them out"
+    return [f"{', '.join(found)}: {remedy}"] if found else []
 
 
 def drop_seen_prompts(splits: dict[str, list[Conversation]]) -> dict[str, list[Conversation]]:
