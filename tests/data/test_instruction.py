@@ -177,6 +177,20 @@ def test_splits_are_drawn_and_files_are_many(tmp_path: Path) -> None:
     assert [file.name for file in many.files] == ["a.json", "b.jsonl", "r.json"]
 
 
+@pytest.mark.parametrize(
+    ("style", "scored"), [("alpaca", b"yes\0"), ("chatml", b"yes\0"), ("llama3", b"yes\0"), ("plain", b"yes\0")]
+)
+def test_records_in_every_style(tmp_path: Path, style: str, scored: bytes) -> None:
+    data = written(tmp_path / "r.json", [record(1)], prompt_style=style, system_prompt="Be brief.", context_length=400)
+    ids, mask = data.splits["train"][0]
+    text = bytes(0 if i == 256 else i for i in ids).decode()
+    assert text.startswith("<|begin_of_text|>" if style == "llama3" else "")
+    assert text.index("Be brief.") < text.index("Do 1")
+    assert bytes(0 if i == 256 else i for i, is_scored in zip(ids, mask, strict=True) if is_scored) == scored
+    with pytest.raises(UserError, match="is that of a tokenizer's own folder"):
+        written(tmp_path / "r.json", [record(1)], prompt_style="chat_template")
+
+
 TALK = {
     "messages": [
         {"role": "user", "content": "A?"},
@@ -210,8 +224,8 @@ def test_long_records_are_cut_where_that_is_asked_for(tmp_path: Path) -> None:
     assert bytes(second[0][prompt:]) == b"xxxxxx"  # an answer that is cut does not end
     assert all(second[1][prompt:])
     assert cut.notices == [
-        f"2 train records cut at data.context_length={prompt + 5} (the longest has {prompt + 52})",
-        "1 train records left out, nothing of them is scored",
+        f"2 train records cut at data.context_length={prompt + 5} tokens (the longest has {prompt + 52})",
+        f"1 train record left out, without a scored token within data.context_length={prompt + 5}",
     ]
     left_out = written(tmp_path / "r.json", records, **options)
     assert len(left_out.splits["train"]) == 1

@@ -72,6 +72,14 @@ def test_keys_are_mapped(tmp_path: Path) -> None:
     assert read(tmp_path / "r.json", other, keys={"instruction": "prompt", "output": "answer"}) == [[USER, ANSWER]]
 
 
+def test_a_mapped_key_that_no_record_has_is_refused(tmp_path: Path) -> None:
+    dolly = {"instruction": "Name it.", "context": "A bark.", "response": "Dog"}
+    with pytest.raises(UserError, match=r"No record has the key contxt, which data.keys.input names"):
+        read(tmp_path / "r.json", dolly, dolly, keys={"input": "contxt", "output": "response"})
+    without = {key: value for key, value in dolly.items() if key != "context"}
+    assert len(read(tmp_path / "r.json", without, dolly, keys={"input": "context", "output": "response"})) == 2
+
+
 def test_of_several_outputs_the_first_is_taken(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(
         json.dumps([{"instruction": "Name it.", "output": ["Dog", "A dog"]}, SAME["chat"]])
@@ -98,28 +106,37 @@ def test_files_of_all_kinds(tmp_path: Path) -> None:
 
 TURNS = SAME["chat"]["messages"]
 REFUSED: list[tuple[Any, str]] = [
-    ({"instruction": "Do"}, "has no text under output: .*; it has instruction"),
-    ({"instruction": "Do", "output": "  "}, 'has no text under output but "  ": add it, or remove the record'),
-    ({"instruction": "Do", "output": None}, "has no text under output but null"),
-    ({"instruction": "Do", "output": 7}, "has no text under output but 7"),
-    ({"instruction": "Do", "output": []}, r"has no text under output but \[\]"),
-    ({"instruction": "Do", "output": ["yes", 7]}, "has no text under output but 7"),
+    (
+        {"instruction": "Do"},
+        r"has no text under output: add it, or name its key with data.keys.output=…; it has instruction",
+    ),
+    ({"instruction": "Do", "output": "  "}, 'has no text under output but "  ": write one, or remove the record'),
+    (
+        {"instruction": "Do", "output": None},
+        "has null under output, which is not text: write a text, or remove the record",
+    ),
+    ({"instruction": "Do", "output": 7}, "has 7 under output, which is not text: write it in quotes"),
+    ({"instruction": "Do", "output": []}, r"has \[\] under output, which is not text"),
+    ({"instruction": "Do", "output": ["yes", 7]}, "has 7 under output"),
     ({"instruction": "", "output": "yes"}, "has no text under instruction"),
     ({"output": "yes"}, "has no text under instruction"),
     ({}, "has no text under instruction"),
-    ({"instruction": "Do", "input": 3, "output": "yes"}, "has no text under input but 3"),
+    ({"instruction": "Do", "input": 3, "output": "yes"}, "has 3 under input"),
     ({"instruction": "Do", "output": "\ud800"}, "under output, has half a character"),
     (["Do", "yes"], "is not an object but"),
     ("text", "is not an object but"),
     (None, "is not an object but null"),
-    ({"prompt": "Do", "completion": 3}, "has no text under completion but 3"),
+    ({"prompt": "Do", "completion": 3}, "has 3 under completion"),
     ({"completion": "yes"}, "has no text under prompt"),
     ({"prompt": [TURNS[0]], "completion": "yes"}, '"yes" under completion, not a list of messages'),
     ({"messages": "hello"}, '"hello" under messages, not a list of messages'),
     ({"messages": []}, "under messages, not a list of messages"),
     ({"messages": ["hello"]}, "message 1 of messages, is not an object"),
     ({"messages": [{"role": "user"}]}, "message 1 of messages, has no text under content"),
-    ({"messages": [TURNS[0], {"role": "assistant", "content": None, "tool_calls": []}]}, "message 2 .* under content"),
+    (
+        {"messages": [TURNS[0], {"role": "assistant", "content": None, "tool_calls": []}]},
+        "message 2 of messages, has null under content",
+    ),
     ({"messages": [{"role": "tool", "content": "7"}]}, 'has "tool" under role: use system, user or assistant'),
     ({"messages": [{"role": ["user"], "content": "7"}]}, "under role: use system"),
     ({"messages": [TURNS[1]]}, "a message of the assistant where one of the user is due .message 1."),
@@ -135,7 +152,7 @@ REFUSED: list[tuple[Any, str]] = [
         "message 2 of messages, has 0.5 under weight: write 0 or 1",
     ),
     ({"messages": [TURNS[0], {**TURNS[1], "weight": True}]}, "has true under weight"),
-    ({"conversations": [{"from": "human", "value": 3}]}, "message 1 of conversations, has no text under value but 3"),
+    ({"conversations": [{"from": "human", "value": 3}]}, "message 1 of conversations, has 3 under value"),
 ]
 
 
@@ -153,7 +170,7 @@ def test_what_is_no_record_is_refused_by_its_number(tmp_path: Path, value: Any, 
         ("{}", "Record 1 .* has no text under instruction"),
         ('"text"', "Record 1 of .* is not an object"),
         ('[\n{"instruction": "Do"\n"output": "yes"}]', r"is not JSON: .* line 3, .*record 1"),
-        ('{"instruction": "Do", "output": "yes"}\n{"instruction"', "is not JSON: .* line 2"),
+        ('{"instruction": "Do", "output": "yes"}\n{"instruction"', "is not JSON: .* line 2, column 15; fix it there"),
     ],
 )
 def test_what_is_no_file_of_records_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,23 @@ def test_a_run_of_another_format_is_refused_by_version_and_is_not_the_last(tmp_p
         run_info.read_run_info(old)
     new = started(tmp_path / "day" / "new", "2026-01")
     assert folder.find_run("last", tmp_path) == new.resolve()
+
+
+def test_a_run_that_vanishes_while_all_are_listed_is_passed_over(tmp_path: Path) -> None:
+    kept, stop = started(tmp_path / "2026-01-01" / "kept", "2026-01-01"), threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                started(tmp_path / "2026-01-01" / f"run-{number}", "2025-01-01")
+            for number in range(20):
+                shutil.rmtree(tmp_path / "2026-01-01" / f"run-{number}")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(150):
+            assert folder.find_run("last", tmp_path) == kept
+    finally:
+        stop.set()
+        thread.join()

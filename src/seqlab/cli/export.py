@@ -4,7 +4,7 @@ from seqlab.cli.compose import compose_one
 from seqlab.errors import UserError
 from seqlab.export.hugging_face import export_to_hf
 from seqlab.files import expand_path
-from seqlab.prompts.styles import load_prompt_style
+from seqlab.prompts.choose import load_prompt_style
 from seqlab.runs.folder import find_run, relative_to_cwd
 from seqlab.streams import print_wrapped
 from seqlab.weights.hf_folder import is_hf_folder

@@ -49,7 +49,8 @@ def main(args: list[str]) -> int:
     if config["prompts"] is None:
         print_completions(run, read_prompt(config), str(config["input"]), options)
     else:
-        examples, records = take_examples(read_prompts(str(config["prompts"])), config["shots"])
+        keys = (run.config.get("data") or {}).get("keys")  # as in training
+        examples, records = take_examples(read_prompts(str(config["prompts"]), keys), config["shots"])
         if examples and not run.prompt_style and not options["stop"]:
             options["stop"] = [BLANK_LINE]
         write_completions(run, records, examples, options, config["out"])

@@ -15,6 +15,7 @@ from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.data.sampler import ResumableBatchSampler
 from seqlab.data.windows import Scale
 from seqlab.errors import UserError
+from seqlab.prompts.chat_template import ChatTemplate
 from seqlab.prompts.styles import PromptStyle
 from seqlab.types import NonNegativeInt, PositiveInt
 
@@ -92,7 +93,7 @@ class DataModule(LightningDataModule):
         self.files: list[Path] = []  # that were read
         self.num_dropped = 0  # samples that were left out
         self.notices: list[str] = []  # what a user should know of the data, said once
-        self.prompt_style: PromptStyle | None = None  # of data that are prompts and answers
+        self.prompt_style: PromptStyle | ChatTemplate | None = None  # of data that are prompts and answers
         self.sampler: ResumableBatchSampler | None = None
         self.consumed_samples = 0
 

@@ -13,12 +13,15 @@ from seqlab.data.corpus import find_texts
 from seqlab.data.readers import RECORD_SUFFIXES
 from seqlab.data.records import Conversation, read_conversations
 from seqlab.errors import UserError
-from seqlab.prompts.styles import STYLES, Message, PromptStyle
+from seqlab.prompts.chat_template import ChatTemplate
+from seqlab.prompts.choose import choose_prompt_style
+from seqlab.prompts.styles import Message, PromptStyle
 from seqlab.seeding import derive_seed
 from seqlab.tokenizers.base import Tokenizer
 from seqlab.types import Fraction, NonNegativeInt, PositiveInt, Seed
 
 Example = tuple[list[int], list[bool]]  # ids with the end token, and which of them are supervised
+StyleName = Literal["alpaca", "stanford_alpaca", "phi", "chatml", "llama3", "plain", "chat_template"]
 Supervised = Literal["answers", "last_answer", "all"]
 SPLITS = ("train", "val", "test")
 
@@ -48,7 +51,7 @@ class InstructionDataModule(DataModule):
     """
 
     data_properties = ("vocab_size", "context_length")
-    prompt_style: PromptStyle
+    prompt_style: PromptStyle | ChatTemplate
 
     def __init__(
         self,
@@ -56,7 +59,8 @@ class InstructionDataModule(DataModule):
         tokenizer: Tokenizer,
         context_length: PositiveInt = 256,
         batch_size: PositiveInt = 16,
-        prompt_style: Literal["alpaca", "stanford_alpaca", "phi"] = "alpaca",
+        prompt_style: StyleName = "alpaca",
+        system_prompt: str | None = None,
         supervised: Supervised = "answers",
         truncate: bool = False,
         drop_duplicates: bool = False,
@@ -82,17 +86,20 @@ class InstructionDataModule(DataModule):
             "sha256": sha256,
         }
         self.tokenizer, self.vocab_size, self.context_length = tokenizer, tokenizer.vocab_size, context_length
-        self.prompt_style = STYLES[prompt_style]
+        self.prompt_style = choose_prompt_style(prompt_style, tokenizer, system_prompt)
         self.supervised, self.truncate, self.drop_duplicates = supervised, truncate, drop_duplicates
         self.bucket_by_length = bucket_by_length
 
     @classmethod
-    def tokenizer_training_texts(cls, split: str, prompt_style: str = "alpaca", **config: Any) -> Iterator[str]:
+    def tokenizer_training_texts(
+        cls, split: str, prompt_style: StyleName = "alpaca", system_prompt: str | None = None, **config: Any
+    ) -> Iterator[str]:
         """The rendered records of the training split, or with `all` those of the whole file."""
+        style = choose_prompt_style(prompt_style, None, system_prompt)
         splits, _ = read_splits_of_records(**config)
         for part in SPLITS if split == "all" else ("train",):
             for conversation in splits[part]:
-                yield STYLES[prompt_style].format_text(conversation.messages)
+                yield style.format_text(conversation.messages)
 
     def read_splits(self) -> dict[str, Dataset]:
         """The records of each split."""
@@ -102,7 +109,7 @@ class InstructionDataModule(DataModule):
             raise UserError(f"{self.files[0]} has too few records ({count}) for a training split.")
         self.notices += describe_repetitions(splits, self.drop_duplicates)
         if several := sum(one.has_more_outputs for part in splits.values() for one in part):
-            self.notices.append(f"{several} records have several outputs: the first is taken")
+            self.notices.append(f"{count_records(several)} with several outputs: the first is taken")
         if self.drop_duplicates:
             splits = drop_seen_prompts(splits)
         self.first_prompt = list((splits["val"] or splits["train"])[0].messages[:-1])
@@ -115,13 +122,16 @@ class InstructionDataModule(DataModule):
         long = sum(len(ids) > longest for ids, _ in items)
         kept = [(ids[:longest], mask[:longest]) for ids, mask in items if self.truncate or len(ids) <= longest]
         scored = [item for item in kept if any(item[1][1:])]
+        unscored = len(kept) - len(scored)
         self.num_dropped += len(items) - len(scored)
         limit = f"data.context_length={self.context_length}"
         if long:
             what = "cut at" if self.truncate else "left out, longer than"
-            self.notices.append(f"{long} {split} records {what} {limit} (the longest has {longest_of(items)})")
-        if unscored := len(kept) - len(scored):
-            self.notices.append(f"{unscored} {split} records left out, nothing of them is scored")
+            self.notices.append(
+                f"{count_records(long, split)} {what} {limit} tokens (the longest has {longest_of(items)})"
+            )
+        if unscored:
+            self.notices.append(f"{count_records(unscored, split)} left out, without a scored token within {limit}")
         if not scored and long == len(items) and not self.truncate:
             raise UserError(
                 f"All {len(items)} {split} records of {self.files[0].name} are longer than {limit} tokens: use "
@@ -177,6 +187,11 @@ def collate_examples(items: Sequence[Example], pad: int) -> Batch:
         inputs[row, : len(ids) - 1] = shifted[:-1]
         targets[row, : len(ids) - 1] = shifted[1:].masked_fill(~torch.tensor(mask[1:], dtype=torch.bool), IGNORE_INDEX)
     return Batch(inputs, targets)
+
+
+def count_records(count: int, split: str = "") -> str:
+    """`1 record`, `2 train records`"""
+    return " ".join(filter(None, (str(count), split, "record" if count == 1 else "records")))
 
 
 def longest_of(items: Iterable[Example]) -> int:

@@ -98,14 +98,14 @@ class TextReader:
             for number, line in enumerate(file, 1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8", self.encoding_errors)
-                    if text.strip():
+                    if text := text.rstrip():
                         yield json.loads(text)
                 except UnicodeDecodeError as error:
                     raise self.describe_bad_bytes(path, position, error) from error
                 except json.JSONDecodeError as error:
                     raise UserError(
-                        f"{path} is not JSON: {error.msg} in line {number}, column {error.colno}; write a list of records, "
-                        "[{…}, …], or a record a line, and fix it there."
+                        f"{path} is not JSON: {error.msg} in line {number}, column {error.colno}; fix it there, or write a "
+                        "list of records, [{…}, …]."
                     ) from error
                 except (RecursionError, ValueError) as error:
                     raise UserError(f"Line {number} of {path} cannot be read as JSON: {str(error)[:80]}.") from error

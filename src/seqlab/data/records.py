@@ -37,11 +37,17 @@ class Conversation(NamedTuple):
 def read_conversations(files: Iterable[Path], keys: dict[str, str] | None = None) -> list[Conversation]:
     """The records of files. Raises UserError naming file, record (from 1), key and reason."""
     names = dict(zip(INSTRUCTION_KEYS, INSTRUCTION_KEYS, strict=True)) | (keys or {})
-    return [
-        parse_record(value, f"Record {number} of {path}", names)
-        for path in files
-        for number, value in enumerate(read_values(path), 1)
-    ]
+    unseen = {key for key, name in names.items() if name != key}
+    found = []
+    for path in files:
+        for number, value in enumerate(read_values(path), 1):
+            found.append(parse_record(value, f"Record {number} of {path}", names))
+            unseen = {key for key in unseen if names[key] not in value}
+    for key in sorted(unseen):
+        raise UserError(
+            f"No record has the key {names[key]}, which data.keys.{key} names: correct it, or leave it out."
+        )
+    return found
 
 
 def read_values(path: Path) -> Iterator[Any]:
@@ -149,10 +155,15 @@ def take_content(value: dict[str, Any], key: str, place: str, may_be_blank: bool
     text = value.get(key)
     if isinstance(text, list) and text and all(isinstance(part, dict) and part.get("type") == "text" for part in text):
         text = "".join(str(part.get("text", "")) for part in text)
-    if not isinstance(text, str) or not (may_be_blank or text.strip()):
-        found = f" but {cut_json(text)}" if key in value else ""
-        there = f"; it has {', '.join(map(str, value))}" if key not in value and value else ""
-        raise UserError(f"{place} has no text under {key}{found}: add it, or remove the record{there}.")
+    if key not in value:
+        there = f"; it has {', '.join(map(str, value))}" if value else ""
+        named = f", or name its key with data.keys.{key}=…" if key in INSTRUCTION_KEYS else ""
+        raise UserError(f"{place} has no text under {key}: add it{named}{there}.")
+    if not isinstance(text, str):
+        remedy = "write it in quotes" if isinstance(text, int | float) else "write a text, or remove the record"
+        raise UserError(f"{place} has {cut_json(text)} under {key}, which is not text: {remedy}.")
+    if not (may_be_blank or text.strip()):
+        raise UserError(f"{place} has no text under {key} but {cut_json(text)}: write one, or remove the record.")
     check_characters(text, f"{place}, under {key},")
     return text
 

@@ -1,6 +1,5 @@
 """Texts, cut into windows of tokens."""
 
-import inspect
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from seqlab.data.base import DataModule
 from seqlab.data.corpus import SUFFIXES, SplitBy, build_corpus
 from seqlab.data.shards import TokenStream, open_tokens
 from seqlab.errors import UserError
-from seqlab.tokenizers.base import WORD_END, Tokenizer
+from seqlab.tokenizers.base import WORD_END, Tokenizer, accepts_special
 from seqlab.types import Fraction, NonNegativeInt, PositiveInt
 
 
@@ -87,7 +86,7 @@ class TextDataModule(DataModule):
         self.context_length, self.stride = context_length, stride or context_length
         encode: Any = tokenizer.encode
         self.encode = partial(encode, special=True) if special_tokens else encode
-        if special_tokens and "special" not in inspect.signature(encode).parameters:
+        if special_tokens and not accepts_special(encode):
             raise UserError(f"special_tokens=true has no effect: {type(tokenizer).__name__} has no special tokens.")
 
     @classmethod

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from seqlab.config.targets import get_class
 from seqlab.errors import UserError
 from seqlab.files import write_json, write_output
-from seqlab.prompts.styles import load_prompt_style
+from seqlab.prompts.choose import load_prompt_style
 from seqlab.runs.folder import read_config
 from seqlab.tokenizers.base import load_tokenizer
 from seqlab.tokenizers.hf import TEMPLATE
@@ -44,7 +44,7 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
         if hasattr(tokenizer, "save_to_hf"):
             tokenizer.save_to_hf(partial)
             if style := load_prompt_style(run):
-                (partial / TEMPLATE).write_text(style.to_chat_template(), encoding="utf-8")
+                (partial / TEMPLATE).write_text(style.to_chat_template(tokenizer), encoding="utf-8")
         if out.is_dir():
             out.rmdir()  # an empty one
     return sorted(file.name for file in out.iterdir())

@@ -1,23 +1,25 @@
 """Chat templates as Hugging Face folders come with them: Jinja, in a sandbox that reaches nothing but the messages."""
 
 import datetime
+import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from seqlab.errors import UserError
-from seqlab.files import read_json
-from seqlab.prompts.styles import Message
+from seqlab.files import read_json, write_json
+from seqlab.prompts.styles import FILE_NAME, Message, join_content
 from seqlab.tokenizers.hf import SETTINGS, TEMPLATE, TOKEN_NAMES, read_token
 
 MAX_SECONDS = 5.0
 MAX_CHARACTERS = 10_000_000
 EXTENSIONS = ("jinja2.ext.loopcontrols",)  # as in transformers
+CHAT_TEMPLATE = "chat_template"  # the name of this style
 SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
@@ -27,10 +29,13 @@ class ChatTemplate:
 
     template: str
     special_tokens: dict[str, str]
+    system_prompt: str = ""  # of conversations without a system message of their own
+    name: str = CHAT_TEMPLATE
 
     def format_prompt(self, messages: list[Message], opens_answer: bool = True) -> str:
         """The text of messages, up to where the next answer begins if it `opens_answer`. Raises UserError."""
         environment = build_environment()
+        messages = self.add_system_prompt(messages)
         said = [{"role": message.role, "content": join_content(message)} for message in messages]
         try:
             template = environment.from_string(self.template)
@@ -44,6 +49,34 @@ class ChatTemplate:
             raise UserError(
                 f"This model's chat template cannot render these messages ({reason}): fix the template."
             ) from error
+
+    def format_text(self, messages: list[Message]) -> str:
+        """Prompts and answers as one text."""
+        return self.format_prompt(messages, messages[-1].role != "assistant")
+
+    def add_system_prompt(self, messages: list[Message]) -> list[Message]:
+        """The messages after the style's own system prompt, if they have none."""
+        is_missing = self.system_prompt and messages[0].role != "system"
+        return [Message("system", self.system_prompt), *messages] if is_missing else messages
+
+    def find_end_id(self, tokenizer: Any) -> int:
+        """The token that ends an answer."""
+        return tokenizer.eos_id
+
+    def to_chat_template(self, tokenizer: Any) -> str:
+        """The template itself; a system prompt of its own is part of it."""
+        if not self.system_prompt:
+            return self.template
+        own = json.dumps(self.system_prompt)
+        return (
+            "{%- if messages[0].role != 'system' %}"
+            f"{{%- set messages = [{{'role': 'system', 'content': {own}}}] + messages %}}"
+            "{%- endif %}"
+        ) + self.template
+
+    def save(self, folder: Path) -> None:
+        """Write `prompt_style.json`."""
+        write_json(folder / FILE_NAME, asdict(self))
 
     def render(self, messages: list[Message], tokenizer: Any) -> tuple[list[int], list[bool]]:
         """messages -> ids (T,), loss mask (T,): true for the tokens of scored answers and the end token after each.
@@ -111,11 +144,6 @@ def limit_time(seconds: float) -> Iterator[None]:
         yield
     finally:
         sys.settrace(before)
-
-
-def join_content(message: Message) -> str:
-    """What a message says, with what it refers to below it."""
-    return f"{message.content}\n\n{message.input}" if message.input else message.content
 
 
 def refuse_messages(reason: str) -> None:

@@ -1,6 +1,7 @@
 """Run folders: how they are named, created, found and removed."""
 
 import datetime
+import glob
 import re
 import shutil
 from contextlib import suppress
@@ -87,7 +88,9 @@ def find_named_runs(name: str, runs: Path) -> dict[Path, str]:
     """The runs and sweeps that a name or short id means (`last`: all runs), and when they were started."""
     started: dict[Path, str] = {}
     for file in list_run_files(runs):
-        with suppress(UserError):  # one that cannot be read is not the one that was started last
+        with suppress(
+            UserError, FileNotFoundError
+        ):  # one that cannot be read, or is gone, is not the one that was started last
             info = read_run_info(file.parent)
             found = match_run(file.parent, info["name"], name) if info["started"] else None
             if found:
@@ -114,7 +117,7 @@ def short_id(run: Path) -> str:
 
 def find_last_sweep(runs: Path) -> Path:
     """The folder of the sweep started last. Raises UserError if there is none."""
-    created = {file.parent: read_json(file)["created"] for file in runs.glob("*/*/sweep.json")}
+    created = {file.parent: read_json(file)["created"] for file in find_present(runs, "*/*/sweep.json")}
     if not created:
         raise UserError(
             f"There is no sweep below {runs} yet: start one with seqlab train -m …, or set paths.runs=<folder>."
@@ -127,8 +130,8 @@ def find_best_job(sweep: Path) -> Path:
     objective over its seeds, and of them the best. Raises UserError if there is none.
     """
     infos: dict[Path, dict[str, Any]] = {}
-    for file in sorted(sweep.glob("*/run.json")):
-        with suppress(UserError):
+    for file in sorted(find_present(sweep, "*/run.json")):
+        with suppress(UserError, FileNotFoundError):
             infos[file.parent] = read_run_info(file.parent)
     infos = drop_repeated(infos)
     measured = {run: value for run, info in infos.items() if (value := objective_to_minimise(info)) is not None}
@@ -157,7 +160,12 @@ def mean_over_seeds(infos: dict[Path, dict[str, Any]], values: dict[Path, float]
 
 def list_run_files(runs: Path) -> list[Path]:
     """run.json of all runs below a folder, jobs of sweeps included, runs that are being removed excluded."""
-    return [file for pattern in ("*/[!.]*/run.json", "*/*/*/run.json") for file in runs.glob(pattern)]
+    return [file for pattern in ("*/*/run.json", "*/*/*/run.json") for file in find_present(runs, pattern)]
+
+
+def find_present(folder: Path, pattern: str) -> list[Path]:
+    """The files that match a pattern, but for hidden ones; folders may go while they are listed, which ends a `Path.glob`."""
+    return [folder / name for name in glob.glob(pattern, root_dir=folder)]  # noqa: PTH207
 
 
 def mark_ended(run: Path, status: str, error: str, remove_if_empty: bool) -> None:

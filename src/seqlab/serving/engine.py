@@ -15,7 +15,8 @@ from seqlab.config.validate import check_required_groups
 from seqlab.device import torch_device
 from seqlab.errors import UserError
 from seqlab.prompts.chat_template import ChatTemplate, load_chat_template
-from seqlab.prompts.styles import PromptStyle, load_prompt_style
+from seqlab.prompts.choose import load_prompt_style
+from seqlab.prompts.styles import PromptStyle
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
 from seqlab.serving.chat import read_messages, start_answers

@@ -166,4 +166,5 @@ def continue_completions(run: LoadedRun, completions: Sequence[Completion]) -> G
 
 def list_end_ids(run: LoadedRun) -> frozenset[int]:
     """The tokens that end a text: chat models have several."""
-    return frozenset(getattr(run.tokenizer, "end_ids", None) or [run.tokenizer.eos_id])
+    ends = getattr(run.tokenizer, "end_ids", None) or [run.tokenizer.eos_id]
+    return frozenset([*ends, *([run.prompt_style.find_end_id(run.tokenizer)] if run.prompt_style else [])])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seqlab.data.readers import TextReader
+from seqlab.data.records import INSTRUCTION_KEYS
 from seqlab.errors import UserError
 from seqlab.files import expand_path
 from seqlab.prompts.styles import Message
@@ -26,17 +27,21 @@ class PromptRecord(NamedTuple):
     output: str = ""
 
 
-def read_prompts(path: str) -> list[PromptRecord]:
+def read_prompts(path: str, keys: dict[str, str] | None = None) -> list[PromptRecord]:
     """The prompts of a file: a line each, or of .json and .jsonl an object each, with `prompt` or `instruction`.
 
-    Raises UserError naming file, record and reason.
+    `keys` are the names of `instruction`, `input` and `output` in it, as in `data.keys`. Raises UserError naming file, record
+    and reason.
     """
     file = expand_path(path)
     if not file.exists() or file.is_dir():
         kind = "is a folder" if file.is_dir() else "does not exist"
         raise UserError(f"prompts={path} {kind}: name a .txt file with one prompt a line, .json or .jsonl.")
     if file.suffix in (".json", ".jsonl"):
-        records = [read_record(value, number, file) for number, value in enumerate(TextReader().read_values(file), 1)]
+        records = [
+            read_record(value, number, file, keys or {})
+            for number, value in enumerate(TextReader().read_values(file), 1)
+        ]
     else:
         lines = "".join(TextReader().read_pieces(file)).split("\n")
         records = [PromptRecord(line) for line in lines if line.strip()]
@@ -45,15 +50,16 @@ def read_prompts(path: str) -> list[PromptRecord]:
     return records
 
 
-def read_record(value: Any, number: int, file: Path) -> PromptRecord:
+def read_record(value: Any, number: int, file: Path, keys: dict[str, str]) -> PromptRecord:
     """A record of a JSON file; a text is a prompt. Raises UserError."""
     value = {"prompt": value} if isinstance(value, str) else value
     if not isinstance(value, dict):
         raise UserError(f"Record {number} of {file} is {json.dumps(value)[:40]}, which is not an object: write prompt.")
-    key = "prompt" if "prompt" in value else "instruction"
+    instruction, *other_keys = [keys.get(key, key) for key in INSTRUCTION_KEYS]
+    key = "prompt" if "prompt" in value else instruction
     if not isinstance(value.get(key), str) or not value[key]:
-        raise UserError(f"Record {number} of {file} has no text under prompt or instruction: add it.")
-    others: Any = (value.get("input") or "", value.get("output") or "")
+        raise UserError(f"Record {number} of {file} has no text under prompt or {instruction}: add it.")
+    others: Any = [value.get(other) or "" for other in other_keys]
     if not all(isinstance(part, str) for part in others):
         raise UserError(f"Record {number} of {file} has an input or output that is not text: put it in quotes.")
     return PromptRecord(value[key], *others)

@@ -106,6 +106,11 @@ def load_tokenizer(tokenizer_class: Any, folder: Path) -> Any:
         raise UserError(f"The tokenizer in {folder} cannot be read ({reason}): restore its files.") from error
 
 
+def accepts_special(encode: Any) -> bool:
+    """True if a tokenizer's encoder can take special tokens that are written out in a text as such."""
+    return "special" in inspect.signature(encode).parameters
+
+
 def encode_to_array(tokenizer: Any, text: str, special_tokens: bool = False) -> np.ndarray:
     """The ids of a text (N,), by the tokenizer's own `encode_to_array` if it has one; with `special_tokens` those that are
     written out in it are tokens and not their characters.
