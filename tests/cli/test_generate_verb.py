@@ -85,6 +85,20 @@ def test_records_are_turns_of_a_run_on_instructions(tiny: list[str], seqlab: Cal
     assert [one["prompt"] for one in found] == ["What ran?"]
 
 
+def test_prompts_have_the_keys_of_training(tiny: list[str], seqlab: Callable) -> None:
+    dolly = [{"instruction": f"Do {n}.", "context": f"on {n}", "response": "so"} for n in range(20)]
+    Path("dolly.json").write_text(json.dumps(dolly))
+    small = [word for word in tiny if word.startswith("model")]
+    words = ["data=instruction", "data.path=dolly.json", "data.keys.input=context", "data.keys.output=response"]
+    words += ["tokenizer=byte", *small, "data.context_length=400", "device=cpu", "trainer.max_steps=1"]
+    assert seqlab("train", *words, "adapter=none").status == 0
+    answer = seqlab("generate", "run=last", "prompts=dolly.json", "max_new_tokens=2", "device=cpu")
+    assert [(one["prompt"], one["input"]) for one in read_lines(answer.out)][:2] == [
+        ("Do 0.", "on 0"),
+        ("Do 1.", "on 1"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

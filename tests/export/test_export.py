@@ -135,8 +135,38 @@ def test_ids_of_a_padded_vocabulary_are_not_drawn(train: Callable, seqlab: Calla
         assert answer.status == 0, answer.err
 
 
+def test_a_run_on_the_tokenizers_own_template_speaks_and_exports_it(seqlab: Callable, tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "own")
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
+    template += "{{ eos_token if m.role == 'assistant' else '\\n' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    (tmp_path / "own" / "chat_template.jinja").write_text(template)
+    talk = [{"role": "user", "content": "Say 3."}, {"role": "assistant", "content": "three"}]
+    (tmp_path / "chats.jsonl").write_text("\n".join([json.dumps({"messages": talk})] * 20))
+    words = [
+        "data=instruction",
+        "data.path=chats.jsonl",
+        "data.prompt_style=chat_template",
+        "data.system_prompt=Be brief.",
+    ]
+    words += ["tokenizer=hf", "tokenizer.path=own", "data.context_length=200", "model=gpt_mini", *SMALL, "device=cpu"]
+    assert seqlab("train", *words, "trainer.max_steps=1").status == 0
+    answer = seqlab("export", "run=last", "out=out")
+    assert "the style chat_template, as a chat template" in answer.out
+    run, again = load_run("last", accelerator="cpu"), load_run("out", accelerator="cpu")
+    messages = [Message("user", "Say 3.")]
+    ids = run.prompt_style.render(messages, run.tokenizer)[0]
+    assert run.tokenizer.decode(ids) == "<system>Be brief.\n<user>Say 3.\n<assistant>"
+    theirs = transformers.AutoTokenizer.from_pretrained("out")
+    said = [{"role": "user", "content": "Say 3."}]
+    assert theirs.apply_chat_template(said, add_generation_prompt=True)["input_ids"] == ids
+    assert again.prompt_style.render(messages, again.tokenizer)[0] == ids
+    options = {"max_new_tokens": 5, "temperature": 0.0}
+    assert again.generate("Say 3.", **options) == run.generate("Say 3.", **options)
+
+
 @pytest.mark.parametrize(
-    "style", [*(pytest.param(name, marks=pytest.mark.long) for name in ("alpaca", "stanford_alpaca")), "phi"]
+    "style",
+    [*(pytest.param(name, marks=pytest.mark.long) for name in ("alpaca", "stanford_alpaca", "llama3")), "chatml"],
 )
 def test_a_prompt_style_becomes_a_chat_template(style: str, train: Callable, seqlab: Callable, tmp_path: Path) -> None:
     records = [{"instruction": f'Say "{n}" in {{% words %}}.', "input": "", "output": "yes"} for n in range(20)]
@@ -154,7 +184,7 @@ def test_a_prompt_style_becomes_a_chat_template(style: str, train: Callable, seq
     assert f"the style {style}, as a chat template" in answer.out
     run, again = load_run("last", accelerator="cpu"), load_run("out", accelerator="cpu")
     conversation = [("user", 'One "note"?\n'), ("assistant", "Yes."), ("user", "{{ two }}")]
-    if style == "phi":
+    if style in ("chatml", "llama3"):
         conversation.insert(0, ("system", "Be brief."))
     messages = [Message(*said) for said in conversation]
     assert again.prompt_style.render(messages, again.tokenizer) == run.prompt_style.render(messages, run.tokenizer)

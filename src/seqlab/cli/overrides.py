@@ -28,7 +28,10 @@ ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", *FLAGS_WIT
 def quote_overrides(args: list[str]) -> list[str]:
     """Take text and paths as they are typed; leave null, lists and what is quoted already alone."""
     pattern = re.compile(
-        QUOTED_KEYS.format(text="" if is_multirun(args) else r"|data\.path|callbacks\.samples\.prompt"), re.DOTALL
+        QUOTED_KEYS.format(
+            text="" if is_multirun(args) else r"|data\.path|data\.system_prompt|callbacks\.samples\.prompt"
+        ),
+        re.DOTALL,
     )
     return [quote_value(match[1], match[2]) if (match := pattern.fullmatch(arg)) else arg for arg in args]
 
