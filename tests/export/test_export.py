@@ -138,7 +138,8 @@ def test_ids_of_a_padded_vocabulary_are_not_drawn(train: Callable, seqlab: Calla
 def test_a_run_on_the_tokenizers_own_template_speaks_and_exports_it(seqlab: Callable, tmp_path: Path) -> None:
     write_tokenizer(tmp_path / "own")
     template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}"
-    template += "{{ eos_token if m.role == 'assistant' else '\\n' }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    template += "{{ eos_token if m.role == 'assistant' else '\\n' }}{% endfor %}"
+    template += "{% if add_generation_prompt %}<assistant>{% endif %}"
     (tmp_path / "own" / "chat_template.jinja").write_text(template)
     talk = [{"role": "user", "content": "Say 3."}, {"role": "assistant", "content": "three"}]
     (tmp_path / "chats.jsonl").write_text("\n".join([json.dumps({"messages": talk})] * 20))
