@@ -263,6 +263,22 @@ def test_a_base_must_be_agreed_with(seqlab, tiny: list[str], tmp_path: Path) -> 
     assert len(list((tmp_path / "runs").glob("*/*"))) == 2
 
 
+def test_prompts_are_rendered_as_the_base_was_trained_on_them(seqlab, tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text(json.dumps([RECORD] * 20))
+    words = ["train", "data=instruction", "data.path=records.json", "device=cpu", "trainer.max_steps=1"]
+    small = ["model=gpt_mini", "model.n_layer=1", "model.n_head=2", "model.n_embd=16", "tokenizer=byte"]
+    style = ["data.prompt_style=phi", "data.system_prompt=Be brief, please."]
+    assert seqlab(*words, *small, *style, "name=base").status == 0
+    answer = seqlab(*words, "init_from=base", "data.prompt_style=chatml")
+    assert answer.status == 1
+    assert "data.prompt_style=chatml is not that of the base" in answer.err
+    assert "which was trained with phi: leave it out, and it follows the base" in answer.err
+    assert seqlab(*words, "init_from=base", "name=next").status == 0
+    saved = [json.loads((run / "prompt_style.json").read_text()) for run in tmp_path.glob("runs/*/*")]
+    assert saved[0] == saved[1]
+    assert (saved[0]["name"], saved[0]["system_prompt"]) == ("phi", "Be brief, please.")
+
+
 def test_a_sweep_has_one_base(seqlab, tiny: list[str]) -> None:
     answer = seqlab(*tiny, "-m", "init_from=one,two")
     assert (answer.status, "init_from=one,two names several bases, and a sweep has one" in answer.err) == (1, True)

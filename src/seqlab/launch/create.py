@@ -10,6 +10,7 @@ from seqlab.config.validate import check_required_groups, has_validation, valida
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError
 from seqlab.files import write_json
+from seqlab.prompts.choose import load_prompt_style
 from seqlab.runs.folder import create_run_folder, find_named_runs, write_config
 from seqlab.runs.run_info import FILE_NAME, new_run_info
 from seqlab.streams import print_wrapped
@@ -98,11 +99,25 @@ def inherit_from_source(source: WeightsSource, job: ComposedRun) -> None:
                 )
         config["tokenizer"] = source.tokenizer | {k: v for k, v in config["tokenizer"].items() if k == "folders"}
         choices["tokenizer"] = source.choices.get("tokenizer", choices.get("tokenizer", "base"))
+    if source.run and "prompt_style" in config["data"] and (style := load_prompt_style(source.run)):
+        inherit_prompt_style(source, {"prompt_style": style.name, "system_prompt": style.system_prompt or None}, job)
 
 
 def is_typed(job: ComposedRun, key: str) -> bool:
     """True if a key was set on the command line."""
     return any(override.lstrip("+").startswith(f"{key}=") for override in job.overrides)
+
+
+def inherit_prompt_style(source: WeightsSource, style: dict[str, Any], job: ComposedRun) -> None:
+    """Render prompts as the source was trained on them. Raises UserError."""
+    data = job.config["data"]
+    for key, value in style.items():
+        if is_typed(job, f"data.{key}") and data[key] != value:
+            raise UserError(
+                f"data.{key}={data[key]} is not that of the base, {source.path}, which was trained with {value or 'none'}: leave "
+                "it out, and it follows the base."
+            )
+    data |= style
 
 
 def inherit_model(source: WeightsSource, model: dict[str, Any], job: ComposedRun) -> None:
