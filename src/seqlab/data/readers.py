@@ -98,8 +98,8 @@ class TextReader:
             for number, line in enumerate(file, 1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8", self.encoding_errors)
-                    if text := text.rstrip():
-                        yield json.loads(text)
+                    if text.strip():
+                        yield json.loads(text.rstrip("\r\n"))  # so that a place at its end is one in this line
                 except UnicodeDecodeError as error:
                     raise self.describe_bad_bytes(path, position, error) from error
                 except json.JSONDecodeError as error:
