@@ -167,7 +167,11 @@ def test_a_run_on_the_tokenizers_own_template_speaks_and_exports_it(seqlab: Call
 
 @pytest.mark.parametrize(
     "style",
-    [*(pytest.param(name, marks=pytest.mark.long) for name in ("alpaca", "stanford_alpaca", "llama3")), "chatml"],
+    [
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("alpaca", "stanford_alpaca", "llama3")),
+        "phi",
+        "chatml",
+    ],
 )
 def test_a_prompt_style_becomes_a_chat_template(style: str, train: Callable, seqlab: Callable, tmp_path: Path) -> None:
     records = [{"instruction": f'Say "{n}" in {{% words %}}.', "input": "", "output": "yes"} for n in range(20)]
@@ -185,7 +189,7 @@ def test_a_prompt_style_becomes_a_chat_template(style: str, train: Callable, seq
     assert f"the style {style}, as a chat template" in answer.out
     run, again = load_run("last", accelerator="cpu"), load_run("out", accelerator="cpu")
     conversation = [("user", 'One "note"?\n'), ("assistant", "Yes."), ("user", "{{ two }}")]
-    if style in ("chatml", "llama3"):
+    if style in ("phi", "chatml", "llama3"):
         conversation.insert(0, ("system", "Be brief."))
     messages = [Message(*said) for said in conversation]
     assert again.prompt_style.render(messages, again.tokenizer) == run.prompt_style.render(messages, run.tokenizer)
