@@ -33,9 +33,13 @@ SAME = {
 }
 
 
-def read(path: Path, *values: Any, keys: dict[str, str] | None = None) -> list[list[Message]]:
+def write(path: Path, values: list[Any]) -> Path:
     path.write_text(json.dumps(values), encoding="utf-8")
-    return [one.messages for one in read_conversations([path], keys)]
+    return path
+
+
+def read(path: Path, *values: Any, keys: dict[str, str] | None = None) -> list[list[Message]]:
+    return [one.messages for one in read_conversations([write(path, list(values))], keys)]
 
 
 @pytest.mark.parametrize("format", SAME)
@@ -177,6 +181,13 @@ def test_what_is_no_file_of_records_is_refused(tmp_path: Path, text: str, messag
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(UserError, match=message):
         read_conversations([tmp_path / "r.json"])
+
+
+def test_a_separator_of_lines_within_a_text_ends_no_record(tmp_path: Path) -> None:
+    values = [{"instruction": f"Do\u2028{number}", "output": "yes"} for number in range(8)]
+    lines = "".join(json.dumps(value, ensure_ascii=False) + "\n\n" for value in values)
+    (tmp_path / "lines.jsonl").write_text(lines, encoding="utf-8-sig")
+    assert read_conversations([tmp_path / "lines.jsonl"]) == read_conversations([write(tmp_path / "list.json", values)])
 
 
 def test_records_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
