@@ -104,11 +104,8 @@ class WordWrapper:
     def __init__(self, stream: Any) -> None:
         self.stream = stream
         self.width = shutil.get_terminal_size().columns if stream.isatty() else sys.maxsize
-        self.column, self.gap, self.word = (
-            0,
-            "",
-            "",
-        )  # cells of the line, white space after its last word, a word that may continue
+        self.column = 0  # cells of the line
+        self.gap, self.word = "", ""  # white space after its last word, and a word that may continue
 
     def write(self, text: str) -> None:
         """Write the words that are complete, and keep the last one."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from seqlab.errors import UserError
 from seqlab.files import read_json, write_json
-from seqlab.prompts.styles import FILE_NAME, Message, join_content
+from seqlab.prompts.styles import FILE_NAME, Message, add_system_prompt, join_content
 from seqlab.tokenizers.hf import SETTINGS, TEMPLATE, TOKEN_NAMES, read_token
 
 MAX_SECONDS = 5.0
@@ -35,7 +35,7 @@ class ChatTemplate:
     def format_prompt(self, messages: list[Message], opens_answer: bool = True) -> str:
         """The text of messages, up to where the next answer begins if it `opens_answer`. Raises UserError."""
         environment = build_environment()
-        messages = self.add_system_prompt(messages)
+        messages = add_system_prompt(messages, self.system_prompt)
         said = [{"role": message.role, "content": join_content(message)} for message in messages]
         try:
             template = environment.from_string(self.template)
@@ -53,11 +53,6 @@ class ChatTemplate:
     def format_text(self, messages: list[Message]) -> str:
         """Prompts and answers as one text."""
         return self.format_prompt(messages, messages[-1].role != "assistant")
-
-    def add_system_prompt(self, messages: list[Message]) -> list[Message]:
-        """The messages after the style's own system prompt, if they have none."""
-        is_missing = self.system_prompt and messages[0].role != "system"
-        return [Message("system", self.system_prompt), *messages] if is_missing else messages
 
     def find_end_id(self, tokenizer: Any) -> int:
         """The token that ends an answer."""

@@ -63,7 +63,7 @@ class PromptStyle:
         """The text of each prompt, and the answer that follows it, if one does."""
         pending: list[Message] = []
         is_first = True
-        for message in self.add_system_prompt(messages):
+        for message in add_system_prompt(messages, self.system_prompt):
             if message.role != "assistant":
                 pending.append(message)
                 continue
@@ -90,11 +90,6 @@ class PromptStyle:
                 said = [*tokenizer.encode(answer.content), self.find_end_id(tokenizer)]
                 ids, mask = ids + said, mask + [answer.is_scored] * len(said)
         return ids, mask
-
-    def add_system_prompt(self, messages: list[Message]) -> list[Message]:
-        """The messages after the style's own system prompt, if they have none."""
-        is_missing = self.system_prompt and messages[0].role != "system"
-        return [Message("system", self.system_prompt), *messages] if is_missing else messages
 
     def encode_prompt(self, text: str, tokenizer: Tokenizer) -> list[int]:
         """The ids of a prompt, with its special tokens if the style has any and the tokenizer knows them."""
@@ -131,6 +126,12 @@ class PromptStyle:
     def save(self, folder: Path) -> None:
         """Write `prompt_style.json`."""
         write_json(folder / FILE_NAME, asdict(self))
+
+
+def add_system_prompt(messages: list[Message], system_prompt: str) -> list[Message]:
+    """The messages after a style's own system prompt, if it has one and they have none."""
+    is_missing = system_prompt and messages[0].role != "system"
+    return [Message("system", system_prompt), *messages] if is_missing else messages
 
 
 def join_content(message: Message) -> str:
