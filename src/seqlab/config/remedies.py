@@ -2,6 +2,8 @@
 
 # What people type out of habit -> the key.
 ALIASES = {
+    "mask_prompt": "data.supervised=answers or data.supervised=all",
+    "train_on_inputs": "data.supervised=all",
     "lr": "optimizer.lr",
     "learning_rate": "optimizer.lr",
     "epochs": "trainer.max_epochs",
