@@ -4,7 +4,7 @@ Shapes: B sequences of T tokens, S tokens seen so far (T without a cache), width
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -78,48 +78,71 @@ class KeyValueCache:
             blocks = -(-lacking // BLOCK)
             for number, layer in enumerate(self.layers):  # one by one: never all of them twice
                 self.layers[number] = F.pad(layer, (0, 0, 0, blocks * BLOCK))
-        positions = torch.arange(tokens.numel()) + (pasts - counts.cumsum(0) + counts).repeat_interleave(counts)
-        positions, mask = positions.to(tokens.device), None
-        is_single = document_ids is None and tokens.size(1) == 1
-        if is_single and int(pasts.min()) + 1 < seen:
-            mask = torch.arange(seen, device=tokens.device) <= positions[:, None, None, None]  # (B, 1, 1, S)
-        of_tokens = rows.repeat_interleave(counts).to(tokens.device)
-        spans = list(zip(rows.tolist(), pasts.tolist(), counts.tolist(), strict=True))
-        return CacheStep(self, of_tokens, positions, spans, seen, mask, is_single)
+        places = counts.cumsum(0) - counts  # where each row begins among the tokens
+        positions = torch.arange(tokens.numel()) + (pasts - places).repeat_interleave(counts)
+        step = CacheStep(self, rows.repeat_interleave(counts).to(tokens.device), positions.to(tokens.device), seen)
+        single = counts == 1
+        if int(single.sum()) < 2 and tokens.numel() > 1:
+            single = torch.zeros_like(single)
+        if bool(single.any()):
+            last = torch.zeros_like(self.lengths)
+            last[rows[single]] = pasts[single]
+            visible = torch.arange(seen) <= last[:, None, None, None]  # (B, 1, 1, S)
+            step.mask = None if bool(visible.all()) else hide(visible, self.layers[0])
+            step.single_rows, step.single_places = rows[single].to(tokens.device), places[single].to(tokens.device)
+            step.is_whole = document_ids is None
+        for row, past, place, count in torch.stack([rows, pasts, places, counts], 1)[~single].tolist():
+            visible = torch.ones(count, past + count, dtype=torch.bool).tril(past)
+            step.spans.append((row, place, count, past + count, hide(visible, self.layers[0]) if past else None))
+        return step
 
 
-class CacheStep(NamedTuple):
-    """Where new tokens stand in a cache: the row and position of each (N,), and (row, tokens before, tokens) of each row."""
+def hide(visible: Tensor, like: Tensor) -> Tensor:
+    """What to add to scores so that only what is visible counts: True -> 0, False -> -inf"""
+    return torch.zeros(visible.shape, dtype=like.dtype).masked_fill(~visible, -torch.inf).to(like.device)
+
+
+@dataclass
+class CacheStep:
+    """Where new tokens stand in a cache, and what they see. Rows that read one token each attend together, others alone."""
 
     cache: KeyValueCache
-    rows: Tensor
-    positions: Tensor
-    spans: list[tuple[int, int, int]]
-    seen: int  # by the row that has read most
-    mask: Tensor | None  # which keys each row sees (B, 1, 1, S); None for all
-    is_single: bool  # one token of every row
+    rows: Tensor  # of each token (N,)
+    positions: Tensor  # (N,)
+    seen: int  # tokens, by the row that has read most
+    single_rows: Tensor | None = None  # (R,) that read one token
+    single_places: Tensor | None = None  # (R,) where it stands among the N
+    is_whole: bool = False  # every row reads one
+    mask: Tensor | None = None  # for them (B, 1, 1, S); None where all see all
+    spans: list[tuple[int, int, int, int, Tensor | None]] = field(default_factory=list)  # row, place, count, seen, mask
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         """Remember k and v of the new tokens, and let each attend to its row up to itself: shapes as in `apply_attention`"""
         memory = self.cache.layers[layer]
         new = torch.stack([k, v]).detach().to(memory.dtype)  # (2, B, K, T, D)
-        if self.is_single and self.mask is None:  # all at one position
+        if self.is_whole and self.mask is None:  # all at one position
             memory[:, : len(self.rows), :, self.seen - 1 : self.seen] = new
         else:
             memory[:, self.rows, :, self.positions] = new.transpose(2, 3).flatten(1, 2).transpose(0, 1)  # (N, 2, K, D)
-        if self.is_single:
-            keys, values = memory[:, : len(self.rows), :, : self.seen]  # (B, K, S, D)
-            grouped = q.view(q.size(0), keys.size(1), -1, q.size(3))  # one token: heads stand where tokens do
-            return F.scaled_dot_product_attention(grouped, keys, values, self.mask, dropout).view(q.shape)
-        found, start = [], 0
+        if self.is_whole:
+            return self.attend_single(memory, q, dropout)
         queries = q.transpose(1, 2).flatten(0, 1)  # (N, H, D)
-        for row, past, count in self.spans:
-            mine = queries[start : start + count].transpose(0, 1).unsqueeze(0)  # (1, H, t, D)
-            keys, values = memory[:, row : row + 1, :, : past + count]  # (1, K, s, D)
-            visible = torch.ones(count, past + count, dtype=torch.bool, device=q.device).tril(past) if past else None
-            found.append(apply_attention(mine, keys, values, dropout, visible)[0].transpose(0, 1))  # (t, H, D)
-            start += count
-        return torch.cat(found).view(q.size(0), q.size(2), *q.shape[1::2]).transpose(1, 2)
+        found = torch.empty_like(queries)
+        if self.single_rows is not None:
+            mine = queries.new_zeros(len(self.cache.lengths), *queries.shape[1:])  # (B, H, D)
+            mine[self.single_rows] = queries[self.single_places]
+            found[self.single_places] = self.attend_single(memory, mine, dropout)[self.single_rows]
+        for row, place, count, seen, mask in self.spans:
+            mine = queries[place : place + count].transpose(0, 1).unsqueeze(0)  # (1, H, t, D)
+            keys, values = memory[:, row : row + 1, :, :seen]  # (1, K, s, D)
+            found[place : place + count] = apply_attention(mine, keys, values, dropout, mask)[0].transpose(0, 1)
+        return found.view(q.size(0), q.size(2), *q.shape[1::2]).transpose(1, 2)
+
+    def attend_single(self, memory: Tensor, q: Tensor, dropout: float) -> Tensor:
+        """One token of each row: heads that share keys stand where tokens do."""
+        keys, values = memory[:, : q.size(0), :, : self.seen]  # (B, K, S, D)
+        grouped = q.reshape(q.size(0), keys.size(1), -1, q.size(-1))
+        return F.scaled_dot_product_attention(grouped, keys, values, self.mask, dropout).view(q.shape)
 
 
 def locate_tokens(
