@@ -12,6 +12,7 @@ from typing import Any
 
 # After white space, and after Chinese, Japanese and Korean characters.
 WORD_BREAK = re.compile(r"(?<=\s)|(?<=[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef])")
+SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class BrokenPipeSafeStream:
@@ -147,3 +148,12 @@ class WordWrapper:
 def count_cells(word: str) -> int:
     """The columns of a terminal that a word takes: Chinese, Japanese and Korean characters, and emoji, take two."""
     return sum((unicodedata.east_asian_width(one) in "WF") + (not unicodedata.combining(one)) for one in word)
+
+
+def format_bytes(size: float) -> str:
+    """Bytes in a unit that fits."""
+    for unit in SIZE_UNITS:
+        if size < 1000 or unit == SIZE_UNITS[-1]:
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from seqlab.adapters.base import read_metadata
-from seqlab.adapters.lora import LoRA, LoRALinear
+from seqlab.adapters.lora import LoRA
+from seqlab.adapters.low_rank import LoRALinear, LowRankOptions
 from seqlab.errors import UserError
 from seqlab.models.gpt import GPT
 
@@ -73,7 +74,7 @@ def test_a_new_adapter_changes_nothing() -> None:
 
 def test_scale_is_alpha_over_rank() -> None:
     base = nn.Linear(5, 3)
-    layer = LoRALinear(base, rank=4, alpha=10, dropout=0.0)
+    layer = LoRALinear(base, LowRankOptions(rank=4, scale=10 / 4))
     nn.init.normal_(layer.lora_B.weight)
     x = torch.randn(7, 5)
     expected = base(x) + 10 / 4 * x @ layer.lora_A.weight.T @ layer.lora_B.weight.T
@@ -119,8 +120,10 @@ def test_dropout_applies_in_training_only() -> None:
 @pytest.mark.parametrize(
     ("targets", "tie_embeddings", "message"),
     [
-        (("query", "c_attn"), False, "c_attn names no linear layer; this model has down, head, key"),
-        (("token_embedding",), False, "token_embedding"),
+        (("query", "c_attn"), False, "c_attn names no layer that can be adapted; this model has down, head, key"),
+        (("token_embedding",), True, "token_embedding shares its weight"),
+        ((r"blocks\.(",), False, "neither a name nor a regular expression"),
+        ((r"blocks\.9\..*",), False, "names no layer"),
         (("query", "head"), True, "head shares its weight"),
     ],
 )
@@ -138,7 +141,7 @@ def test_a_folder_gives_the_adapter_back(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / "adapter")["global_step"] == "4"
     assert torch.equal(restored(tokens()), adapted(tokens()))
     layer = restored.get_submodule("blocks.0.attention.key")
-    assert (layer.scale, layer.dropout.p, layer.lora_A.out_features) == (7 / 3, 0.25, 3)
+    assert (layer.scale, layer.dropout.p, layer.rank) == (7 / 3, 0.25, 3)
     names = {name for name, p in adapted.named_parameters() if p.requires_grad}
     assert set(described.read_tensors(tmp_path / "adapter")) == set(described.trainable_state_dict(adapted)) == names
 

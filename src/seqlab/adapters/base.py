@@ -37,6 +37,10 @@ class Adapter(ABC):
         """The adapter's tensors by their names in the model that carries it."""
         return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
+    def lr_ratios(self, model: nn.Module) -> dict[str, float]:
+        """Of the parameters that have a learning rate of their own, how many times as large it is."""
+        return {}
+
     def save(self, model: nn.Module, folder: Path, metadata: dict[str, str] | None = None) -> None:
         """Write the adapter's tensors to a folder; `metadata` lies in the file's header (`read_metadata`)."""
         self.save_tensors(self.trainable_state_dict(model), folder, metadata)

@@ -7,14 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 from seqlab.runs.folder import relative_to_cwd
-from seqlab.streams import wrap_line
+from seqlab.streams import format_bytes, wrap_line
 
 
-def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int | None, saves: bool) -> None:
+def print_header(
+    run: Path, data: Any, info: dict[str, Any], resumed_step: int | None, saves: bool, optimizer_bytes: int
+) -> None:
     """Folder, base, sizes, and the step from which a resumed run continues."""
     console = Console(highlight=False, soft_wrap=True)
     total, trainable = info["parameters"]["total"], info["parameters"]["trainable"]
-    trained = f", {trainable:,} trained ({trainable / total:.2%})" if trainable != total else ""
+    trained = f"{trainable:,} trained ({trainable / total:.2%}), {total - trainable:,} frozen"
     sizes = " + ".join(f"{len(samples):,} {split}" for split, samples in data.splits.items())
     samples = len(data.splits["train"])
     batches, batch_size = -(-samples // data.batch_size), min(samples, data.batch_size)
@@ -24,7 +26,8 @@ def print_header(run: Path, data: Any, info: dict[str, Any], resumed_step: int |
         reader = "by transformers" if family == "other" else f"as {family}"
         is_hf = family and (path / "config.json").is_file()  # and no run that began from such a folder
         console.print(f"base        {relative_to_cwd(path)}{f', read {reader}' if is_hf else ''}", markup=False)
-    console.print(f"parameters  {total:,}{trained}")
+    optimizer = f"optimizer {format_bytes(optimizer_bytes)}"
+    console.print(f"parameters  {trained if trainable != total else f'{total:,}'}; {optimizer}")
     console.print(f"samples     {sizes}; {batches:,} batch{'es' if batches != 1 else ''} of {batch_size} an epoch")
     if data.columns:
         console.print(f"columns     {', '.join(data.columns)}", markup=False)

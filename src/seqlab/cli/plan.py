@@ -1,12 +1,12 @@
 """plan=true: what a command would run, without writing anything."""
 
-from seqlab.cli.tables import format_bytes, print_table
+from seqlab.cli.tables import print_table
 from seqlab.errors import UserError
 from seqlab.launch.create import ComposedRun
 from seqlab.launch.plan import Plan, Planner
 from seqlab.report.tables import shorten_keys
 from seqlab.runs.settings import overrides_to_dict, varying_keys
-from seqlab.streams import print_wrapped
+from seqlab.streams import format_bytes, print_wrapped
 from seqlab.sweeps.create import check_job
 
 Planned = list[tuple[int, ComposedRun, Plan]]  # number of a job, the job, its sizes

@@ -11,16 +11,6 @@ from rich.table import Table
 from seqlab.streams import print_wrapped
 
 GAP = 2  # spaces between columns
-SIZE_UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def format_bytes(size: float) -> str:
-    """Bytes in a unit that fits."""
-    for unit in SIZE_UNITS:
-        if size < 1000 or unit == SIZE_UNITS[-1]:
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
 
 
 def format_cell(value: object, digits: int = 5) -> str:

@@ -63,7 +63,7 @@ class RecurrentLM(nn.Module):
     def init_cache(self, batch_size: int = 0) -> StateCache:
         """A cache of rows that have read nothing; a state is as large after many tokens as after one."""
         rnn: Any = self.rnn
-        count = 2 if isinstance(rnn, nn.LSTM) else 1  # an LSTM has a cell besides
+        count = 2 if rnn.mode == "LSTM" else 1  # an LSTM has a cell besides
         shape = (rnn.num_layers, batch_size, rnn.hidden_size)
         return StateCache([self.token_embedding.weight.new_zeros(shape) for _ in range(count)])
 

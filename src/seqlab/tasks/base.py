@@ -16,6 +16,7 @@ from seqlab.batch import Batch
 from seqlab.errors import check_kind
 from seqlab.seeding import derive_seed, seed_generators
 from seqlab.tasks.means import TokenCount, TrainingCounts, WeightedMean
+from seqlab.training.optim import set_lr_ratios
 
 NEVER = 10**12  # steps
 Sums = dict[str, tuple[Tensor, Tensor]]  # metric -> (total, count)
@@ -166,8 +167,13 @@ class Task(LightningModule):
         """The optimizer over these parameters; it gets their names if it asks for `named_parameters`."""
         signature = inspect.signature(getattr(self.make_optimizer, "func", self.make_optimizer))
         if "named_parameters" in signature.parameters:
-            return self.make_optimizer(named_parameters=named)
-        return self.make_optimizer([parameter for _, parameter in named])
+            optimizer = self.make_optimizer(named_parameters=named)
+        else:
+            optimizer = self.make_optimizer([parameter for _, parameter in named])
+        ratios = self.adapter.lr_ratios(self.model) if self.adapter else {}
+        if ratios:
+            set_lr_ratios(optimizer, [(parameter, ratios[name]) for name, parameter in named if name in ratios])
+        return optimizer
 
     def configure_optimizers(self) -> Any:
         """The optimizer over what is trained, and the schedule per step."""
