@@ -13,7 +13,8 @@ from seqlab.adapters.lora import LoRA, lora_layers
 from seqlab.errors import UserError
 from seqlab.models.gpt import GPT
 from seqlab.models.rnn_lm import GRULM, LSTMLM, RNNLM
-from seqlab.training.optim import adamw, muon, set_lr_ratios
+from seqlab.tasks.learning_rates import set_lr_ratios
+from seqlab.training.optim import adamw, muon
 
 RECURRENT = [RNNLM, LSTMLM, GRULM]
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -118,7 +119,7 @@ def test_lora_plus_gives_b_its_own_learning_rate() -> None:
     adapter = LoRA(lr_ratio=16, targets=["query", "token_embedding"])
     model = adapter.apply(gpt())
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    ratios = adapter.lr_ratios(model)
+    ratios = adapter.list_lr_ratios(model)
     assert set(ratios) == {name for name in named if "B" in name}
     for optimizer in (adamw(named.values(), lr=0.01, decay="matrices"), muon(named.items(), lr=0.01)):
         set_lr_ratios(optimizer, [(named[name], ratio) for name, ratio in ratios.items()])

@@ -252,7 +252,7 @@ def test_a_base_must_be_agreed_with(seqlab, tiny: list[str], tmp_path: Path) -> 
         ("data.context_length=32",): "longer than the base's context of 16",
         ("model=gpt",): "does not agree with the base",
         ("model.n_layer=3",): "model.n_layer=3 does not agree with the base",
-        ("adapter=lora", "adapter.targets=[querry]"): "adapter.targets=querry names no linear layer",
+        ("adapter=lora", "adapter.targets=[querry]"): "adapter.targets=querry names no layer that can be adapted",
         ("adapter=lora", "adapter.targets=[head]"): "shares its weight",
     }.items():
         answer = seqlab(*base, *words)

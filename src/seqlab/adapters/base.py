@@ -37,7 +37,7 @@ class Adapter(ABC):
         """The adapter's tensors by their names in the model that carries it."""
         return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
 
-    def lr_ratios(self, model: nn.Module) -> dict[str, float]:
+    def list_lr_ratios(self, model: nn.Module) -> dict[str, float]:
         """Of the parameters that have a learning rate of their own, how many times as large it is."""
         return {}
 

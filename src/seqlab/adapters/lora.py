@@ -141,7 +141,7 @@ class LoRA(Adapter):
         }
         return super().trainable_state_dict(model) | initial
 
-    def lr_ratios(self, model: nn.Module) -> dict[str, float]:
+    def list_lr_ratios(self, model: nn.Module) -> dict[str, float]:
         """Of the parameters that have a learning rate of their own, how many times as large it is."""
         names = [name for name, p in model.named_parameters() if p.requires_grad]
         return {name: self.lr_ratio for name in names if self.lr_ratio != 1 and ("lora_B" in name or "ding_B" in name)}

@@ -4,7 +4,7 @@ Shapes: B sequences of T tokens, S tokens seen so far (T without a cache), width
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -80,41 +80,49 @@ class KeyValueCache:
                 self.layers[number] = F.pad(layer, (0, 0, 0, blocks * BLOCK))
         places = counts.cumsum(0) - counts  # where each row begins among the tokens
         positions = torch.arange(tokens.numel()) + (pasts - places).repeat_interleave(counts)
-        step = CacheStep(self, rows.repeat_interleave(counts).to(tokens.device), positions.to(tokens.device), seen)
         single = counts == 1
         if int(single.sum()) < 2 and tokens.numel() > 1:
             single = torch.zeros_like(single)
-        if bool(single.any()):
-            last = torch.zeros_like(self.lengths)
-            last[rows[single]] = pasts[single]
-            visible = torch.arange(seen) <= last[:, None, None, None]  # (B, 1, 1, S)
-            step.mask = None if bool(visible.all()) else hide(visible, self.layers[0])
-            step.single_rows, step.single_places = rows[single].to(tokens.device), places[single].to(tokens.device)
-            step.is_whole = document_ids is None
+        last = torch.zeros_like(self.lengths)
+        last[rows[single]] = pasts[single]
+        visible = torch.arange(seen) <= last[:, None, None, None]  # (B, 1, 1, S)
+        spans: list[Span] = []
         for row, past, place, count in torch.stack([rows, pasts, places, counts], 1)[~single].tolist():
-            visible = torch.ones(count, past + count, dtype=torch.bool).tril(past)
-            step.spans.append((row, place, count, past + count, hide(visible, self.layers[0]) if past else None))
-        return step
+            earlier = torch.ones(count, past + count, dtype=torch.bool).tril(past)
+            spans.append((row, place, count, past + count, mask_scores(earlier, self.layers[0]) if past else None))
+        return CacheStep(
+            cache=self,
+            rows=rows.repeat_interleave(counts).to(tokens.device),
+            positions=positions.to(tokens.device),
+            seen=seen,
+            single_rows=rows[single].to(tokens.device),
+            single_places=places[single].to(tokens.device),
+            is_whole=document_ids is None and bool(single.any()),
+            mask=None if bool(visible.all()) else mask_scores(visible, self.layers[0]),
+            spans=spans,
+        )
 
 
-def hide(visible: Tensor, like: Tensor) -> Tensor:
+def mask_scores(visible: Tensor, like: Tensor) -> Tensor:
     """What to add to scores so that only what is visible counts: True -> 0, False -> -inf"""
     return torch.zeros(visible.shape, dtype=like.dtype).masked_fill(~visible, -torch.inf).to(like.device)
 
 
-@dataclass
-class CacheStep:
+Span = tuple[int, int, int, int, Tensor | None]  # row, its place among the new tokens, how many, how many it has, mask
+
+
+class CacheStep(NamedTuple):
     """Where new tokens stand in a cache, and what they see. Rows that read one token each attend together, others alone."""
 
     cache: KeyValueCache
     rows: Tensor  # of each token (N,)
     positions: Tensor  # (N,)
     seen: int  # tokens, by the row that has read most
-    single_rows: Tensor | None = None  # (R,) that read one token
-    single_places: Tensor | None = None  # (R,) where it stands among the N
-    is_whole: bool = False  # every row reads one
-    mask: Tensor | None = None  # for them (B, 1, 1, S); None where all see all
-    spans: list[tuple[int, int, int, int, Tensor | None]] = field(default_factory=list)  # row, place, count, seen, mask
+    single_rows: Tensor  # (R,) that read one token
+    single_places: Tensor  # (R,) where it stands among the N
+    is_whole: bool  # every row reads one
+    mask: Tensor | None  # for them (B, 1, 1, S); None where all see all
+    spans: list[Span]  # the other rows
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         """Remember k and v of the new tokens, and let each attend to its row up to itself: shapes as in `apply_attention`"""
@@ -128,7 +136,7 @@ class CacheStep:
             return self.attend_single(memory, q, dropout)
         queries = q.transpose(1, 2).flatten(0, 1)  # (N, H, D)
         found = torch.empty_like(queries)
-        if self.single_rows is not None:
+        if len(self.single_rows):
             mine = queries.new_zeros(len(self.cache.lengths), *queries.shape[1:])  # (B, H, D)
             mine[self.single_rows] = queries[self.single_places]
             found[self.single_places] = self.attend_single(memory, mine, dropout)[self.single_rows]

@@ -15,8 +15,8 @@ from seqlab.adapters.base import Adapter
 from seqlab.batch import Batch
 from seqlab.errors import check_kind
 from seqlab.seeding import derive_seed, seed_generators
+from seqlab.tasks.learning_rates import set_lr_ratios
 from seqlab.tasks.means import TokenCount, TrainingCounts, WeightedMean
-from seqlab.training.optim import set_lr_ratios
 
 NEVER = 10**12  # steps
 Sums = dict[str, tuple[Tensor, Tensor]]  # metric -> (total, count)
@@ -170,7 +170,7 @@ class Task(LightningModule):
             optimizer = self.make_optimizer(named_parameters=named)
         else:
             optimizer = self.make_optimizer([parameter for _, parameter in named])
-        ratios = self.adapter.lr_ratios(self.model) if self.adapter else {}
+        ratios = self.adapter.list_lr_ratios(self.model) if self.adapter else {}
         if ratios:
             set_lr_ratios(optimizer, [(parameter, ratios[name]) for name, parameter in named if name in ratios])
         return optimizer

@@ -24,6 +24,11 @@ def optimizer_state_slots(task: Task) -> int:
     return 2 if "betas" in group or "momentum" not in group else int(group["momentum"] != 0)
 
 
+def count_optimizer_bytes(task: Task) -> int:
+    """What the optimizer keeps for all that it trains."""
+    return FP32_BYTES * count_parameters(task.model)["trainable"] * optimizer_state_slots(task)
+
+
 def count_saved_numbers(config: dict[str, Any], sizes: dict[str, int], state: int, has_val: bool) -> int:
     """How many numbers a finished run keeps in checkpoints."""
     node = config["callbacks"].get("checkpoint")

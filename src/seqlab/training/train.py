@@ -25,7 +25,7 @@ from seqlab.runs.objective import Objective
 from seqlab.runs.ranks import get_rank
 from seqlab.runs.run_info import update_run_info
 from seqlab.training.frozen import freeze_parameters
-from seqlab.training.sizes import FP32_BYTES, check_disk, count_parameters, optimizer_state_slots
+from seqlab.training.sizes import check_disk, count_optimizer_bytes, count_parameters
 from seqlab.weights.restore import build_reference, load_base, load_trained_weights, needs_base
 from seqlab.weights.sources import best_weights_path
 
@@ -67,8 +67,7 @@ def train(config: dict[str, Any], run: Path) -> dict[str, float]:
         "purge_step": purge_step,
     }
     trainer = build_trainer(config, run, [recorder, RankWatchdog(run)], [AtomicCheckpointIO()], **injected)
-    state = FP32_BYTES * sizes["trainable"] * optimizer_state_slots(task)
-    print_header(run, data, info, resumed_step, bool(trainer.checkpoint_callbacks), state)
+    print_header(run, data, info, resumed_step, bool(trainer.checkpoint_callbacks), count_optimizer_bytes(task))
     trainer.fit(task, datamodule=data, ckpt_path=str(last) if last else None, weights_only=True)
     recorder.finish_training(trainer, task, resumed_step)
 
