@@ -228,7 +228,7 @@ def test_a_model_is_written_as_the_family_that_it_came_from(tmp_path: Path, monk
 
 
 def test_a_family_that_lacks_a_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = Path(hugging_face.__path__[0], "qwen2.py").read_text().replace("from_hf, to_hf =", "from_hf, _ =")
+    code = Path(hugging_face.__path__[0], "qwen2.py").read_text().replace("from_hf, to_hf,", "from_hf, _,")
     (tmp_path / "half.py").write_text(code)
     monkeypatch.setattr(hugging_face, "__path__", [*hugging_face.__path__, str(tmp_path)])
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')

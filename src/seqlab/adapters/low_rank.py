@@ -51,6 +51,13 @@ class LowRank(nn.Module):
             self.lora_B.weight = nn.Parameter(self.initial_b.clone())
         self.lora_magnitude_vector = nn.Parameter(weight.detach().norm(dim=1)) if options.dora else None  # (O,)
 
+    def join_factors(self) -> tuple[Tensor, Tensor]:
+        """A and B, of PiSSA with what was taken off at first: a product of twice the rank"""
+        first, second = self.lora_A.weight.detach(), self.lora_B.weight.detach()
+        if self.initial_a is None or self.initial_b is None:
+            return first, second
+        return torch.cat([first, self.initial_a]), torch.cat([second, -self.initial_b], dim=1)
+
     def delta(self) -> Tensor:
         """What is added to the weight, before its rows are scaled; -> (O, I)"""
         product = self.lora_B.weight @ self.lora_A.weight

@@ -1,15 +1,17 @@
 """The verb export."""
 
+from seqlab.adapters.lora import CONFIG_FILE
 from seqlab.cli.compose import compose_one
 from seqlab.errors import UserError
 from seqlab.export.hugging_face import export_to_hf
-from seqlab.files import expand_path
+from seqlab.export.peft import export_to_peft
+from seqlab.files import expand_path, read_json
 from seqlab.prompts.choose import load_prompt_style
 from seqlab.runs.folder import find_run, relative_to_cwd
 from seqlab.streams import print_wrapped
 from seqlab.weights.hf_folder import is_hf_folder
 
-FORMATS = {"hf": export_to_hf}
+FORMATS = {"hf": export_to_hf, "peft": export_to_peft}
 
 
 def main(args: list[str]) -> int:
@@ -27,7 +29,11 @@ def main(args: list[str]) -> int:
     names = FORMATS[config["format"]](run, config["checkpoint"], out, config["init_from"])
     print_wrapped(f"run         {relative_to_cwd(run)}")
     print_wrapped(f"written     {out}: {', '.join(names)}")
-    if "tokenizer_config.json" not in names:
+    if config["format"] == "peft":
+        key = "base_model_name_or_path"
+        remedy = f"a run: export it too, with format=hf, and write that folder as {key} in {CONFIG_FILE}"
+        print_wrapped(f"base        {read_json(out / CONFIG_FILE)[key] or remedy}")
+    elif "tokenizer_config.json" not in names:
         print_wrapped(
             "tokenizer   none, since this one is not written: the folder has the weights alone, and seqlab generate needs the "
             "run itself"

@@ -25,8 +25,7 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
     An adapter is merged, and the style of a run's prompts becomes a chat template. Raises UserError for a folder that is there
     already, and for a model that no family can say.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"out={out} is there already: name a folder that is not.")
+    check_new_folder(out)
     config = read_config(run)
     check_base_place(config, init_from)
     source = resolve_init_from(str(run), run)
@@ -48,3 +47,9 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
         if out.is_dir():
             out.rmdir()  # an empty one
     return sorted(file.name for file in out.iterdir())
+
+
+def check_new_folder(out: Path) -> None:
+    """Refuse to write over a file, or a folder that is not empty. Raises UserError."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out={out} is there already: name a folder that is not.")

@@ -27,7 +27,13 @@ from seqlab.serving.precision import Dtype, place_model
 from seqlab.serving.score import Score, score_text
 from seqlab.tokenizers.base import load_tokenizer
 from seqlab.types import PositiveInt
-from seqlab.weights.hf_folder import is_hf_folder, read_model_node, read_state_dict, read_tokenizer_node
+from seqlab.weights.hf_folder import (
+    find_tokenizer_folder,
+    is_hf_folder,
+    read_model_node,
+    read_state_dict,
+    read_tokenizer_node,
+)
 from seqlab.weights.hub import find_folder
 from seqlab.weights.restore import build_with_weights, check_base_place, load_model_from_run
 from seqlab.weights.sources import weights_path
@@ -146,7 +152,7 @@ def load_run(
     check_targets(config)
     if not is_hf:
         check_required_groups(config)
-    tokenizer = find_tokenizer(config, folder)
+    tokenizer = find_tokenizer(config, find_tokenizer_folder(folder) if is_hf else folder)
     info = {"metrics": {"last": {}, "best": {}}, "data_properties": {}, "code": {}} if is_hf else read_run_info(folder)
     warn_if_edited(folder, info)
     is_forecaster = "window" in (info["data_properties"] or {})
@@ -162,7 +168,7 @@ def load_run(
         )
         return place_model(model, device, "float32" if is_forecaster else dtype, packed)
 
-    style = load_chat_template(folder) if is_hf else load_prompt_style(folder)
+    style = load_chat_template(find_tokenizer_folder(folder)) if is_hf else load_prompt_style(folder)
     if style is None and (config.get("data") or {}).get("prompt_style"):
         raise UserError(
             f"{folder} has no prompt_style.json any more, which says how its prompts were rendered: restore it."

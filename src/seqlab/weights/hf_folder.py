@@ -13,19 +13,20 @@ from seqlab.config.targets import resolve_target
 from seqlab.errors import UserError
 from seqlab.files import read_json, read_safetensors
 from seqlab.weights import hugging_face
+from seqlab.weights.peft_folder import find_base_folder, is_peft_folder, merge_peft_adapter
 
-FAMILY_PARTS = ("MODEL", "config_to_node", "node_to_config", "to_hf")
+FAMILY_PARTS = ("MODEL", "TRANSPOSED", "config_to_node", "node_to_config", "to_hf", "name_layer")
 REMEDY = "copy or download the folder again"
 
 
 def is_hf_folder(folder: Path) -> bool:
-    """True if the folder holds a model in Hugging Face format."""
-    return (folder / "config.json").is_file()
+    """True if the folder holds a model in Hugging Face format, or an adapter of PEFT that says what it is of."""
+    return (folder / "config.json").is_file() or is_peft_folder(folder)
 
 
 def read_hf_config(folder: Path) -> dict[str, Any]:
-    """config.json as plain data. Raises UserError if it is damaged."""
-    return read_json(folder / "config.json")
+    """config.json as plain data, of an adapter that of its base. Raises UserError if it is damaged."""
+    return read_json(find_base_folder(folder) / "config.json")
 
 
 def list_families() -> dict[str, Any]:
@@ -93,9 +94,14 @@ def read_model_node(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}/config.json is damaged ({type(error).__name__}: {error}): restore it.") from error
 
 
+def find_tokenizer_folder(folder: Path) -> Path:
+    """Where the tokenizer's files are: with an adapter, or with its base."""
+    return folder if (folder / "tokenizer.json").is_file() else find_base_folder(folder)
+
+
 def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
     """The tokenizer node for the tokenizer files of the folder; None if it has none."""
-    family = find_family(folder)
+    family, folder = find_family(folder), find_tokenizer_folder(folder)
     own = getattr(family, "TOKENIZER", None)
     if own and all((folder / name).is_file() for name in family.TOKENIZER_FILES):
         return dict(own)
@@ -105,13 +111,15 @@ def read_tokenizer_node(folder: Path) -> dict[str, Any] | None:
 
 def read_state_dict(folder: Path) -> dict[str, Tensor]:
     """The folder's weights under the names of seqlab's model. Raises UserError if some or all are not there."""
-    family = find_family(folder)
-    files = list_weights(folder)
+    family, base = find_family(folder), find_base_folder(folder)
+    files = list_weights(base)
     if not files:
         raise UserError(
-            f"{folder} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
+            f"{base} has no .safetensors file: save the model with save_pretrained(…) of a current transformers."
         )
-    if hasattr(family, "read_tensors"):
+    if base != folder:
+        ours = read_adapted_tensors(family, folder, base, files)
+    elif hasattr(family, "read_tensors"):
         ours = family.read_tensors(folder)
     else:
         ours = family.from_hf(read_named_tensors(folder, files))
@@ -130,6 +138,23 @@ def read_state_dict(folder: Path) -> dict[str, Tensor]:
             "tie_word_embeddings=false there, if the weights are right."
         )
     return ours
+
+
+def read_adapted_tensors(family: Any, folder: Path, base: Path, files: list[Path]) -> dict[str, Tensor]:
+    """The base's weights with an adapter of PEFT in them, under the names of seqlab's model. Raises UserError."""
+    if not hasattr(family, "from_hf"):
+        raise UserError(
+            f"{folder} is an adapter of a model that transformers alone reads: merge it with PEFT (merge_and_unload), and save "
+            "the model."
+        )
+    tensors = read_named_tensors(base, files)
+    merged = merge_peft_adapter(tensors, folder, family.TRANSPOSED)
+    changed = family.from_hf({name: tensor for name, tensor in merged.items() if tensor is not tensors[name]})
+    if read_model_node(base).get("tie_embeddings") and "token_embedding.weight" in changed:
+        raise UserError(
+            f"{folder} adapts the token embedding, which {base} ties to its head: seqlab does not read such an adapter."
+        )
+    return family.from_hf(merged)
 
 
 def read_named_tensors(folder: Path, files: list[Path]) -> dict[str, Tensor]:

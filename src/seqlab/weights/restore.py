@@ -80,12 +80,18 @@ def load_model_from_run(run: Path, weights: Path, init_from: str | None = None) 
     adapter = build_adapter(config)
     if not adapter:
         return build_with_weights(config["model"], properties, read_model_tensors(weights, mmap=True), weights)
+    return adapter.merge(load_adapted_model(run, weights, adapter, init_from))
+
+
+def load_adapted_model(run: Path, weights: Path, adapter: Adapter, init_from: str | None = None) -> nn.Module:
+    """The model of a run with its adapter on it; `init_from` is where the adapter's base is now."""
+    config, properties = read_config(run), read_run_info(run)["data_properties"] or {}
     model = build_model(config["model"], properties, config["seed"])  # a frozen part may be the seed's
     if init_from or config["init_from"]:
         load_base(model, init_from or config["init_from"], run)
     adapter.apply(model)
     load_trained_weights(model, weights, adapter)
-    return adapter.merge(model)
+    return model
 
 
 class SkipInit(TorchFunctionMode):

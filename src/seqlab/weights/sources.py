@@ -11,8 +11,16 @@ from seqlab.files import compute_sha256
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config
 from seqlab.runs.run_info import read_run_info
-from seqlab.weights.hf_folder import family_name, is_hf_folder, list_weights, read_model_node, read_tokenizer_node
+from seqlab.weights.hf_folder import (
+    family_name,
+    find_tokenizer_folder,
+    is_hf_folder,
+    list_weights,
+    read_model_node,
+    read_tokenizer_node,
+)
 from seqlab.weights.hub import find_folder
+from seqlab.weights.peft_folder import find_base_folder
 
 Config = dict[str, Any]
 
@@ -44,7 +52,7 @@ def resolve_init_from(init_from: str, runs_folder: Path) -> WeightsSource:
         name = path.parent.parent.name.split("--")[-1] if path.parent.name == "snapshots" else path.name
         source = WeightsSource(path, path, model=read_model_node(path), choices={"model": name})
         source.family, source.tokenizer = family_name(path), read_tokenizer_node(path)
-        source.tokenizer_folder = path if source.tokenizer else None
+        source.tokenizer_folder = find_tokenizer_folder(path) if source.tokenizer else None
         return source
     if path.is_file():
         run = path.parent.parent
@@ -93,10 +101,11 @@ def weights_path(run: Path, checkpoint: str) -> Path:
 
 
 def compute_checksum(weights: Path) -> str:
-    """sha256 of a file of weights; of a folder, of its safetensors files in the order of their names."""
+    """sha256 of a file of weights; of a folder, of its safetensors files in the order of their names, then its base's."""
     if weights.is_file():
         return compute_sha256(weights)
-    return " ".join(map(compute_sha256, list_weights(weights)))
+    folders = dict.fromkeys((weights, find_base_folder(weights)))
+    return " ".join(compute_sha256(file) for folder in folders for file in list_weights(folder))
 
 
 def provenance(source: WeightsSource) -> dict[str, str]:

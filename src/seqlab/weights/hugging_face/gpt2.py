@@ -19,6 +19,7 @@ BLOCK_NAMES = {
 }
 PROJECTIONS = ("query", "key", "value")  # c_attn has them side by side
 OUTER_NAMES = {"wte": "token_embedding", "wpe": "position_embedding", "ln_f": "norm", "lm_head": "head"}
+TRANSPOSED = re.compile(r"\.(attn|mlp)\.\w+\.weight$")  # of Conv1D, whose weight is (in, out)
 TOKENIZER = {"_target_": "seqlab.tokenizers.gpt2.GPT2Tokenizer"}
 TOKENIZER_FILES = ("vocab.json", "merges.txt")
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
@@ -135,3 +136,14 @@ def to_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             is_layer = not part.startswith("norm") and kind == "weight"
             theirs[f"{prefix}{inner[part]}.{kind}"] = tensor.T.contiguous() if is_layer else tensor
     return theirs
+
+
+def name_layer(name: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a layer of `seqlab.models.gpt.GPT` in transformers, and the layers that are side by side in it."""
+    inner, outer = ({ours: theirs for theirs, ours in names.items()} for names in (BLOCK_NAMES, OUTER_NAMES))
+    block = re.fullmatch(r"(blocks\.(\d+)\.)(.+)", name)
+    if block is None:
+        return f"{'' if name == 'head' else 'transformer.'}{outer[name]}", (name,)
+    if block[3].removeprefix("attention.") in PROJECTIONS:
+        return f"transformer.h.{block[2]}.attn.c_attn", tuple(f"{block[1]}attention.{one}" for one in PROJECTIONS)
+    return f"transformer.h.{block[2]}.{inner[block[3]]}", (name,)

@@ -8,6 +8,7 @@ from torch import Tensor
 from seqlab.errors import UserError
 from seqlab.weights.hugging_face import check_values, unknown_tensor
 
+TRANSPOSED = None  # every weight is (out, in)
 MODEL = "seqlab.models.llama.Llama"
 NAMES = {  # of a block, then of the rest
     "self_attn.q_proj": "attention.query",
@@ -132,3 +133,12 @@ def to_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         elif tensor.data_ptr() != tensors["token_embedding.weight"].data_ptr():
             theirs["lm_head.weight"] = tensor
     return theirs
+
+
+def name_layer(name: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a layer of `seqlab.models.llama.Llama` in transformers, and the layers that are side by side in it."""
+    inner, outer = ({ours: theirs for theirs, ours in names.items()} for names in (NAMES, OUTER_NAMES))
+    block = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
+    if block:
+        return f"model.layers.{block[1]}.{inner[block[2]]}", (name,)
+    return f"{'' if name == 'head' else 'model.'}{outer[name]}", (name,)

@@ -10,6 +10,7 @@ from seqlab.errors import UserError, first_line
 from seqlab.models.hf import LENGTHS, complete_config, find_unknown_keys
 
 MODEL = "seqlab.models.hf.HFModel"
+TRANSPOSED = None  # transformers knows
 DEFAULT_LENGTH = 2048  # of a model whose positions have no end, such as BLOOM's
 NOT_OF_THE_MODEL = ("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", "use_cache")
 
@@ -68,3 +69,8 @@ def to_hf(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             seen.add(tensor.data_ptr())
             kept[name.removeprefix("model.")] = tensor
     return kept
+
+
+def name_layer(name: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a layer of `HFModel` in transformers, and the layers that are side by side in it."""
+    return name.removeprefix("model."), (name,)

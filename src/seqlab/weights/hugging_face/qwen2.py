@@ -6,8 +6,8 @@ from typing import Any
 from seqlab.errors import UserError
 from seqlab.weights.hugging_face import check_values, llama
 
-MODEL = llama.MODEL
-from_hf, to_hf = partial(llama.from_hf, family="Qwen 2"), llama.to_hf
+MODEL, TRANSPOSED = llama.MODEL, llama.TRANSPOSED
+from_hf, to_hf, name_layer = partial(llama.from_hf, family="Qwen 2"), llama.to_hf, llama.name_layer
 SUPPORTED_VALUES: dict[str, list[Any]] = {"hidden_act": ["silu"], "use_sliding_window": [False]}
 SIZES = llama.SIZES | {  # where transformers takes other values if nothing is said
     "vocab_size": ("vocab_size", 151936),
