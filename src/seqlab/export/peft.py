@@ -1,6 +1,7 @@
 """A run's adapter as a folder that PEFT, and what reads its adapters, puts onto the base in transformers."""
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from seqlab.adapters.base import WEIGHTS_FILE
 from seqlab.adapters.lora import CONFIG_FILE, PREFIX, LoRA, lora_layers
 from seqlab.adapters.low_rank import LoRAEmbedding, LoRALinear, weight_of
+from seqlab.adapters.targets import list_candidates
 from seqlab.build import build_adapter
 from seqlab.config.targets import check_targets
 from seqlab.errors import UserError
@@ -49,6 +51,9 @@ def export_to_peft(run: Path, checkpoint: str, out: Path, init_from: str | None 
     if not isinstance(adapter, LoRA):
         raise UserError(f"{run} has no LoRA, and so nothing for PEFT: use format=hf.")
     model = load_adapted_model(run, weights_path(run, checkpoint), adapter, init_from)
+    known = [
+        family.name_layer(name)[0] for name, layer in list_candidates(model).items() if isinstance(layer, nn.Module)
+    ]
     layers, embeddings = {}, set()
     for name, module in lora_layers(model).items():
         theirs, side_by_side = family.name_layer(name)
@@ -57,7 +62,7 @@ def export_to_peft(run: Path, checkpoint: str, out: Path, init_from: str | None 
             embeddings.add(theirs)
     with write_output(out) as partial:
         partial.mkdir()
-        written = describe_layers(layers, adapter) | {"fan_in_fan_out": family.TRANSPOSED is not None}
+        written = describe_layers(layers, known, adapter) | {"fan_in_fan_out": family.TRANSPOSED is not None}
         base = {"base_model_name_or_path": name_base(init_from or config["init_from"])}
         write_json(partial / CONFIG_FILE, written | base)
         save_file(name_tensors(layers, embeddings), partial / WEIGHTS_FILE, {"format": "pt"})
@@ -90,8 +95,8 @@ def read_factors(module: Any) -> Factors:
     return Factors(weight.new_zeros(0, weight.size(1)), weight.new_zeros(weight.size(0), 0), 1.0, weight.norm(dim=1))
 
 
-def describe_layers(layers: dict[str, Factors], adapter: LoRA) -> dict[str, Any]:
-    """What PEFT's adapter_config.json says. All layers are named, and those whose rank or alpha is rare have it by name."""
+def describe_layers(layers: dict[str, Factors], known: list[str], adapter: LoRA) -> dict[str, Any]:
+    """What PEFT's adapter_config.json says; layers whose rank or alpha is rare have it by name."""
     ranks = {name: len(factors.first) for name, factors in layers.items()}
     alphas = {name: factors.scale * ranks[name] for name, factors in layers.items()}
     rank, alpha = (Counter(values.values()).most_common(1)[0][0] for values in (ranks, alphas))
@@ -101,13 +106,20 @@ def describe_layers(layers: dict[str, Factors], adapter: LoRA) -> dict[str, Any]
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": adapter.dropout,
-        "target_modules": sorted(layers),
+        "target_modules": sorted({shorten_name(name, layers, known) for name in layers}),
         "rank_pattern": {name: value for name, value in ranks.items() if value != rank},
         "alpha_pattern": {name: value for name, value in alphas.items() if value != alpha},
         "use_rslora": False,  # which is in alpha
         "use_dora": adapter.dora,
         "bias": "none",
     }
+
+
+def shorten_name(name: str, adapted: Collection[str], known: list[str]) -> str:
+    """The shortest end of a layer's name that no layer without an adapter has."""
+    parts = name.split(".")
+    ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+    return next(end for end in ends if all(other in adapted for other in known if f".{other}".endswith(f".{end}")))
 
 
 def name_tensors(layers: dict[str, Factors], embeddings: set[str]) -> dict[str, Tensor]:
