@@ -47,7 +47,8 @@ class InstructionDataModule(DataModule):
     `keys` maps `instruction`, `input` and `output` to the names in a file.
 
     `supervised` are the tokens that are scored: those of the answers, of the last answer, or all. Records longer than
-    `context_length` are left out, or with `truncate` cut there. What is left out or cut is counted in `notices`.
+    `context_length` are left out, or with `truncate` cut there. What is left out or cut is counted in `notices`. With `packing`
+    the records of a batch are one row without padding, in which none sees another.
     """
 
     data_properties = ("vocab_size", "context_length")
@@ -64,6 +65,7 @@ class InstructionDataModule(DataModule):
         supervised: Supervised = "answers",
         truncate: bool = False,
         drop_duplicates: bool = False,
+        packing: bool = False,
         bucket_by_length: bool = False,
         keys: dict[str, str] | None = None,
         val_fraction: Fraction = 0.1,
@@ -88,7 +90,7 @@ class InstructionDataModule(DataModule):
         self.tokenizer, self.vocab_size, self.context_length = tokenizer, tokenizer.vocab_size, context_length
         self.prompt_style = choose_prompt_style(prompt_style, tokenizer, system_prompt)
         self.supervised, self.truncate, self.drop_duplicates = supervised, truncate, drop_duplicates
-        self.bucket_by_length = bucket_by_length
+        self.packing, self.bucket_by_length = packing, bucket_by_length
 
     @classmethod
     def tokenizer_training_texts(
@@ -169,8 +171,8 @@ class InstructionDataModule(DataModule):
         return ids, [True] * len(ids) if self.supervised == "all" else mask
 
     def collate(self, items: list[Example]) -> Batch:
-        """-> inputs (B, T), targets (B, T), T the longest of the batch"""
-        return collate_examples(items, self.tokenizer.eos_id)
+        """-> inputs (B, T), targets (B, T), T the longest of the batch; with `packing` (1, N), one record behind the other"""
+        return pack_examples(items) if self.packing else collate_examples(items, self.tokenizer.eos_id)
 
 
 def collate_examples(items: Sequence[Example], pad: int) -> Batch:
@@ -187,6 +189,14 @@ def collate_examples(items: Sequence[Example], pad: int) -> Batch:
         inputs[row, : len(ids) - 1] = shifted[:-1]
         targets[row, : len(ids) - 1] = shifted[1:].masked_fill(~torch.tensor(mask[1:], dtype=torch.bool), IGNORE_INDEX)
     return Batch(inputs, targets)
+
+
+def pack_examples(items: Sequence[Example]) -> Batch:
+    """items (ids with the end token, loss mask) -> inputs (1, N), targets (1, N), document_ids (1, N); nothing is filled up"""
+    batches = [collate_examples([item], 0) for item in items]  # of one record each
+    lengths = torch.tensor([batch.inputs.size(1) for batch in batches])
+    document_ids = torch.arange(len(items)).repeat_interleave(lengths).unsqueeze(0)
+    return Batch(torch.cat([b.inputs for b in batches], 1), torch.cat([b.targets for b in batches], 1), document_ids)
 
 
 def count_records(count: int, split: str = "") -> str:

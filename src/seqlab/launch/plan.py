@@ -64,7 +64,8 @@ class Planner:
         sizes = count_parameters(task.model)
         total, trainable = sizes.values()
         state = trainable * optimizer_state_slots(task)
-        tokens_per_sample = (batch.targets != IGNORE_INDEX).sum() / len(batch.targets)
+        records = len(batch.targets) if batch.document_ids is None else int(batch.document_ids.max()) + 1
+        tokens_per_sample = (batch.targets != IGNORE_INDEX).sum() / records
         saved = count_saved_numbers(config, sizes, state, "val" in data.splits)
         return Plan(
             device=f"{config['trainer']['accelerator']} in {config['trainer']['precision']}",
@@ -111,8 +112,9 @@ def saved_activation_bytes(task: Task, batch: Batch) -> int:
         return tensor
 
     weights = {parameter.untyped_storage()._cdata for parameter in task.model.parameters()}
-    ids = batch.document_ids
-    on_meta = Batch(batch.inputs.to("meta"), batch.targets.to("meta"), None if ids is None else ids.to("meta"))
+    on_meta = batch._replace(inputs=batch.inputs.to("meta"))
+    if batch.targets.is_floating_point():  # those of tokens stay: which are scored decides how many logits there are
+        on_meta = on_meta._replace(targets=batch.targets.to("meta"))
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         task.train().compute_sums(on_meta)
     return sum(size for storage, size in sizes.items() if storage not in weights)

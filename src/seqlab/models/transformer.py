@@ -163,12 +163,13 @@ def locate_tokens(
     if cache is not None:
         step = cache.locate(tokens, document_ids)
         return step.positions.view(tokens.shape), step.attend
-    check_length(tokens.size(1), context_length)
     if document_ids is None:
-        positions, mask = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0), None  # (1, T)
-    else:
-        positions, mask = restart_positions(document_ids), same_document_mask(document_ids)
-    return positions, lambda layer, q, k, v, dropout: apply_attention(q, k, v, dropout, mask)
+        check_length(tokens.size(1), context_length)
+        positions = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)  # (1, T)
+        return positions, lambda layer, q, k, v, dropout: apply_attention(q, k, v, dropout)
+    documents = Documents.of(document_ids, tokens.device)
+    check_length(documents.longest, context_length)
+    return documents.positions.view(tokens.shape), lambda layer, q, k, v, dropout: documents.attend(q, k, v, dropout)
 
 
 def check_length(length: int, context_length: int) -> None:
@@ -177,17 +178,41 @@ def check_length(length: int, context_length: int) -> None:
         raise ValueError(f"{length} tokens are more than the context of {context_length}.")
 
 
-def restart_positions(document_ids: Tensor) -> Tensor:
-    """Positions that restart with each document: document_ids (B, T) -> (B, T)"""
-    positions = torch.arange(document_ids.size(1), device=document_ids.device)  # (T,)
-    first = torch.ones_like(document_ids[:, :1], dtype=torch.bool)
-    starts = torch.cat([first, document_ids[:, 1:] != document_ids[:, :-1]], dim=1)  # (B, T)
-    return positions - (positions * starts).cummax(dim=1).values
+class Documents(NamedTuple):
+    """Documents that lie behind one another in rows: attention is within them, and their positions begin with 0."""
 
+    number: int
+    longest: int
+    positions: Tensor  # of each of the B T tokens in its document
+    places: Tensor  # of each among the tokens of a (number, longest) rectangle
 
-def same_document_mask(document_ids: Tensor) -> Tensor:
-    """Which earlier tokens a token may see: document_ids (B, T) -> (B, 1, T, T)"""
-    return (document_ids.unsqueeze(2) == document_ids.unsqueeze(1)).tril().unsqueeze(1)
+    @classmethod
+    def of(cls, document_ids: Tensor, device: torch.device) -> "Documents":
+        """A document ends where the number changes, or a row: document_ids (B, T)"""
+        ids = document_ids.flatten()
+        begins = torch.ones_like(ids, dtype=torch.bool)
+        begins[1:] = ids[1:] != ids[:-1]
+        begins[:: document_ids.size(1)] = True
+        order = torch.arange(len(ids), device=ids.device)
+        positions = order - (order * begins).cummax(0).values
+        longest = int(positions.max()) + 1
+        numbers = begins.cumsum(0) - 1
+        return cls(int(numbers[-1]) + 1, longest, positions.to(device), (numbers * longest + positions).to(device))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
+        """Shapes as in `apply_attention`. Each document gets a row of its own: what is filled up follows it, and is not seen."""
+        found = (
+            apply_attention(self.spread(q), self.spread(k), self.spread(v), dropout)
+            .transpose(1, 2)
+            .flatten(0, 1)[self.places]
+        )  # (B T, H, D)
+        return found.view(q.size(0), q.size(2), *found.shape[1:]).transpose(1, 2)
+
+    def spread(self, tokens: Tensor) -> Tensor:
+        """(B, H, T, D) -> (number, H, longest, D)"""
+        tokens = tokens.transpose(1, 2).flatten(0, 1)  # (B T, H, D)
+        rectangle = tokens.new_zeros(self.number * self.longest, *tokens.shape[1:]).index_copy(0, self.places, tokens)
+        return rectangle.view(self.number, self.longest, *tokens.shape[1:]).transpose(1, 2)
 
 
 def init_gpt2_weights(model: nn.Module, n_layer: int) -> None:

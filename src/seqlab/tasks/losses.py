@@ -15,35 +15,47 @@ from seqlab.models.language import offers_hidden
 def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: int = 1) -> Tensor:
     """The negative log-likelihood of each target in nats, 0 for one that is ignored: inputs (B, T) -> (B, T)
 
-    With `chunk`, logits exist for so many positions at a time, and are computed again for the backward pass; a model
-    without `hidden` computes them all at once. Raises ValueError for packed records and a model that cannot tell them apart,
-    UserError for one with fewer than `vocab_size` logits.
+    With `chunk`, logits exist for so many positions of a row at a time, and are computed again for the backward pass; a model
+    with `hidden` computes them for scored targets alone, another one for all at once. Raises UserError for packed records and a
+    model that cannot tell them apart, and for one with fewer than `vocab_size` logits.
     """
     if not offers_hidden(model) and batch.document_ids is not None:
-        raise ValueError(
-            f"{type(model).__name__} has no `hidden`, and packed records need it: use data that do not pack."
+        raise UserError(
+            f"{type(model).__name__} has no `hidden`, and cannot tell packed records apart: leave data.packing out."
         )
-    if not offers_hidden(model) or (chunk is None and batch.document_ids is None):
+    places = (batch.targets.flatten() != IGNORE_INDEX).nonzero().squeeze(1)  # (N,) of what is scored
+    are_all = len(places) == batch.targets.numel()
+    if not offers_hidden(model) or (chunk is None and batch.document_ids is None and are_all):
         logits = model(batch.inputs)
         check_kind(logits, Tensor, f"{type(model).__name__}.forward")
         is_transposed = logits.shape[:-1] != batch.targets.shape
         classes = vocab_size if is_transposed else max(logits.shape[-1], vocab_size)  # more, of a padded vocabulary
         check_shape(model, logits, (*batch.targets.shape, classes), "logits (B, T, V)")
         return cross_entropy(logits, batch.targets)
-    hidden = model.hidden(batch.inputs, document_ids=batch.document_ids)  # (B, T, C)
-    if chunk is None:
-        return cross_entropy(model.head(hidden), batch.targets)
+    hidden = model.hidden(batch.inputs, document_ids=batch.document_ids).flatten(0, 1)  # (B T, C)
+    targets = batch.targets.flatten()
+    if not are_all:
+        hidden, targets = hidden[places.to(hidden.device)], targets[places]  # (N, C): others need no logits
 
     def head_nll(hidden: Tensor, targets: Tensor) -> Tensor:
-        return cross_entropy(model.head(hidden), targets)
+        return F.cross_entropy(model.head(hidden), targets.to(hidden.device), reduction="none")
 
-    pieces = zip(hidden.split(chunk, dim=1), batch.targets.split(chunk, dim=1), strict=True)
-    return torch.cat([checkpoint(head_nll, *piece, use_reentrant=False) for piece in pieces], dim=1)
+    if chunk is None:
+        nll = head_nll(hidden, targets)
+    else:
+        rows = chunk * len(batch.targets)
+        pieces = zip(hidden.split(rows), targets.split(rows), strict=True)
+        nll = torch.cat([checkpoint(head_nll, *piece, use_reentrant=False) for piece in pieces])
+    if not are_all:
+        nll = nll.new_zeros(batch.targets.numel()).index_copy(0, places.to(nll.device), nll)
+    return nll.view_as(batch.targets)
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """logits (B, T, V), targets (B, T) -> nats (B, T), 0 where the target is ignored"""
-    nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none")
+    nll = F.cross_entropy(
+        logits.flatten(0, 1), targets.flatten().to(logits.device), ignore_index=IGNORE_INDEX, reduction="none"
+    )
     return nll.view_as(targets)
 
 

@@ -2,8 +2,8 @@
 
 It has the name of its `MODEL`; `config_to_node` and `node_to_config`, from config.json to a model's node and back; `from_hf` and
 `to_hf`, from its names of tensors to those of the model and back (or `read_tensors(folder)`, if a library reads them);
-for adapters `name_layer`, from a layer of the model to its name and to what lies side by side in it, and `TRANSPOSED`, the names of
-weights that are (in, out); and the node of its `TOKENIZER` with the files that this needs, if that is not `tokenizer.json`.
+for adapters `name_layer`, from a layer of the model to its name and to what lies side by side in it, and `TRANSPOSED`, the names
+of weights that are (in, out); and the node of its `TOKENIZER` with the files that this needs, if that is not `tokenizer.json`.
 """
 
 from typing import Any
