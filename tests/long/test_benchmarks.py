@@ -15,6 +15,7 @@ LAST = {
     "exactness --steps 25 --rounds 1": "added, round by round",
     "gpt2_small --steps 1 --rounds 1": "ratio, round by round",
     "kills": "20 of 20 ended with bitwise the same weights",
+    "lora --steps 1 --rounds 1": "ratio, round by round",
     "memory --steps 1 --rounds 1": "ratio, round by round",
     "server_memory --rounds 1": "answered, the others hung up",
     "serving --rounds 1": "16 of 16 texts are the same",

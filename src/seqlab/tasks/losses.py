@@ -35,7 +35,7 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: in
     hidden = model.hidden(batch.inputs, document_ids=batch.document_ids).flatten(0, 1)  # (B T, C)
     targets = batch.targets.flatten()
     if not are_all:
-        hidden, targets = hidden[places.to(hidden.device)], targets[places]  # (N, C): others need no logits
+        hidden, targets = hidden.index_select(0, places.to(hidden.device)), targets[places]  # others need no logits
 
     def head_nll(hidden: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(model.head(hidden), targets.to(hidden.device), reduction="none")
