@@ -16,7 +16,7 @@ Attend = Callable[
 AttendInLayer = Callable[[int, Tensor, Tensor, Tensor, float], Tensor]
 
 BLOCK = 256  # tokens by which the memory of a cache grows
-SHORT = 128  # tokens up to which attention on a CPU is in fp32 also in bfloat16
+MAX_FP32_TOKENS = 128  # tokens up to which attention on a CPU is in fp32 also in bfloat16
 
 
 def apply_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, mask: Tensor | None = None) -> Tensor:
@@ -24,7 +24,13 @@ def apply_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0, mask:
 
     K heads of keys and values are shared by H of queries (grouped-query attention, Ainslie et al., arXiv 2305.13245).
     """
-    if q.dtype == torch.bfloat16 and q.device.type == "cpu" and k.size(2) <= SHORT and mask is None and not dropout:
+    if (
+        q.dtype == torch.bfloat16
+        and q.device.type == "cpu"
+        and k.size(2) <= MAX_FP32_TOKENS
+        and mask is None
+        and not dropout
+    ):
         with torch.autocast("cpu", enabled=False):  # backwards it takes half the time, and is more exact
             return apply_attention(q.float(), k.float(), v.float(), dropout).to(q.dtype)
     return F.scaled_dot_product_attention(
@@ -171,7 +177,7 @@ def locate_tokens(
         check_length(tokens.size(1), context_length)
         positions = torch.arange(tokens.size(1), device=tokens.device).unsqueeze(0)  # (1, T)
         return positions, lambda layer, q, k, v, dropout: apply_attention(q, k, v, dropout)
-    documents = Documents.of(document_ids, tokens.device)
+    documents = PackedDocuments.of(document_ids, tokens.device)
     check_length(documents.longest, context_length)
     return documents.positions.view(tokens.shape), lambda layer, q, k, v, dropout: documents.attend(q, k, v, dropout)
 
@@ -182,8 +188,8 @@ def check_length(length: int, context_length: int) -> None:
         raise ValueError(f"{length} tokens are more than the context of {context_length}.")
 
 
-class Documents(NamedTuple):
-    """Documents that lie behind one another in rows: attention is within them, and their positions begin with 0."""
+class PackedDocuments(NamedTuple):
+    """PackedDocuments that lie behind one another in rows: attention is within them, and their positions begin with 0."""
 
     number: int
     longest: int
@@ -191,7 +197,7 @@ class Documents(NamedTuple):
     places: Tensor  # of each among the tokens of a (number, longest) rectangle
 
     @classmethod
-    def of(cls, document_ids: Tensor, device: torch.device) -> "Documents":
+    def of(cls, document_ids: Tensor, device: torch.device) -> "PackedDocuments":
         """A document ends where the number changes, or a row: document_ids (B, T)"""
         ids = document_ids.flatten()
         begins = torch.ones_like(ids, dtype=torch.bool)
@@ -205,11 +211,11 @@ class Documents(NamedTuple):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         """Shapes as in `apply_attention`. Each document gets a row of its own: what is filled up follows it, and is not seen."""
-        spread = apply_attention(self.spread(q), self.spread(k), self.spread(v), dropout)
-        found = spread.transpose(1, 2).flatten(0, 1).index_select(0, self.places)  # (B T, H, D)
+        rows = apply_attention(self.fill_rectangle(q), self.fill_rectangle(k), self.fill_rectangle(v), dropout)
+        found = rows.transpose(1, 2).flatten(0, 1).index_select(0, self.places)  # (B T, H, D)
         return found.view(q.size(0), q.size(2), *found.shape[1:]).transpose(1, 2)
 
-    def spread(self, tokens: Tensor) -> Tensor:
+    def fill_rectangle(self, tokens: Tensor) -> Tensor:
         """(B, H, T, D) -> (number, H, longest, D)"""
         tokens = tokens.transpose(1, 2).flatten(0, 1)  # (B T, H, D)
         rectangle = tokens.new_zeros(self.number * self.longest, *tokens.shape[1:]).index_copy(0, self.places, tokens)
