@@ -92,7 +92,10 @@ def test_dropout_of_a_recurrent_adapter_applies_in_training_only() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_an_adapter_upon_an_adapter(variant: str) -> None:
     """The first is frozen below the second, each is saved by itself, and merging folds both in."""
-    first, second = LoRA(rank=4), LoRA(rank=2, targets=["query", "up", "token_embedding"][:2], **VARIANTS[variant])
+    first, second = (
+        LoRA(rank=4, dropout=0.5),
+        LoRA(rank=2, targets=["query", "up", "token_embedding"][:2], **VARIANTS[variant]),
+    )
     below = train(first.apply(gpt()))
     expected = below(tokens())
     both = second.apply(below)
@@ -103,8 +106,30 @@ def test_an_adapter_upon_an_adapter(variant: str) -> None:
     assert (trained - expected).abs().max() > 0.01
     torch.testing.assert_close(second.merge(copy.deepcopy(both))(tokens()), trained, atol=1e-5, rtol=1e-4)
     with second.disabled(both):
-        assert torch.equal(both(tokens()), gpt()(tokens()))
+        assert torch.equal(both(tokens()), expected)
     assert torch.equal(both(tokens()), trained)
+    both.train()
+    assert torch.equal(both(tokens()), trained)  # nothing is dropped below
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_upper_adapter_is_saved_alone(variant: str, tmp_path: Path) -> None:
+    first, second = (LoRA(rank=2, **VARIANTS[variant]) for _ in range(2))
+    below = train(first.apply(gpt()))
+    lower = copy.deepcopy(below)
+    both = train(second.apply(below))
+    second.save(both, tmp_path)
+    again = second.load(second.apply(lower), tmp_path)
+    torch.testing.assert_close(again(tokens()), both(tokens()), atol=1e-5, rtol=1e-4)
+
+
+def test_dora_of_a_row_of_zeros_is_a_number() -> None:
+    model = gpt()
+    with torch.no_grad():
+        model.head.weight[7] = 0
+    adapted = LoRA(dora=True, targets=["head"]).apply(model)
+    assert adapted(tokens()).isfinite().all()
+    assert LoRA().merge(adapted)(tokens()).isfinite().all()
 
 
 def test_pissa_begins_with_the_largest_singular_vectors() -> None:
@@ -139,6 +164,7 @@ def test_lora_plus_gives_b_its_own_learning_rate() -> None:
         ({"init": "pissa", "targets": ["token_embedding"]}, "embedding, which adapter.init=pissa"),
         ({"init": "pissa", "dora": True}, "not combined"),
         ({"ranks": {"up": 3}}, "adapter.ranks.up has no effect"),
+        ({"targets": []}, "names nothing to train"),
         ({"alphas": {"querry": 3}}, "adapter.alphas.querry has no effect"),
         (
             {"rank": 17, "init": "pissa"},

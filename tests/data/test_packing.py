@@ -11,6 +11,7 @@ import torch
 
 from seqlab.batch import IGNORE_INDEX, Batch
 from seqlab.data.instruction import InstructionDataModule, collate_examples, pack_examples
+from seqlab.errors import UserError
 from seqlab.tasks.losses import token_nll
 from seqlab.tokenizers.byte import ByteTokenizer
 from variants import RECURRENT, TRANSFORMERS, Variant, tiny
@@ -49,13 +50,16 @@ def test_records_lie_behind_one_another() -> None:
 
 
 @pytest.mark.parametrize("variant", TRANSFORMERS + RECURRENT)
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_losses_and_gradients_are_those_of_padded_and_single_records(variant: Variant, chunk: int | None) -> None:
+@pytest.mark.parametrize(("chunk", "has_unscored"), [(None, True), (None, False), (2, True), (2, False)])
+def test_losses_and_gradients_are_those_of_padded_and_single_records(
+    variant: Variant, chunk: int | None, has_unscored: bool
+) -> None:
     model = tiny(variant)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def measure(batches: list[Batch]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        total = torch.stack([token_nll(model, batch, chunk).sum() for batch in batches]).sum()
+        values = [token_nll(model, batch, chunk, has_unscored=has_unscored) for batch in batches]
+        total = torch.stack([value.sum() for value in values]).sum()
         return total, torch.autograd.grad(total, parameters)
 
     packed, gradients = measure([pack_examples(EXAMPLES)])
@@ -70,14 +74,16 @@ def test_only_scored_targets_get_logits() -> None:
     model, seen = tiny(TRANSFORMERS[0]), []
     model.head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape[:-1].numel()))
     batch = collate_examples(EXAMPLES, 0)
-    nll = token_nll(model, batch)
+    nll = token_nll(model, batch, has_unscored=True)
     assert seen == [int((batch.targets != IGNORE_INDEX).sum())]
     logits = model(batch.inputs)
     expected = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
     )
     torch.testing.assert_close(nll, expected.view_as(nll), rtol=1e-5, atol=1e-5)
-    nothing = token_nll(model, batch._replace(targets=torch.full_like(batch.targets, IGNORE_INDEX)))
+    with pytest.raises(UserError, match="logits"):
+        token_nll(model, batch, vocab_size=60, has_unscored=True)
+    nothing = token_nll(model, batch._replace(targets=torch.full_like(batch.targets, IGNORE_INDEX)), has_unscored=True)
     assert nothing.tolist() == torch.zeros_like(nll).tolist()
     nothing.sum().backward()
 

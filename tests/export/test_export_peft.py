@@ -164,6 +164,10 @@ def test_a_base_that_is_a_run_is_exported_by_itself(bases: Callable, seqlab: Cal
         ({"base_model_name_or_path": "nowhere at all"}, "is not a folder in Hugging Face format"),
         ({"base_model_name_or_path": None}, "does not say what the adapter is of"),
         ({"base_model_name_or_path": "llama"}, "is of another base"),
+        ({"alpha_pattern": {"([a-z]+)+!": 1}}, "an alpha_pattern that is not a layer's name"),
+        ({"alpha_pattern": ["c_attn"]}, "an alpha_pattern that is not"),
+        ({"lora_alpha": "16"}, "an alpha that is not a number"),
+        ({"alora_invocation_tokens": [1, 2]}, "alora_invocation_tokens"),
     ],
 )
 def test_an_adapter_that_would_be_read_wrongly_is_refused(
@@ -199,3 +203,35 @@ def test_a_run_without_an_adapter_has_nothing_for_peft(bases: Callable, seqlab: 
     assert answer.status == 1
     assert "has no LoRA" in answer.err
     assert not Path("out").exists()
+
+
+def test_an_adapter_brings_the_style_of_its_prompts(bases: Callable, seqlab: Callable, tmp_path: Path) -> None:
+    bases("llama")
+    records = [{"instruction": f"Say {number}.", "output": f"{number}"} for number in range(8)]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    words = [
+        "data=instruction",
+        "data.path=records.json",
+        "data.context_length=256",
+        "trainer.max_steps=2",
+        "device=cpu",
+    ]
+    answer = seqlab("train", *words, "init_from=llama", "adapter=lora", "data.prompt_style=chatml")
+    assert answer.status == 0, answer.err
+    assert seqlab("export", "run=last", "format=peft", "out=out").status == 0
+    ours, theirs = load_run("last", accelerator="cpu"), load_run("out", accelerator="cpu")
+    assert theirs.generate("Say 1.", max_new_tokens=5) == ours.generate("Say 1.", max_new_tokens=5)
+    message = [{"role": "user", "content": "Say 1."}]
+    rendered = transformers.AutoTokenizer.from_pretrained("out").apply_chat_template(message, tokenize=False)
+    assert "<|im_start|>user" in rendered
+
+
+def test_an_adapter_of_an_adapter_is_exported_merged(bases: Callable, seqlab: Callable) -> None:
+    bases("gpt2")
+    assert seqlab("train", *TEXT, "adapter=lora", "init_from=gpt2").status == 0
+    assert seqlab("export", "run=last", "format=peft", "out=first").status == 0
+    assert seqlab("train", *TEXT, "adapter=lora", "init_from=first").status == 0
+    answer = seqlab("export", "run=last", "format=peft", "out=second")
+    assert answer.status == 1
+    assert "use format=hf, which merges both" in answer.err
+    assert seqlab("export", "run=last", "format=hf", "out=second").status == 0

@@ -16,11 +16,19 @@ from seqlab.adapters.low_rank import (
     LoRALayer,
     LoRALinear,
     LoRARecurrent,
+    LowRank,
     LowRankOptions,
 )
-from seqlab.adapters.targets import choose_targets, leaf_name, look_up, matches_name
+from seqlab.adapters.targets import (
+    choose_targets,
+    leaf_name,
+    list_candidates,
+    look_up,
+    matches_name,
+    shorten_name,
+)
 from seqlab.errors import UserError
-from seqlab.files import read_json, write_json
+from seqlab.files import write_json
 from seqlab.types import Fraction, PositiveFloat, PositiveInt
 
 CONFIG_FILE = "adapter_config.json"  # PEFT's name
@@ -71,7 +79,7 @@ class LoRA(Adapter):
         """
         chosen = choose_targets(model, self.targets)
         self.check_targets(model, chosen)
-        model.requires_grad_(False)
+        freeze_model(model)
         recurrent: dict[str, dict[str, LowRankOptions]] = {}
         for name, module in chosen.items():
             options = self.find_options(name)
@@ -117,34 +125,42 @@ class LoRA(Adapter):
 
     def merge(self, model: nn.Module) -> nn.Module:
         """Add each product to the weight below it; in place. A model without an adapter stays as it is."""
-        for name, module in lora_layers(model).items():
-            replace_module(model, name, module.merged())
+        outer: list[str] = []
+        for name, module in list(model.named_modules()):
+            if isinstance(module, LoRALayer) and not name.startswith(tuple(f"{one}." for one in outer)):
+                outer.append(name)
+                replace_module(model, name, module.merged())
         return model
 
     @contextmanager
     def disabled(self, model: nn.Module) -> Iterator[None]:
         """The model without the products."""
-        layers = [module for module in model.modules() if isinstance(module, LoRALayer)]
-        before = [layer.enabled for layer in layers]
+        layers = lora_layers(model).values()
         for layer in layers:
             layer.enabled = False
         try:
             yield
         finally:
-            for layer, was_enabled in zip(layers, before, strict=True):
-                layer.enabled = was_enabled
+            for layer in layers:
+                layer.enabled = True
 
     def trainable_state_dict(self, model: nn.Module) -> dict[str, Tensor]:
         """The adapter's tensors by their names in the model that carries it, with the factors that PiSSA began with."""
+        trained = super().trainable_state_dict(model)
+        layers = {name.partition(".lora_A")[0] for name in trained}
         initial = {
-            name: tensor for name, tensor in model.named_buffers() if leaf_name(name) in ("initial_a", "initial_b")
+            n: t for n, t in model.named_buffers() if ".initial_" in n and n.rpartition(".initial_")[0] in layers
         }
-        return super().trainable_state_dict(model) | initial
+        return trained | initial
 
     def list_lr_ratios(self, model: nn.Module) -> dict[str, float]:
         """Of the parameters that have a learning rate of their own, how many times as large it is."""
         names = [name for name, p in model.named_parameters() if p.requires_grad]
-        return {name: self.lr_ratio for name in names if self.lr_ratio != 1 and ("lora_B" in name or "ding_B" in name)}
+        return {
+            name: self.lr_ratio
+            for name in names
+            if self.lr_ratio != 1 and ("lora_B" in name or "lora_embedding_B" in name)
+        }
 
     def save(self, model: nn.Module, folder: Path, metadata: dict[str, str] | None = None) -> None:
         """Write the two files that PEFT reads onto the same bare model.
@@ -153,7 +169,9 @@ class LoRA(Adapter):
         PiSSA took off at first is part of a product of twice the rank.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG_FILE, self.describe())
+        adapted = list_adapted(model)
+        targets = {shorten_name(name, adapted, list_candidates(model)) for name in adapted}
+        write_json(folder / CONFIG_FILE, self.describe() | {"target_modules": sorted(targets)})
         tensors = (
             join_initial(self.trainable_state_dict(model)) if self.init == "pissa" else self.trainable_state_dict(model)
         )
@@ -168,7 +186,6 @@ class LoRA(Adapter):
             "r": self.rank * times,
             "lora_alpha": self.alpha * alpha_times,
             "lora_dropout": self.dropout,
-            "target_modules": sorted(self.targets),
             "rank_pattern": {name: rank * times for name, rank in self.ranks.items()},
             "alpha_pattern": {name: alpha * alpha_times for name, alpha in self.alphas.items()},
             "use_rslora": self.rslora,
@@ -181,14 +198,6 @@ class LoRA(Adapter):
         """The tensors of a PEFT folder by their names in the model that carries the adapter."""
         tensors = {name.removeprefix(PREFIX): tensor for name, tensor in super().read_tensors(folder).items()}
         return split_initial(tensors) if self.init == "pissa" else tensors
-
-    @classmethod
-    def from_folder(cls, folder: Path) -> "LoRA":
-        """The adapter that a PEFT folder describes; `apply` and `load` put it onto a bare model."""
-        config = read_json(folder / CONFIG_FILE)
-        names = {"r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "target_modules": "targets"}
-        names |= {"rank_pattern": "ranks", "alpha_pattern": "alphas", "use_rslora": "rslora", "use_dora": "dora"}
-        return cls(**{ours: config[theirs] for theirs, ours in names.items() if theirs in config})
 
 
 def join_initial(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,12 +225,25 @@ def split_initial(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return split
 
 
+def freeze_model(model: nn.Module) -> None:
+    """Freeze all weights, and an adapter that is there already with its dropout."""
+    model.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, LowRank):
+            module.dropout = nn.Dropout(0.0)
+
+
 def lora_layers(model: nn.Module) -> dict[str, LoRALayer]:
-    """The adapted layers by name; of one upon another, the outer."""
-    found: dict[str, LoRALayer] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, LoRALayer) and not name.startswith(tuple(f"{outer}." for outer in found)):
-            found[name] = module
+    """The layers whose adapter is trained, by name."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoRALayer)}
+    return {name: layer for name, layer in layers.items() if layer.is_trained()}
+
+
+def list_adapted(model: nn.Module) -> list[str]:
+    """The names of what has a trained product: layers, or weights of recurrent ones."""
+    found = []
+    for name, layer in lora_layers(model).items():
+        found += [f"{name}.{weight}" for weight in layer.names] if isinstance(layer, LoRARecurrent) else [name]
     return found
 
 

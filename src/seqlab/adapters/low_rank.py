@@ -24,7 +24,15 @@ class LowRankOptions(NamedTuple):
     dora: bool = False
 
 
-class LowRank(nn.Module):
+class Trainable(nn.Module):
+    """A layer that says whether its own matrices are trained, or frozen below another adapter."""
+
+    def is_trained(self) -> bool:
+        """True if a matrix of its own is trained, and not only one of what it stands upon."""
+        return any(p.requires_grad for name, p in self.named_parameters() if not name.startswith("base."))
+
+
+class LowRank(Trainable):
     """What is added to one weight (O, I): scale B A, with A (r, I) and B (O, r).
 
     At first nothing changes. A is random and B zero; or both are the r largest singular vectors of the weight, and the product
@@ -70,7 +78,12 @@ class LowRank(nn.Module):
         adapted = weight + self.delta()
         if self.lora_magnitude_vector is None:
             return adapted
-        return adapted * (self.lora_magnitude_vector / adapted.detach().norm(dim=1)).unsqueeze(1)
+        return adapted * (self.lora_magnitude_vector / measure_rows(adapted)).unsqueeze(1)
+
+
+def measure_rows(weight: Tensor) -> Tensor:
+    """The lengths of the rows of a weight (O, I), which are not trained; -> (O,), never 0"""
+    return weight.detach().norm(dim=1).clamp_min(torch.finfo(weight.dtype).tiny)
 
 
 def find_principal_factors(weight: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:
@@ -111,7 +124,8 @@ class LoRALinear(LowRank):
         if self.lora_magnitude_vector is None:
             return y + added
         weight = weight_of(self.base)
-        lengths = (weight + self.delta()).detach().norm(dim=1)  # (O,)
+        with torch.no_grad():
+            lengths = measure_rows(weight + self.delta())
         factor = self.lora_magnitude_vector / lengths
         # What is dropped is dropped of both products, as in PEFT.
         if self.training and self.dropout.p:
@@ -129,7 +143,7 @@ class LoRALinear(LowRank):
         return base
 
 
-class LoRAEmbedding(nn.Module):
+class LoRAEmbedding(Trainable):
     """A frozen embedding plus scale (B A)ᵀ, with A (r, V) zero at first and B (C, r)."""
 
     def __init__(self, base: nn.Module, options: LowRankOptions) -> None:
@@ -160,7 +174,7 @@ class LoRAEmbedding(nn.Module):
         return base
 
 
-class LoRARecurrent(nn.Module):
+class LoRARecurrent(Trainable):
     """Frozen recurrent layers with low-rank products beside some of their weights.
 
     The inputs of a product that are dropped are the same ones at every place of a batch.

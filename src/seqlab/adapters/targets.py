@@ -1,7 +1,7 @@
 """Which weights of a model an adapter is put on."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from torch import nn
@@ -34,6 +34,8 @@ def choose_targets(model: nn.Module, targets: Sequence[str]) -> dict[str, Any]:
     """The candidates that one of the targets names, in the model's order. Raises UserError for a target that names none."""
     candidates = list_candidates(model)
     chosen = set()
+    if not targets:
+        raise UserError("adapter.targets=[] names nothing to train: name layers, or leave it out.")
     for target in targets:
         named = {name for name in candidates if names_module(target, name, candidates[name])}
         if not named:
@@ -66,3 +68,10 @@ def look_up(patterns: Mapping[str, T], name: str, default: T) -> T:
 def leaf_name(name: str) -> str:
     """The last part of a dotted name."""
     return name.rsplit(".", 1)[-1]
+
+
+def shorten_name(name: str, adapted: Collection[str], known: Collection[str]) -> str:
+    """The shortest end of a layer's name that no layer without an adapter has."""
+    parts = name.split(".")
+    ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+    return next(end for end in ends if all(other in adapted for other in known if f".{other}".endswith(f".{end}")))

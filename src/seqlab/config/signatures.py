@@ -4,7 +4,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def format_type(hint: Any) -> str:
     if origin is tuple and Ellipsis not in arguments:
         return f"a list of {len(arguments)}, each {format_type(arguments[0])}"
     if origin is not None:
-        return "a dictionary" if origin is dict else "a list"
+        return "a dictionary" if issubclass(origin, Mapping) else "a list"
     return TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint)))
 
 

@@ -32,21 +32,25 @@ def export_to_hf(run: Path, checkpoint: str, out: Path, init_from: str | None = 
     family, hf_config = find_writing_family(source.model or {}, source.family)
     weights = weights_path(run, checkpoint)
     model = load_model_from_run(run, weights, init_from)
-    tokenizer: Any = None
     if config["tokenizer"]:
-        tokenizer = load_tokenizer(get_class(config, "tokenizer"), run / "tokenizer")
-        hf_config["eos_token_id"] = tokenizer.eos_id
+        hf_config["eos_token_id"] = load_tokenizer(get_class(config, "tokenizer"), run / "tokenizer").eos_id
     with write_output(out) as partial:
         partial.mkdir()
         write_json(partial / "config.json", hf_config | {"dtype": str(next(model.parameters()).dtype).split(".")[1]})
         save_file(family.to_hf(model.state_dict()), partial / "model.safetensors", {"format": "pt"})
-        if hasattr(tokenizer, "save_to_hf"):
-            tokenizer.save_to_hf(partial)
-            if style := load_prompt_style(run):
-                (partial / TEMPLATE).write_text(style.to_chat_template(tokenizer), encoding="utf-8")
+        export_tokenizer(run, config, partial)
         if out.is_dir():
             out.rmdir()  # an empty one
     return sorted(file.name for file in out.iterdir())
+
+
+def export_tokenizer(run: Path, config: Config, folder: Path) -> None:
+    """Write the tokenizer's files, if it has any there, and the style of the run's prompts as a chat template."""
+    tokenizer: Any = load_tokenizer(get_class(config, "tokenizer"), run / "tokenizer") if config["tokenizer"] else None
+    if hasattr(tokenizer, "save_to_hf"):
+        tokenizer.save_to_hf(folder)
+        if style := load_prompt_style(run):
+            (folder / TEMPLATE).write_text(style.to_chat_template(tokenizer), encoding="utf-8")
 
 
 def check_new_folder(out: Path) -> None:

@@ -1,7 +1,6 @@
 """A run's adapter as a folder that PEFT, and what reads its adapters, puts onto the base in transformers."""
 
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +11,17 @@ from torch import Tensor, nn
 from seqlab.adapters.base import WEIGHTS_FILE
 from seqlab.adapters.lora import CONFIG_FILE, PREFIX, LoRA, lora_layers
 from seqlab.adapters.low_rank import LoRAEmbedding, LoRALinear, weight_of
-from seqlab.adapters.targets import list_candidates
+from seqlab.adapters.targets import list_candidates, shorten_name
 from seqlab.build import build_adapter
 from seqlab.config.targets import check_targets
 from seqlab.errors import UserError
-from seqlab.export.hugging_face import check_new_folder
+from seqlab.export.hugging_face import check_new_folder, export_tokenizer
 from seqlab.files import write_json, write_output
 from seqlab.runs.folder import read_config
 from seqlab.weights.hf_folder import find_writing_family, is_hf_folder
 from seqlab.weights.hub import PREFIX as HUB_PREFIX
 from seqlab.weights.hub import find_folder
+from seqlab.weights.peft_folder import is_peft_folder
 from seqlab.weights.restore import check_base_place, load_adapted_model
 from seqlab.weights.sources import resolve_init_from, weights_path
 
@@ -57,21 +57,22 @@ def export_to_peft(run: Path, checkpoint: str, out: Path, init_from: str | None 
     layers, embeddings = {}, set()
     for name, module in lora_layers(model).items():
         theirs, side_by_side = family.name_layer(name)
-        layers[theirs] = join_factors([model.get_submodule(other) for other in side_by_side])
+        layers[theirs] = join_side_by_side([model.get_submodule(other) for other in side_by_side])
         if isinstance(module, LoRAEmbedding):
             embeddings.add(theirs)
+    base = name_base(init_from or config["init_from"])
     with write_output(out) as partial:
         partial.mkdir()
         written = describe_layers(layers, known, adapter) | {"fan_in_fan_out": family.TRANSPOSED is not None}
-        base = {"base_model_name_or_path": name_base(init_from or config["init_from"])}
         write_json(partial / CONFIG_FILE, written | base)
         save_file(name_tensors(layers, embeddings), partial / WEIGHTS_FILE, {"format": "pt"})
+        export_tokenizer(run, config, partial)
         if out.is_dir():
             out.rmdir()  # an empty one
     return sorted(file.name for file in out.iterdir())
 
 
-def join_factors(modules: list[nn.Module]) -> Factors:
+def join_side_by_side(modules: list[nn.Module]) -> Factors:
     """The factors of layers that lie side by side, some of which have none, as those of one layer."""
     found = [read_factors(module) for module in modules]
     if len(found) == 1:
@@ -115,13 +116,6 @@ def describe_layers(layers: dict[str, Factors], known: list[str], adapter: LoRA)
     }
 
 
-def shorten_name(name: str, adapted: Collection[str], known: list[str]) -> str:
-    """The shortest end of a layer's name that no layer without an adapter has."""
-    parts = name.split(".")
-    ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-    return next(end for end in ends if all(other in adapted for other in known if f".{other}".endswith(f".{end}")))
-
-
 def name_tensors(layers: dict[str, Factors], embeddings: set[str]) -> dict[str, Tensor]:
     """The tensors by PEFT's names."""
     tensors: dict[str, Tensor] = {}
@@ -134,9 +128,18 @@ def name_tensors(layers: dict[str, Factors], embeddings: set[str]) -> dict[str, 
     return tensors
 
 
-def name_base(init_from: str | None) -> str | None:
-    """What transformers opens as the base of the adapter, or None if it is a run, which must be exported for it."""
-    if init_from and init_from.startswith(HUB_PREFIX):
-        return init_from.removeprefix(HUB_PREFIX).partition("@")[0]
+def name_base(init_from: str | None) -> dict[str, str | None]:
+    """What transformers opens as the base of the adapter; nothing if it is a run, which must be exported for it.
+
+    Raises UserError for a base that is an adapter itself.
+    """
+    key = "base_model_name_or_path"
     folder = find_folder(init_from) if init_from and init_from != "last" else None
-    return str(folder.resolve()) if folder and is_hf_folder(folder) else None
+    if folder and is_peft_folder(folder):
+        raise UserError(
+            f"{init_from}, the base of this run, is an adapter of PEFT itself: use format=hf, which merges both."
+        )
+    if init_from and init_from.startswith(HUB_PREFIX):
+        name, _, revision = init_from.removeprefix(HUB_PREFIX).partition("@")
+        return {key: name, "revision": revision or None}
+    return {key: str(folder.resolve()) if folder and is_hf_folder(folder) else None}

@@ -205,9 +205,9 @@ class PackedDocuments(NamedTuple):
         begins[:: document_ids.size(1)] = True
         order = torch.arange(len(ids), device=ids.device)
         positions = order - (order * begins).cummax(0).values
-        longest = int(positions.max()) + 1
         numbers = begins.cumsum(0) - 1
-        return cls(int(numbers[-1]) + 1, longest, positions.to(device), (numbers * longest + positions).to(device))
+        longest, number = (torch.stack([positions.max(), numbers[-1]]) + 1).tolist()  # one look at the device
+        return cls(number, longest, positions.to(device), (numbers * longest + positions).to(device))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
         """Shapes as in `apply_attention`. Each document gets a row of its own: what is filled up follows it, and is not seen."""

@@ -168,12 +168,22 @@ def load_run(
         )
         return place_model(model, device, "float32" if is_forecaster else dtype, packed)
 
-    style = load_chat_template(find_tokenizer_folder(folder)) if is_hf else load_prompt_style(folder)
+    return LoadedRun(folder, config, load_model, info, tokenizer, find_style(folder, config, is_hf))
+
+
+def find_style(folder: Path, config: dict[str, Any], is_hf: bool) -> PromptStyle | ChatTemplate | None:
+    """The style of a run's prompts, or the chat template of a Hugging Face folder; an adapter may leave it to its base.
+
+    Raises UserError if a run has lost it.
+    """
+    if is_hf:
+        return load_chat_template(folder) or load_chat_template(find_tokenizer_folder(folder))
+    style = load_prompt_style(folder)
     if style is None and (config.get("data") or {}).get("prompt_style"):
         raise UserError(
             f"{folder} has no prompt_style.json any more, which says how its prompts were rendered: restore it."
         )
-    return LoadedRun(folder, config, load_model, info, tokenizer, style)
+    return style
 
 
 def find_tokenizer(config: dict[str, Any], folder: Path) -> Any:

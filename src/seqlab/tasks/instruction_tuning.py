@@ -4,4 +4,4 @@ from seqlab.tasks.language import LanguageModeling
 
 
 class InstructionTuning(LanguageModeling):
-    """The data mask what is not supervised: padding, and with `data.mask_prompt` the prompts."""
+    """The data mask what is not supervised: padding, and what `data.supervised` leaves out."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ class LanguageModeling(Task):
     required_properties = ("vocab_size",)
     safe_precisions = ("32-true", "bf16-mixed")
     supports_adapter = True
+    has_unscored: ClassVar[bool] = True  # targets whose logits are of no use
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class LanguageModeling(Task):
 
     def compute_sums(self, batch: Batch) -> Sums:
         """The negative log-likelihood of the targets; in evaluation also in bits, over the bytes of their text."""
-        nll = sum_precisely(token_nll(self.model, batch, self.loss_chunk, self.vocab_size))
+        nll = sum_precisely(token_nll(self.model, batch, self.loss_chunk, self.vocab_size, self.has_unscored))
         is_scored = batch.targets != IGNORE_INDEX  # (B, T)
         sums = {"loss": (nll, is_scored.sum())}
         if self.byte_lengths is not None and not self.training:

@@ -12,20 +12,20 @@ from seqlab.errors import UserError, check_kind
 from seqlab.models.language import offers_hidden
 
 
-def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: int = 1) -> Tensor:
+def token_nll(
+    model: Any, batch: Batch, chunk: int | None = None, vocab_size: int = 1, has_unscored: bool = False
+) -> Tensor:
     """The negative log-likelihood of each target in nats, 0 for one that is ignored: inputs (B, T) -> (B, T)
 
-    With `chunk`, logits exist for so many positions of a row at a time, and are computed again for the backward pass; a model
-    with `hidden` computes them for scored targets alone, another one for all at once. Raises UserError for packed records and a
-    model that cannot tell them apart, and for one with fewer than `vocab_size` logits.
+    With `chunk`, logits exist for so many positions of a row at a time, and are computed again for the backward pass; with
+    `has_unscored`, for scored targets alone. A model without `hidden` computes all of them at once. Raises UserError for packed
+    records and a model that cannot tell them apart, and for one with fewer than `vocab_size` logits.
     """
     if not offers_hidden(model) and batch.document_ids is not None:
         raise UserError(
             f"{type(model).__name__} has no `hidden`, and cannot tell packed records apart: leave data.packing out."
         )
-    places = (batch.targets.flatten() != IGNORE_INDEX).nonzero().squeeze(1)  # (N,) of what is scored
-    are_all = len(places) == batch.targets.numel()
-    if not offers_hidden(model) or (chunk is None and batch.document_ids is None and are_all):
+    if not offers_hidden(model) or (chunk is None and batch.document_ids is None and not has_unscored):
         logits = model(batch.inputs)
         check_kind(logits, Tensor, f"{type(model).__name__}.forward")
         is_transposed = logits.shape[:-1] != batch.targets.shape
@@ -34,11 +34,16 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: in
         return cross_entropy(logits, batch.targets)
     hidden = model.hidden(batch.inputs, document_ids=batch.document_ids).flatten(0, 1)  # (B T, C)
     targets = batch.targets.flatten()
-    if not are_all:
+    places = (
+        (targets != IGNORE_INDEX).nonzero().squeeze(1) if has_unscored else None
+    )  # (N,); a look waits for the device
+    if places is not None:
         hidden, targets = hidden.index_select(0, places.to(hidden.device)), targets[places]  # others need no logits
 
     def head_nll(hidden: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(model.head(hidden), targets.to(hidden.device), reduction="none")
+        logits = model.head(hidden)
+        check_shape(model, logits, (len(targets), max(logits.shape[-1], vocab_size)), "logits (N, V)")
+        return F.cross_entropy(logits, targets.to(logits.device), ignore_index=IGNORE_INDEX, reduction="none")
 
     if chunk is None:
         nll = head_nll(hidden, targets)
@@ -46,7 +51,7 @@ def token_nll(model: Any, batch: Batch, chunk: int | None = None, vocab_size: in
         rows = chunk * len(batch.targets)
         pieces = zip(hidden.split(rows), targets.split(rows), strict=True)
         nll = torch.cat([checkpoint(head_nll, *piece, use_reentrant=False) for piece in pieces])
-    if not are_all:
+    if places is not None:
         nll = nll.new_zeros(batch.targets.numel()).index_copy(0, places.to(nll.device), nll)
     return nll.view_as(batch.targets)
 

@@ -5,3 +5,5 @@ from seqlab.tasks.language import LanguageModeling
 
 class Pretraining(LanguageModeling):
     """Every token of the text is a target."""
+
+    has_unscored = False

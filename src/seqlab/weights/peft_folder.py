@@ -10,12 +10,14 @@ from torch import Tensor
 
 from seqlab.adapters.base import WEIGHTS_FILE
 from seqlab.adapters.lora import CONFIG_FILE, PREFIX
+from seqlab.adapters.low_rank import measure_rows
 from seqlab.errors import UserError
 from seqlab.files import read_json, read_safetensors
 from seqlab.weights.hub import PREFIX as HUB_PREFIX
 from seqlab.weights.hub import find_folder
 
 MERGE = "Merge the adapter with PEFT (merge_and_unload), and save the model."
+PLAIN_NAME = re.compile(r"[\w.]+")  # a regular expression of another's file could take for ever
 FACTOR = re.compile(r"(.+)\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)(?:\.weight)?")
 SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {  # any other value would be read without an error, and wrongly
     "peft_type": ("LORA",),
@@ -23,6 +25,12 @@ SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {  # any other value would be rea
     "modules_to_save": (None, []),
     "trainable_token_indices": (None, [], {}),
     "lora_bias": (None, False),
+    "layer_replication": (None,),
+    "alora_invocation_tokens": (None,),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
+    "velora_config": (None,),
+    "arrow_config": (None,),
     "init_lora_weights": (None, True, False, "gaussian", "orthogonal", "eva"),  # others change the base's weights
 }
 
@@ -51,7 +59,8 @@ def find_base_folder(folder: Path) -> Path:
             f"{folder} is an adapter of {name}, which is not a folder in Hugging Face format: write where it is as {key} in "
             f"{CONFIG_FILE}."
         )
-    return find_folder(HUB_PREFIX + name)
+    revision = read_json(folder / CONFIG_FILE).get("revision")
+    return find_folder(f"{HUB_PREFIX}{name}@{revision}" if revision else HUB_PREFIX + name)
 
 
 def merge_peft_adapter(
@@ -96,6 +105,12 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
     for key, values in SUPPORTED_VALUES.items():
         if config.get(key) not in values and key in config:
             raise UserError(f"{folder}/{CONFIG_FILE} has {key}={config[key]}, which seqlab does not read. {MERGE}")
+    patterns = config.get("alpha_pattern") or {}
+    numbers = [config.get("lora_alpha", 8), *(patterns.values() if isinstance(patterns, dict) else ["?"])]
+    if not all(isinstance(number, int | float) for number in numbers) or not all(map(PLAIN_NAME.fullmatch, patterns)):
+        raise UserError(
+            f"{folder}/{CONFIG_FILE} has an alpha that is not a number, or an alpha_pattern that is not a layer's name. {MERGE}"
+        )
     return config
 
 
@@ -112,14 +127,13 @@ def adapt_weight(weight: Tensor, parts: dict[str, Tensor], config: dict[str, Any
         return None
     adapted = weight + find_scale(config, layer, first.size(0)) * second @ first
     if (magnitude := parts.get("lora_magnitude_vector")) is not None:
-        adapted = adapted * (magnitude / adapted.norm(dim=1)).unsqueeze(1)
+        adapted = adapted * (magnitude / measure_rows(adapted)).unsqueeze(1)
     return adapted.T if is_embedding else adapted
 
 
 def find_scale(config: dict[str, Any], layer: str, rank: int) -> float:
     """By what the product of a layer is multiplied."""
     patterns = config.get("alpha_pattern") or {}
-    alpha = next(
-        (v for key, v in patterns.items() if re.match(rf"(.*\.)?({key})$", layer)), config.get("lora_alpha", 8)
-    )
+    alphas = [alpha for name, alpha in patterns.items() if f".{layer}".endswith(f".{name}")]
+    alpha = alphas[0] if alphas else config.get("lora_alpha", 8)
     return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
