@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from commands import NOTES, write_tokenizer
 from seqlab.serving.engine import load_run
@@ -157,13 +158,16 @@ def test_a_base_that_is_a_run_is_exported_by_itself(bases: Callable, seqlab: Cal
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"use_dora": True}, "is damaged, or of another base"),
+        ({"use_rslora": "abc"}, "use_rslora=abc"),
+        ({"peft_type": None}, "peft_type=None"),
         ({"peft_type": "IA3"}, "peft_type=IA3, which seqlab does not read"),
         ({"bias": "all"}, "bias=all"),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights=pissa"),
         ({"base_model_name_or_path": "nowhere at all"}, "is not a folder in Hugging Face format"),
         ({"base_model_name_or_path": None}, "does not say what the adapter is of"),
-        ({"base_model_name_or_path": "llama"}, "is of another base"),
+        ({"base_model_name_or_path": "llama"}, "of another base"),
         ({"alpha_pattern": {"([a-z]+)+!": 1}}, "an alpha_pattern that is not a layer's name"),
         ({"alpha_pattern": ["c_attn"]}, "an alpha_pattern that is not"),
         ({"lora_alpha": "16"}, "an alpha that is not a number"),
@@ -183,6 +187,32 @@ def test_an_adapter_that_would_be_read_wrongly_is_refused(
     answer = seqlab("generate", "run=theirs", "prompt=One")
     assert (answer.status, "Traceback" in answer.err) == (1, False)
     assert message in " ".join(answer.err.split())
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "int8", "magnitude", "rank 0", "cut"])
+def test_damaged_matrices_are_refused(damage: str, bases: Callable, seqlab: Callable) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(bases("gpt2"))
+    config = peft.LoraConfig(r=4, target_modules=["c_attn"], use_dora=True, fan_in_fan_out=True)
+    peft.get_peft_model(model, config).save_pretrained("theirs")
+    file = Path("theirs/adapter_model.safetensors")
+    tensors = load_file(file)
+    changes: dict[str, Callable[[str, torch.Tensor], torch.Tensor]] = {
+        "int8": lambda name, tensor: tensor.to(torch.int8),
+        "magnitude": lambda name, tensor: tensor[1:].clone() if "magnitude" in name else tensor,
+        "rank 0": lambda name, tensor: (
+            tensor[:0] if "lora_A" in name else tensor[:, :0] if "lora_B" in name else tensor
+        ),
+    }
+    if damage == "missing":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:-20])
+    else:
+        change = changes.get(damage)
+        save_file({name: change(name, tensor) for name, tensor in tensors.items()} if change else {}, file)
+    answer = seqlab("generate", "run=theirs", "prompt=One")
+    assert (answer.status, "Traceback" in answer.err) == (1, False), answer.err
+    assert "theirs" in answer.err
 
 
 def test_an_adapted_embedding_of_a_tied_head_is_refused(

@@ -63,8 +63,8 @@ class LoRA(Adapter):
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.targets = [targets] if isinstance(targets, str) else list(targets)
         self.ranks, self.alphas, self.rslora, self.dora, self.init = (
-            dict(ranks or {}),
-            dict(alphas or {}),
+            {str(name): value for name, value in (ranks or {}).items()},
+            {str(name): value for name, value in (alphas or {}).items()},
             rslora,
             dora,
             init,
@@ -110,12 +110,11 @@ class LoRA(Adapter):
                     raise UserError(f"adapter.{key}.{pattern} has no effect: it names none of adapter.targets.")
 
     def check_rank(self, name: str, module: Any, rank: int) -> None:
-        """Refuse more singular vectors than a weight has. Raises UserError."""
-        size = min((getattr(*module) if isinstance(module, tuple) else module.weight).shape)
-        if self.init == "pissa" and rank > size:
-            raise UserError(
-                f"adapter.rank={rank} is more than the {size} singular vectors of {name}: use a smaller one."
-            )
+        """Refuse more singular vectors than a weight has, and a rank of which no weight has so many. Raises UserError."""
+        shape = (getattr(*module) if isinstance(module, tuple) else module.weight).shape
+        limit, what = (min(shape), "singular vectors") if self.init == "pissa" else (max(shape), "rows or columns")
+        if rank > limit:
+            raise UserError(f"A rank of {rank} is more than the {limit} {what} of {name}: use a smaller adapter.rank.")
 
     def find_options(self, name: str) -> LowRankOptions:
         """What the weight of this name gets."""

@@ -35,7 +35,7 @@ def choose_targets(model: nn.Module, targets: Sequence[str]) -> dict[str, Any]:
     candidates = list_candidates(model)
     chosen = set()
     if not targets:
-        raise UserError("adapter.targets=[] names nothing to train: name layers, or leave it out.")
+        raise UserError("adapter.targets=[] names nothing to train: name layers, or use adapter=none.")
     for target in targets:
         named = {name for name in candidates if names_module(target, name, candidates[name])}
         if not named:

@@ -10,6 +10,7 @@ from seqlab.prompts.choose import load_prompt_style
 from seqlab.runs.folder import find_run, relative_to_cwd
 from seqlab.streams import print_wrapped
 from seqlab.weights.hf_folder import is_hf_folder
+from seqlab.weights.peft_folder import is_peft_folder
 
 FORMATS = {"hf": export_to_hf, "peft": export_to_peft}
 
@@ -23,7 +24,9 @@ def main(args: list[str]) -> int:
         raise UserError(f"format={config['format']} is unknown: use {' or '.join(FORMATS)}.")
     if config["checkpoint"] not in ("best", "last"):
         raise UserError(f"checkpoint={config['checkpoint']} must be best or last.")
-    if is_hf_folder(given := expand_path(str(config["run"]))) and not (given / "config.yaml").is_file():
+    if is_peft_folder(given := expand_path(str(config["run"]))):
+        raise UserError(f"run={given} is an adapter of PEFT: merge it with PEFT (merge_and_unload), or name a run.")
+    if is_hf_folder(given) and not (given / "config.yaml").is_file():
         raise UserError(f"run={given} is in Hugging Face format already: copy the folder, or name a run.")
     run, out = find_run(str(config["run"]), expand_path(config["paths"]["runs"])), expand_path(str(config["out"]))
     names = FORMATS[config["format"]](run, config["checkpoint"], out, config["init_from"])

@@ -23,7 +23,8 @@ def token_nll(
     """
     if not offers_hidden(model) and batch.document_ids is not None:
         raise UserError(
-            f"{type(model).__name__} has no `hidden`, and cannot tell packed records apart: leave data.packing out."
+            f"{type(model).__name__} takes a row for one text (it has no `hidden`), and cannot tell packed records apart: leave "
+            "data.packing out."
         )
     if not offers_hidden(model) or (chunk is None and batch.document_ids is None and not has_unscored):
         logits = model(batch.inputs)

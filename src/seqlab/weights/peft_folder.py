@@ -25,6 +25,8 @@ SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {  # any other value would be rea
     "modules_to_save": (None, []),
     "trainable_token_indices": (None, [], {}),
     "lora_bias": (None, False),
+    "use_rslora": (None, True, False),
+    "use_dora": (None, True, False),
     "layer_replication": (None,),
     "alora_invocation_tokens": (None,),
     "kasa_config": (None,),
@@ -78,8 +80,9 @@ def merge_peft_adapter(
         turned = transposed is not None and transposed.search(name) is not None
         adapted = adapt_weight(weight.float().T if turned else weight.float(), parts, config, layer)
         if adapted is None or name not in tensors or weight.shape != tensors[name].shape:
+            base = find_base_folder(folder)
             raise UserError(
-                f"The adapter in {folder} is of another base than {find_base_folder(folder)}: {layer} does not fit there."
+                f"The adapter in {folder} is damaged, or of another base than {base}: {layer} does not fit there."
             )
         merged[name] = (adapted.T if turned else adapted).contiguous().to(tensors[name].dtype)
     return merged
@@ -87,15 +90,21 @@ def merge_peft_adapter(
 
 def read_parts(folder: Path) -> dict[str, dict[str, Tensor]]:
     """Of each layer the tensors of its adapter, by their kind, and the weight itself where PEFT has saved it too."""
+    file = folder / WEIGHTS_FILE
+    tensors = read_safetensors(file) if file.is_file() else {}
+    if not tensors or not all(tensor.is_floating_point() for tensor in tensors.values()):
+        raise UserError(
+            f"{folder} has no {WEIGHTS_FILE} with the matrices of a LoRA: copy or download the folder again."
+        )
     layers: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in read_safetensors(folder / WEIGHTS_FILE).items():
+    for name, tensor in tensors.items():
         name = name.removeprefix(PREFIX)
         if found := FACTOR.fullmatch(name):
             layers.setdefault(found[1], {})[found[2]] = tensor.float()
         elif name.endswith(".weight"):
             layers.setdefault(name.removesuffix(".weight").removesuffix(".base_layer"), {})["weight"] = tensor
         else:
-            raise UserError(f"{folder}/{WEIGHTS_FILE} has {name}, which is not part of a LoRA. {MERGE}")
+            raise UserError(f"{file} has {name}, which is not part of a LoRA. {MERGE}")
     return layers
 
 
@@ -103,8 +112,8 @@ def read_peft_config(folder: Path) -> dict[str, Any]:
     """adapter_config.json as plain data. Raises UserError for a value that would be read wrongly."""
     config = read_json(folder / CONFIG_FILE)
     for key, values in SUPPORTED_VALUES.items():
-        if config.get(key) not in values and key in config:
-            raise UserError(f"{folder}/{CONFIG_FILE} has {key}={config[key]}, which seqlab does not read. {MERGE}")
+        if config.get(key) not in values and (key in config or key == "peft_type"):
+            raise UserError(f"{folder}/{CONFIG_FILE} has {key}={config.get(key)}, which seqlab does not read. {MERGE}")
     patterns = config.get("alpha_pattern") or {}
     numbers = [config.get("lora_alpha", 8), *(patterns.values() if isinstance(patterns, dict) else ["?"])]
     if not all(isinstance(number, int | float) for number in numbers) or not all(map(PLAIN_NAME.fullmatch, patterns)):
@@ -121,12 +130,17 @@ def adapt_weight(weight: Tensor, parts: dict[str, Tensor], config: dict[str, Any
     is_embedding = "lora_embedding_A" in parts
     first, second = (parts.get(f"lora_embedding_{part}" if is_embedding else f"lora_{part}") for part in "AB")
     weight = weight.T if is_embedding else weight
-    if first is None or second is None or first.size(0) != second.size(1):
+    magnitude = parts.get("lora_magnitude_vector")
+    if first is None or second is None or first.size(0) != second.size(1) or not len(first):
+        return None
+    if (magnitude is not None) != bool(config.get("use_dora")) or (
+        magnitude is not None and len(magnitude) != len(weight)
+    ):
         return None
     if (second.size(0), first.size(1)) != weight.shape:
         return None
     adapted = weight + find_scale(config, layer, first.size(0)) * second @ first
-    if (magnitude := parts.get("lora_magnitude_vector")) is not None:
+    if magnitude is not None:
         adapted = adapted * (magnitude / measure_rows(adapted)).unsqueeze(1)
     return adapted.T if is_embedding else adapted
 
