@@ -122,6 +122,15 @@ def test_an_adapter_of_peft_is_opened(
     assert seqlab("evaluate", "run=last").status == 0
 
 
+def test_an_adapter_of_a_base_in_bfloat16_is_not_rounded(bases: Callable, seqlab: Callable) -> None:
+    folder = bases("llama")
+    transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+    assert seqlab("train", *TEXT, "adapter=lora", "init_from=llama").status == 0
+    assert seqlab("export", "run=last", "format=peft", "out=out").status == 0
+    torch.testing.assert_close(logits_of_run("out"), logits_of_run("last"), atol=1e-6, rtol=1e-5)
+    assert load_run("out", accelerator="cpu", packed=True).generate("One", max_new_tokens=3)  # in what is fastest here
+
+
 def test_an_adapter_of_a_model_that_only_transformers_reads_is_exported(bases: Callable, seqlab: Callable) -> None:
     bases("gpt_neox")
     words = ["adapter=lora", "init_from=gpt_neox", "adapter.targets=[query_key_value]"]

@@ -84,7 +84,7 @@ def merge_peft_adapter(
             raise UserError(
                 f"The adapter in {folder} is damaged, or of another base than {base}: {layer} does not fit there."
             )
-        merged[name] = (adapted.T if turned else adapted).contiguous().to(tensors[name].dtype)
+        merged[name] = (adapted.T if turned else adapted).contiguous()  # in fp32, also of a base in bfloat16
     return merged
 
 
