@@ -15,7 +15,7 @@ from omegaconf.errors import MissingMandatoryValue
 from seqlab.config.groups import COMMAND_KEYS, CONF
 from seqlab.config.validate import RUN_KEYS
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import expand_path
+from seqlab.files import DATA_PATHS, expand_path
 
 
 def compose_config(verb: str, overrides: list[str], folders: list[Path], **options: bool) -> DictConfig:
@@ -75,9 +75,10 @@ def to_plain_dict(config: DictConfig) -> dict[str, Any]:
                     raise UserError(f"paths.{key}={value} has no meaning: give a list of folders.")
                 paths = absolute_path(value) if is_one else [absolute_path(path) for path in value]
                 config.paths[key] = escape_interpolations(paths)
-    if "data" in config and not OmegaConf.is_missing(config.data, "path") and (path := config.data.get("path")):
-        located = [locate_data(one) for one in path] if isinstance(path, ListConfig) else locate_data(path)
-        config.data.path = escape_interpolations(located)
+    for key in DATA_PATHS:
+        if "data" in config and not OmegaConf.is_missing(config.data, key) and (path := config.data.get(key)):
+            located = [locate_data(one) for one in path] if isinstance(path, ListConfig) else locate_data(path)
+            config.data[key] = escape_interpolations(located)
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:

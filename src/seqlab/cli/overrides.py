@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from seqlab.config.remedies import suggest_alias
 from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import YamlLoader, expand_path
+from seqlab.files import DATA_PATHS, YamlLoader, expand_path
 
 QUOTED_KEYS = (
     r"(prompt|prompts|text|file|input|system|stop|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"
@@ -23,13 +23,16 @@ DASHED_KEYS = set("resume seed device model data name init_from run out prompt p
 FLAGS_WITHOUT_VALUE = ("--resolve", "--run", "-r", *MULTIRUN_FLAGS)
 # Those of Hydra's flags that are passed on. Others read pickles or replace seqlab's configs, and may be abbreviated.
 ALLOWED_FLAGS = (*CONFIG_DIR_FLAGS, "--cfg", "-c", "--package", "-p", *FLAGS_WITHOUT_VALUE)
+LIST_KEYS = ("run", "stop", *(f"data.{name}" for name in DATA_PATHS))  # whose value may be a list, quoted or not
 
 
 def quote_overrides(args: list[str]) -> list[str]:
     """Take text and paths as they are typed; leave null, lists and what is quoted already alone."""
     pattern = re.compile(
         QUOTED_KEYS.format(
-            text="" if is_multirun(args) else r"|data\.path|data\.system_prompt|callbacks\.samples\.prompt"
+            text=""
+            if is_multirun(args)
+            else r"|data\.(?:val_|test_)?path|data\.system_prompt|callbacks\.samples\.prompt"
         ),
         re.DOTALL,
     )
@@ -39,8 +42,7 @@ def quote_overrides(args: list[str]) -> list[str]:
 def quote_value(key: str, value: str) -> str:
     """One override with its value quoted for Hydra."""
     is_list = value.startswith("[") and (
-        key.startswith("paths.")
-        or (key in ("data.path", "run", "stop") and value.endswith("]") and not expand_path(value).exists())
+        key.startswith("paths.") or (key in LIST_KEYS and value.endswith("]") and not expand_path(value).exists())
     )
     is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
     if value == "null" or is_list or is_quoted:

@@ -15,9 +15,10 @@ from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets, get_class
 from seqlab.config.validate import parse_time, validate_config
 from seqlab.data.corpus import SUFFIXES, find_texts
+from seqlab.data.readers import RECORD_SUFFIXES
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import compute_sha256, expand_path
+from seqlab.files import DATA_PATHS, compute_sha256, expand_path
 from seqlab.launch.changes import find_changes
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config
@@ -117,6 +118,10 @@ def check_time_left(run: Path, max_time: str | dict[str, int] | None, state: dic
 
 def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: list[str]) -> None:
     """The data must be what they were, wherever they are now; what was checked will be read. Raises UserError."""
+    own = [key for key in DATA_PATHS[1:] if data.get(key)]
+    if own:
+        check_files_of_splits(run, data, files, own)
+        return
     is_moved = any(override.startswith("data.path=") for override in overrides)
     places = find_places(data, files) if is_moved and files else [Path(file) for file in files]
     for place, digest in zip(places, files.values(), strict=True):
@@ -135,6 +140,27 @@ def check_run_data(run: Path, data: Config, files: dict[str, str], overrides: li
         takes_list = matches_type(paths, type_hints(get_class({"data": data}, "data")).get("path", str))
         if len(paths) == 1 or takes_list:
             data["path"] = paths[0] if len(paths) == 1 else paths
+
+
+def check_files_of_splits(run: Path, data: Config, files: dict[str, str], own: list[str]) -> None:
+    """The files that the keys of data name today must be those that were read, in their order. Raises UserError."""
+    keys = ["path", *own]
+    places = [
+        place
+        for key in keys
+        for place in find_texts(data[key], data.get("folders") or (), RECORD_SUFFIXES, key=f"data.{key}")
+    ]
+    known = {compute_sha256(place): place for place in places}
+    for file, digest in files.items():
+        if digest not in known:
+            named = " or ".join(f"data.{key}" for key in keys)
+            raise UserError(
+                f"{named} has no file with the bytes of {file}, which this run was trained on: give its new place."
+            )
+    if list(known) != list(dict.fromkeys(files.values())):
+        raise UserError(
+            f"{run} was trained on {len(files)} files in another order, or without one of those that are there now: restore them."
+        )
 
 
 def find_places(data: Config, files: dict[str, str]) -> list[Path]:
@@ -161,7 +187,7 @@ def update_config(config: Config, overrides: list[str], choices: dict[str, str])
                 f"{override.input_line} is a list of values to sweep over: give one, or [a list] in brackets."
             )
         key, value = override.key_or_group, override.value()
-        if key in ("data.path", "init_from") and expand_path(str(value)).exists():
+        if key in ("init_from", *(f"data.{name}" for name in DATA_PATHS)) and expand_path(str(value)).exists():
             value = escape_interpolations(absolute_path(str(value)))
         if key in group_options():
             if value != choices.get(key):

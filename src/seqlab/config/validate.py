@@ -203,7 +203,8 @@ def check_monitors(config: Config) -> None:
 
 def has_validation(config: Config) -> bool:
     """True if there is a validation split, and it is not switched off."""
-    return config["data"].get("val_fraction", 1) > 0 and config["trainer"].get("limit_val_batches", 1.0) != 0
+    has_split = config["data"].get("val_path") or config["data"].get("val_fraction", 1) > 0
+    return bool(has_split) and config["trainer"].get("limit_val_batches", 1.0) != 0
 
 
 def check_objective(config: Config) -> None:

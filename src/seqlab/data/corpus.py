@@ -170,27 +170,27 @@ def find_texts(
     suffixes: Sequence[str] = SUFFIXES,
     url: str | None = None,
     sha256: str | None = None,
+    key: str = "data.path",
 ) -> list[Path]:
     """The files that `path` names, each once: a file, a folder (the files with these suffixes in it and below, sorted), a
-    pattern with `*`, an address, or a list of such. They are looked for as data files are. Raises UserError for none.
+    pattern with `*`, an address, or a list of such. They are looked for as data files are. Raises UserError for none, which
+    names the `key`.
     """
     paths = [path] if isinstance(path, str) else path
     if not paths or not all(paths):
-        raise UserError(f"data.path={path or '[]'} names no text: give a file, a folder, or a list of such.")
-    found = chain.from_iterable(find_path(one, folders, suffixes, url, sha256) for one in paths)
+        raise UserError(f"{key}={path or '[]'} names no text: give a file, a folder, or a list of such.")
+    found = chain.from_iterable(find_path(one, folders, suffixes, url, sha256, key) for one in paths)
     return list(dict.fromkeys(found))
 
 
 def find_path(
-    path: str, folders: Sequence[str], suffixes: Sequence[str], url: str | None, sha256: str | None
+    path: str, folders: Sequence[str], suffixes: Sequence[str], url: str | None, sha256: str | None, key: str
 ) -> Iterable[Path]:
     """The files of one path."""
     if re.match("https?://", path):
         return [download_address(path, sha256)]
     if scheme := re.match(r"(\w+)://", path):
-        raise UserError(
-            f"data.path={path} begins with {scheme[1]}://: addresses are http or https, a file is its path."
-        )
+        raise UserError(f"{key}={path} begins with {scheme[1]}://: addresses are http or https, a file is its path.")
     for place in [Path(), *lookup_places(folders)]:
         candidate = place / expand_path(path)
         if candidate.is_file():
@@ -201,7 +201,7 @@ def find_path(
             matches = [Path(name) for name in glob.glob(str(candidate), recursive=True)]  # noqa: PTH207  # of any root
             if files := sorted(match.resolve() for match in matches if match.is_file()):
                 return files
-    return [find_file(path, folders, url, sha256)]
+    return [find_file(path, folders, url, sha256, f"{key}=<file>")]
 
 
 def list_folder(folder: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -43,7 +43,8 @@ class InstructionDataModule(DataModule):
     """Records of instructions or conversations, in any of the formats of `seqlab.data.records`.
 
     `path` is a file, a folder, a pattern with `*`, or a list of such. The last `test_fraction` of its records is the test split,
-    the last `val_fraction` of the rest the validation split, in file order or, with `split_seed`, in an order drawn from it.
+    the last `val_fraction` of the rest the validation split, in file order or, with `split_seed`, in an order drawn from it;
+    with `test_path` or `val_path` such a split is these files, and the fraction is 0.
     `keys` maps `instruction`, `input` and `output` to the names in a file.
 
     `supervised` are the tokens that are scored: those of the answers, of the last answer, or all. Records longer than
@@ -68,6 +69,8 @@ class InstructionDataModule(DataModule):
         packing: bool = False,
         bucket_by_length: bool = False,
         keys: dict[str, str] | None = None,
+        val_path: str | list[str] | None = None,
+        test_path: str | list[str] | None = None,
         val_fraction: Fraction = 0.1,
         test_fraction: Fraction = 0.15,
         split_seed: Seed | None = None,
@@ -79,6 +82,8 @@ class InstructionDataModule(DataModule):
         super().__init__(batch_size, num_workers)
         self.source: dict[str, Any] = {
             "path": path,
+            "val_path": val_path,
+            "test_path": test_path,
             "keys": keys,
             "val_fraction": val_fraction,
             "test_fraction": test_fraction,
@@ -105,7 +110,9 @@ class InstructionDataModule(DataModule):
 
     def read_splits(self) -> dict[str, Dataset]:
         """The records of each split."""
-        splits, self.files = read_splits_of_records(**self.source)
+        splits, files = read_splits_of_records(**self.source)
+        self.files = list(dict.fromkeys(file for of_split in files.values() for file in of_split))
+        self.names = {split: files.get(split, files["train"])[0].name for split in SPLITS}
         if not splits["train"]:
             count = sum(map(len, splits.values()))
             raise UserError(f"{self.files[0]} has too few records ({count}) for a training split.")
@@ -136,12 +143,12 @@ class InstructionDataModule(DataModule):
             self.notices.append(f"{count_records(unscored, split)} left out, without a scored token within {limit}")
         if not scored and long == len(items) and not self.truncate:
             raise UserError(
-                f"All {len(items)} {split} records of {self.files[0].name} are longer than {limit} tokens: use "
+                f"All {len(items)} {split} records of {self.names[split]} are longer than {limit} tokens: use "
                 f"{longest_of(items)}."
             )
         if not scored:
             raise UserError(
-                f"No {split} record of {self.files[0].name} has a token to score within {limit}: use a longer one, or "
+                f"No {split} record of {self.names[split]} has a token to score within {limit}: use a longer one, or "
                 "data.supervised=all."
             )
         return InstructionDataset(scored)
@@ -214,6 +221,8 @@ def longest_of(items: Iterable[Example]) -> int:
 
 def read_splits_of_records(
     path: str | list[str],
+    val_path: str | list[str] | None = None,
+    test_path: str | list[str] | None = None,
     keys: dict[str, str] | None = None,
     val_fraction: float = 0.1,
     test_fraction: float = 0.15,
@@ -222,15 +231,20 @@ def read_splits_of_records(
     url: str | None = None,
     sha256: str | None = None,
     **_: Any,
-) -> tuple[dict[str, list[Conversation]], list[Path]]:
-    """The records of each split, and the files that they are from; the other keys of a data node are of no meaning here."""
-    files = find_texts(path, folders, RECORD_SUFFIXES, url, sha256)
-    conversations = read_conversations(files, keys)
+) -> tuple[dict[str, list[Conversation]], dict[str, list[Path]]]:
+    """The records of each split, and the files of training and of splits that have their own; other keys have no meaning here."""
+    files = {"train": find_texts(path, folders, RECORD_SUFFIXES, url, sha256)}
+    conversations = read_conversations(files["train"], keys)
     if split_seed is not None:
         generator = torch.Generator().manual_seed(derive_seed(split_seed, "split"))
         order = torch.randperm(len(conversations), generator=generator).tolist()
         conversations = [conversations[number] for number in order]
-    return split_conversations(conversations, val_fraction, test_fraction), files
+    splits = split_conversations(conversations, 0 if val_path else val_fraction, 0 if test_path else test_fraction)
+    for split, own in (("val", val_path), ("test", test_path)):
+        if own:
+            files[split] = find_texts(own, folders, RECORD_SUFFIXES, key=f"data.{split}_path")
+            splits[split] = read_conversations(files[split], keys)
+    return splits, files
 
 
 def split_conversations(

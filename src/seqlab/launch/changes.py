@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from seqlab.build import build_schedule
 from seqlab.config.nodes import find_differences, flatten
 from seqlab.errors import UserError
+from seqlab.files import DATA_PATHS
 from seqlab.runs.checkpoints import load_checkpoint
 from seqlab.runs.folder import read_config
 from seqlab.streams import print_wrapped
@@ -21,7 +22,7 @@ Change = tuple[str, Any, Any]  # a key, its value before, its value now
 
 # What the folder, the order of samples or the meaning of the weights depends on; of the model only dropout may change.
 IMMUTABLE_KEYS = re.compile(
-    r"(name|seed|init_from|freeze|objective\..*|optimizer\.decay|(adapter|tokenizer|model|data)\.(?!dropout$|path$|folders$|num_workers$).*)"
+    r"(name|seed|init_from|freeze|objective\..*|optimizer\.decay|(adapter|tokenizer|model|data)\.(?!dropout$|path$|val_path$|test_path$|folders$|num_workers$).*)"
 )
 
 
@@ -69,9 +70,9 @@ def print_changes(changes: list[Change], files: dict[str, str]) -> None:
     """Say what a resumed run trains with from now on. The place of the data, if that is where they were read, is not new."""
     for key, before, now in changes:
         places = now if isinstance(now, list) else [now]
-        if key != "data.path":
+        if key.removeprefix("data.") not in DATA_PATHS:
             shown = ("null" if value is None else value for value in (before, now))
             print_wrapped(f"new value   {key}: {' -> '.join(map(str, shown))}")
         elif not set(places) <= files.keys():
             more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-            print_wrapped(f"new value   data.path: {places[0]}{more}")
+            print_wrapped(f"new value   {key}: {places[0]}{more}")
