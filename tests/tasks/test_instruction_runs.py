@@ -20,8 +20,9 @@ EIGHT = {
     "First month?": "January.",
     "A large animal?": "An elephant.",
 }
-SMALL = "data=instruction data.path=records.json data.prompt_style=plain data.test_fraction=0 tokenizer=byte model=gpt_mini".split()
-SMALL += "model.dropout=0 model.n_embd=64 optimizer.lr=0.003 schedule.warmup_steps=10 device=cpu callbacks.samples=null".split()
+SMALL = "data=instruction data.path=records.json data.prompt_style=plain data.test_fraction=0 tokenizer=byte".split()
+SMALL += "model=gpt_mini model.dropout=0 model.n_embd=64 optimizer.lr=0.003 schedule.warmup_steps=10".split()
+SMALL += ["device=cpu", "callbacks.samples=null"]
 
 
 @pytest.mark.parametrize("packing", ["true", "false"])
