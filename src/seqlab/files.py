@@ -23,7 +23,6 @@ from seqlab.streams import print_wrapped
 
 SILENT_SECONDS = 2.0  # of waiting for another process
 DOWNLOAD_ERRORS = (urllib.error.URLError, http.client.HTTPException, OSError)
-DATA_PATHS = ("path", "val_path", "test_path")  # keys of data that name files
 REMEMBERED_BYTES = 1 << 20  # larger files are not read twice by a process for their checksum
 
 

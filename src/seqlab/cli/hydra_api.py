@@ -13,9 +13,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from seqlab.config.groups import COMMAND_KEYS, CONF
+from seqlab.config.nodes import DATA_PATHS
 from seqlab.config.validate import RUN_KEYS
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import DATA_PATHS, expand_path
+from seqlab.files import expand_path
 
 
 def compose_config(verb: str, overrides: list[str], folders: list[Path], **options: bool) -> DictConfig:

@@ -7,10 +7,11 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
+from seqlab.config.nodes import DATA_PATHS
 from seqlab.config.remedies import suggest_alias
 from seqlab.config.targets import allow_packages, parse_allow
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import DATA_PATHS, YamlLoader, expand_path
+from seqlab.files import YamlLoader, expand_path
 
 QUOTED_KEYS = (
     r"(prompt|prompts|text|file|input|system|stop|run|resume|sweep\.resume|init_from|out|paths\.\w+{text})=(.*)"

@@ -10,6 +10,7 @@ from seqlab.cli.hydra_api import absolute_path, dotted_keys, escape_interpolatio
 from seqlab.cli.hydra_errors import format_hydra_error, parse_overrides
 from seqlab.cli.overrides import get_override, get_runs_folder, is_multirun
 from seqlab.config.groups import group_options
+from seqlab.config.nodes import DATA_PATHS
 from seqlab.config.signatures import matches_type, type_hints
 from seqlab.config.source import warn_if_edited
 from seqlab.config.targets import check_targets, get_class
@@ -18,7 +19,7 @@ from seqlab.data.corpus import SUFFIXES, find_texts
 from seqlab.data.readers import RECORD_SUFFIXES
 from seqlab.device import model_width, resolve_device
 from seqlab.errors import UserError, did_you_mean
-from seqlab.files import DATA_PATHS, compute_sha256, expand_path
+from seqlab.files import compute_sha256, expand_path
 from seqlab.launch.changes import find_changes
 from seqlab.runs import checkpoints
 from seqlab.runs.folder import find_run, read_config

@@ -1,7 +1,9 @@
-"""Nested dictionaries as flat ones, and the differences between two."""
+"""Nested dictionaries as flat ones, the differences between two, and the keys of data that name files."""
 
 from collections.abc import Iterator
 from typing import Any
+
+DATA_PATHS = ("path", "val_path", "test_path")  # keys of data that name files
 
 
 def flatten(node: dict[str, Any], prefix: str = "", separator: str = ".") -> dict[str, Any]:

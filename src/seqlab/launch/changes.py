@@ -9,9 +9,8 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from seqlab.build import build_schedule
-from seqlab.config.nodes import find_differences, flatten
+from seqlab.config.nodes import DATA_PATHS, find_differences, flatten
 from seqlab.errors import UserError
-from seqlab.files import DATA_PATHS
 from seqlab.runs.checkpoints import load_checkpoint
 from seqlab.runs.folder import read_config
 from seqlab.streams import print_wrapped
