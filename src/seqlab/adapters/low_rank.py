@@ -157,7 +157,12 @@ class LoRAEmbedding(Trainable):
     @property
     def weight(self) -> Tensor:
         """The embeddings with what is added to them; -> (V, C)"""
-        return self.base.weight + self.scale * (self.lora_embedding_B @ self.lora_embedding_A).T  # type: ignore[operator]
+        base: Any = self.base
+        return base.weight + self.delta()
+
+    def delta(self) -> Tensor:
+        """What is added to the embeddings; -> (V, C)"""
+        return self.scale * (self.lora_embedding_B @ self.lora_embedding_A).T
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (…) -> (…, C)"""
@@ -170,7 +175,7 @@ class LoRAEmbedding(Trainable):
         """The frozen embedding with the product in its weight."""
         base: Any = self.base.merged() if isinstance(self.base, LoRAEmbedding) else self.base
         with torch.no_grad():
-            base.weight += self.scale * (self.lora_embedding_B @ self.lora_embedding_A).T
+            base.weight += self.delta()
         return base
 
 
