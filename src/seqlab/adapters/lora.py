@@ -62,14 +62,9 @@ class LoRA(Adapter):
             raise ValueError("dora=true and init=pissa are not combined: leave one out.")
         self.rank, self.alpha, self.dropout = rank, alpha, dropout
         self.targets = [targets] if isinstance(targets, str) else list(targets)
-        self.ranks, self.alphas, self.rslora, self.dora, self.init = (
-            {str(name): value for name, value in (ranks or {}).items()},
-            {str(name): value for name, value in (alphas or {}).items()},
-            rslora,
-            dora,
-            init,
-        )
-        self.lr_ratio = lr_ratio
+        self.ranks = {str(name): value for name, value in (ranks or {}).items()}
+        self.alphas = {str(name): value for name, value in (alphas or {}).items()}
+        self.rslora, self.dora, self.init, self.lr_ratio = rslora, dora, init, lr_ratio
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Freeze the model and add the matrices; in place. It may carry an adapter, which is frozen too.
